@@ -1,0 +1,75 @@
+# `make help` lists the targets. Everything runs in a virtual environment that make builds itself;
+# choose the interpreter with PYTHON=python3.12 and the folder with VENV=….
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTHONS ?= python3.11 python3.12 python3.13
+PYTEST_FLAGS ?=
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
+# What make test-lowest installs: the lower bounds of pyproject.toml.
+LOWEST = .cache/lowest.txt
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+.PHONY: help
+help:  ## List the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.PHONY: demo
+demo: $(VENV)/.demo  ## From two photographs to JEPA against MAE: tables, figures and data in runs/demo/
+	$(BIN)/jepa-sim demo
+
+.PHONY: test
+test: $(VENV)/.test  ## All tests in float64, then those marked float32 without 64-bit types
+	$(BIN)/pytest -n 2 $(PYTEST_FLAGS)
+	$(BIN)/pytest -n 2 --precision=32 $(PYTEST_FLAGS)
+
+.PHONY: lint
+lint: $(VENV)/.lint  ## Formatting, style, types, and which module may import which
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: bench
+bench: $(VENV)/.bench  ## Benchmarks, compile time apart from run time
+	$(BIN)/pytest benchmarks -o addopts= --benchmark-only
+
+.PHONY: check
+check: test demo lint  ## What continuous integration runs
+
+.PHONY: test-all-pythons
+test-all-pythons:  ## Tests under each of PYTHONS="python3.11 python3.12 …"
+	@for python in $(PYTHONS); do \
+	    echo "== $$python"; \
+	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$${python##*/} || exit 1; \
+	done
+
+.PHONY: test-lowest
+test-lowest: $(LOWEST)  ## Tests with the oldest versions that pyproject.toml admits
+	PIP_CONSTRAINT=$(abspath $(LOWEST)) $(MAKE) --no-print-directory test VENV=.venv-lowest
+
+.PHONY: clean
+clean:  ## Remove environments, caches and results
+	rm -rf .venv .venv-* .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .benchmarks build dist runs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(LOWEST): pyproject.toml
+	@mkdir -p $(@D)
+	@sed -nE 's/.*"([A-Za-z0-9_-]+)>=([0-9.]+).*/\1==\2/p' $< | grep -v -e hatchling > $@
+
+$(VENV)/bin/python:
+	@echo "Creating $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: EXTRAS = demo
+$(VENV)/.test: EXTRAS = demo,test
+$(VENV)/.lint: EXTRAS = demo,test,lint
+$(VENV)/.bench: EXTRAS = demo,test,bench
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing jepa_sim[$(EXTRAS)] into $(VENV) (the first time takes about a minute)"
+	@$(PIP) install --editable '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,97 @@
+"""Critical times in the reduced theory: exact, and for a small start.
+
+t* is the first time at which a feature's encoder gain w̄ reaches a fraction of its own plateau, or
+a level common to all features. The two can order features differently. Times are flow times
+(t = kα for step k of gradient descent with learning rate α); the formulas of Littwin et al. use
+τ = L t.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jepa_sim import _checks as checks
+from jepa_sim._curve import hitting_time
+from jepa_sim._problem import Problem
+from jepa_sim._types import ArrayLike
+
+
+def critical_level(
+    problem: Problem, fraction: ArrayLike | None, level: ArrayLike | None
+) -> Float[Array, " d"]:
+    """(d,) the gain w̄ to be reached; inf for a fraction of a plateau that is not there (ρ ≤ 0)."""
+    if (fraction is None) == (level is None):
+        checks.fail("fraction", "be given, or else `level`, and not both", f"{fraction}, {level}")
+    plateaus = problem.plateaus
+    if fraction is not None:
+        checks.check_open_unit("fraction", fraction)
+        fraction = jnp.asarray(fraction, plateaus.dtype)
+        return jnp.where(plateaus > 0, fraction * plateaus, jnp.inf)
+    checks.check_positive("level", level)
+    return jnp.broadcast_to(jnp.asarray(level, plateaus.dtype), plateaus.shape)
+
+
+def critical_times(
+    problem: Problem, *, fraction: ArrayLike | None = None, level: ArrayLike | None = None
+) -> Float[Array, " d"]:
+    """(d,) exact critical times of the reduced theory, in flow time.
+
+    fraction: of each feature's own plateau ρ^{L/b}, in (0, 1).  level: of w̄, the same for all.
+    Exactly one of them is given. 0 where the start is there already, inf where a feature never
+    gets there: ρ ≤ 0, or a level at or above the plateau. Differentiable in the moments, the scale
+    and the target.
+
+    t* = [G(x) − G(x₀)] / (σ² u*^{a+b−1}), with G the universal curve of the exponents (a, b).
+
+    Raises ValueError where the start is not balanced or the target out of range.
+    """
+    problem = problem.reduced("critical_times")
+    target = critical_level(problem, fraction, level)
+    features, depth = problem.features, problem.depth
+    a, b = problem.exponents
+    # ln(u/u*) of the target. For a fraction it does not depend on the plateau; keep it exact.
+    rho = jnp.where(features.lam > 0, features.lam / features.variance, 1)
+    if fraction is None:
+        log_ratio = jnp.log(target) / depth - jnp.log(rho) / b
+    else:
+        log_ratio = jnp.log(jnp.broadcast_to(jnp.asarray(fraction, rho.dtype), rho.shape)) / depth
+
+    def one(log_ratio: Array, lam: Array, variance: Array) -> Array:
+        return hitting_time(log_ratio, lam, variance, problem.scale, depth, a, b)
+
+    return jax.vmap(one)(log_ratio, features.lam, features.variance)
+
+
+def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Float[Array, " d"]:
+    """(d,) critical times of any fixed fraction for a small start ε, in flow time.
+
+    With q = a − 1, the terms of the exact time that grow as ε → 0:
+
+        t* ≈ (1/λ) Σ_k 1 / ((q − bk) ρ^k ε^{(q−bk)/L})   over q − bk > 0
+             − ln ε / (L λ ρ^{q/b})                        if q is a multiple of b
+
+    JEPA (q = 2L + M − 2, b = M) with M = 1, times L, is the theorem of Littwin et al. (2024); the
+    leading term does not depend on ρ. MAE (q = L + M − 2, b = L + M) has one term, without ρ.
+    The error is Θ(1); without the logarithm it is Θ(ln ε) where there is one. inf where ρ ≤ 0.
+
+    Raises ValueError where L and M are traced, or the start is not balanced.
+    """
+    problem.reduced("asymptotic_critical_times")
+    depth, predictor_depth = problem.network.depth, problem.network.predictor_depth
+    a, b = problem.objective.exponents(depth, predictor_depth)
+    q = a - 1
+    features = problem.features
+    learned = features.lam > 0
+    lam = jnp.where(learned, features.lam, 1)
+    rho = jnp.where(learned, lam / features.variance, 1)
+    log_scale = jnp.log(problem.scale)
+    time = jnp.zeros_like(lam)
+    for k in range(math.floor(q / b) + 1):
+        power = q - b * k
+        if power > 0:
+            time += jnp.exp(-power / depth * log_scale) / (power * rho**k)
+        elif logarithm:
+            time -= log_scale / (depth * rho**k)
+    return jnp.where(learned, time / lam, jnp.inf)

@@ -1,0 +1,1 @@
+"""Data models with known moments, and real data sets."""

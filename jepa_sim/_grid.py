@@ -1,0 +1,189 @@
+"""What a sweep runs over, and the times at which each of its trajectories is saved."""
+
+import abc
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jepa_sim import _checks as checks
+from jepa_sim._critical import critical_times
+from jepa_sim._moments import Features, Moments
+from jepa_sim._network import AbstractStart, Balanced
+from jepa_sim._objective import AbstractObjective
+from jepa_sim._problem import Problem
+from jepa_sim._types import ArrayLike, Number
+
+
+class Grid:
+    """The product of all axes: every objective at every depth, … on every spectrum.
+
+    objective: objectives of different names.  depth, predictor_depth: L, M; whole numbers for
+    solvers of matrices.  scale: ε of the starts.  seed: whole numbers; a seed alone decides all
+    random numbers of its trajectories.  spectrum: one `Moments` or a sequence of them, all of one
+    dimension, or one `Moments` whose arrays have a leading axis (from `jax.vmap`).
+    start: from a scale to a start.
+
+    Raises ValueError where an axis is empty, repeats a value, or has one out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        spectrum: Moments | Sequence[Moments],
+        objective: Sequence[AbstractObjective],
+        depth: Iterable[Number] = (1,),
+        predictor_depth: Iterable[Number] = (1,),
+        scale: Iterable[Number] = (1e-2,),
+        seed: Iterable[int | np.integer] = (0,),
+        start: Callable[[Float[Array, ""]], AbstractStart] = Balanced,
+    ):
+        self.objective = tuple(objective)
+        self.depth = tuple(depth)
+        self.predictor_depth = tuple(predictor_depth)
+        self.scale = tuple(scale)
+        self.seed = tuple(seed)
+        self.start = start
+        for name in ("depth", "predictor_depth", "scale"):
+            checks.check_positive(name, np.asarray(getattr(self, name), dtype=float))
+        for value in self.seed:
+            checks.check_integer_from("seed", value, 0)
+        names = tuple(o.name for o in self.objective)
+        axes = {"objective": names, "depth": self.depth, "predictor_depth": self.predictor_depth}
+        for name, axis in {**axes, "scale": self.scale, "seed": self.seed}.items():
+            if not axis:
+                checks.fail(name, "hold at least one value", "empty")
+            if len(set(axis)) < len(axis):
+                checks.fail(name, "not repeat a value", list(axis))
+        self.spectrum = _stack(spectrum)
+        checks.check_positive("spectrum's feature variances", self.features.variance)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Length of every axis but the objective's, by name, in the order of the result."""
+        return {
+            "depth": len(self.depth),
+            "predictor_depth": len(self.predictor_depth),
+            "scale": len(self.scale),
+            "seed": len(self.seed),
+            "spectrum": self.spectrum.xx.shape[0],
+        }
+
+    @property
+    def features(self) -> Features:
+        """The features of every spectrum, each array with a leading axis (spectrum)."""
+        return jax.vmap(lambda moments: moments.features())(self.spectrum)
+
+    @property
+    def size(self) -> int:
+        """Number of trajectories."""
+        return len(self.objective) * math.prod(self.shape.values())
+
+
+class AbstractTimes(eqx.Module):
+    """From a problem to the times at which to save it."""
+
+    count: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def times(self, problem: Problem) -> Float[Array, " t"]:
+        """(count,) ascending flow times."""
+
+    @property
+    @abc.abstractmethod
+    def fractions(self) -> np.ndarray | None:
+        """(count,) times as fractions of each trajectory's own scale of time, if they are that."""
+
+
+class CriticalGrid(AbstractTimes):
+    """Times that fit each trajectory: fractions of its own last critical time.
+
+    count: number of times, evenly spaced in logarithm between the fractions first and last.
+    The last critical time is when the reduced theory has the slowest feature that is learned at
+    all reach 0.9 of its plateau from a balanced start of the same scale.
+    """
+
+    count: int = eqx.field(static=True, default=200)
+    first: Number = eqx.field(static=True, default=1e-3)
+    last: Number = eqx.field(static=True, default=2.0)
+
+    def __check_init__(self):
+        checks.check_integer_from("count", self.count, 2)
+        checks.check_positive("first", self.first)
+        if not self.last > self.first:
+            checks.fail("last", f"be above `first` = {self.first}", self.last)
+
+    @property
+    def fractions(self) -> np.ndarray:
+        return np.geomspace(self.first, self.last, self.count)
+
+    def times(self, problem: Problem) -> Float[Array, " t"]:
+        moments = problem.moments
+        balanced = eqx.tree_at(lambda p: p.start, problem, Balanced(problem.scale))
+        found = critical_times(balanced, fraction=0.9)
+        last = jnp.max(jnp.where(jnp.isfinite(found), found, 0))
+        nothing_learned = 1 / jnp.max(jnp.abs(moments.features().lam))
+        last = jnp.where(last > 0, last, nothing_learned)
+        return last * jnp.asarray(self.fractions, moments.xx.dtype)
+
+
+class LogGrid(AbstractTimes):
+    """The same times for all: `count` from `start` to `stop`, evenly spaced in logarithm."""
+
+    start: Number = eqx.field(static=True)
+    stop: Number = eqx.field(static=True)
+    count: int = eqx.field(static=True, default=200)
+
+    def __check_init__(self):
+        checks.check_integer_from("count", self.count, 2)
+        checks.check_positive("start", self.start)
+        if not self.stop > self.start:
+            checks.fail("stop", f"be above `start` = {self.start}", self.stop)
+
+    @property
+    def fractions(self) -> None:
+        return None
+
+    def times(self, problem: Problem) -> Float[Array, " t"]:
+        spaced = np.geomspace(self.start, self.stop, self.count)
+        return jnp.asarray(spaced, problem.moments.xx.dtype)
+
+
+class FixedTimes(AbstractTimes):
+    """Times as given, ascending, the same for all."""
+
+    values: tuple[float, ...] = eqx.field(static=True)
+
+    def __init__(self, values: ArrayLike):
+        checks.check_times(values)
+        self.values = tuple(np.asarray(values, dtype=float).tolist())
+
+    @property
+    def count(self) -> int:
+        return len(self.values)
+
+    @property
+    def fractions(self) -> None:
+        return None
+
+    def times(self, problem: Problem) -> Float[Array, " t"]:
+        return jnp.asarray(self.values, problem.moments.xx.dtype)
+
+
+def _stack(spectrum: Moments | Sequence[Moments]) -> Moments:
+    """One `Moments` with a leading axis, with the features of each solved for."""
+    if isinstance(spectrum, Moments):
+        if spectrum.xx.ndim == 2:
+            return _stack([spectrum])
+        return jax.vmap(lambda m: m.with_features(m.features()))(spectrum)
+    spectrum = [m.with_features(m.features()) for m in spectrum]
+    if not spectrum:
+        checks.fail("spectrum", "hold at least one `Moments`", "empty")
+    dimensions = sorted({m.dimension for m in spectrum})
+    if len(dimensions) > 1:
+        checks.fail("spectrum", "have one dimension throughout", f"of dimensions {dimensions}")
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *spectrum)

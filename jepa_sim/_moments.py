@@ -1,0 +1,256 @@
+"""Second moments of a pair of views, and the features they define (theory: generalised eigenproblem).
+
+A deep linear network under a quadratic loss sees the data through three matrices alone:
+
+    Σxx = E[x xᵀ],   Σyx = E[y xᵀ],   Σyy = E[y yᵀ]        x: context, y: target
+
+Features are the generalised eigenvectors Σyx v = ρ Σxx v. Where the moments commute they are the
+common eigenvectors, σ² and λ their eigenvalues, ρ = λ/σ² the regression coefficient ("influence",
+Littwin et al., arXiv 2407.03475).
+"""
+
+from collections.abc import Iterable
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+import numpy as np
+from jaxtyping import Array, Float
+
+from jepa_sim import _checks as checks
+from jepa_sim._types import ArrayLike, as_float_array, is_concrete, to_numpy
+
+
+class Features(eqx.Module):
+    """The features of given moments, one per column of `basis`.
+
+    lam: (d,) covariance λ = ρ σ².  rho: (d,) regression coefficient.  variance: (d,) σ² = vᵀ Σxx v.
+    target_variance: (d,) vᵀ Σyy v.
+    basis: (d, d) unit generalised eigenvectors v, Σxx-orthogonal; orthonormal where moments commute.
+    patterns: (d, d) unit columns ∝ Σxx v, how each feature looks in the input (v filters for it).
+    commutator: ‖Σxx Σyx − Σyx Σxx‖ / (‖Σxx‖ ‖Σyx‖) in the Frobenius norm, 0 where they commute.
+    asymmetry: ‖Σyx − Σyxᵀ‖ / ‖Σyx‖; features are those of the symmetric part of Σyx.
+    """
+
+    lam: Float[Array, " d"]
+    rho: Float[Array, " d"]
+    variance: Float[Array, " d"]
+    target_variance: Float[Array, " d"]
+    basis: Float[Array, "d d"]
+    patterns: Float[Array, "d d"]
+    commutator: Float[Array, ""]
+    asymmetry: Float[Array, ""]
+
+
+class Moments(eqx.Module):
+    """Second moments of a context x and a target y, both of dimension d.
+
+    xx: (d, d) Σxx, symmetric positive definite.  yx: (d, d) Σyx = E[y xᵀ].
+    yy: (d, d) Σyy, symmetric positive semidefinite. Left out, y is taken to be its linear
+    regression on x, Σyy = Σyx Σxx⁻¹ Σxy, the least that is possible; losses are then the excess
+    over the noise in y that no predictor can remove.
+
+    Raises ValueError where a matrix is not square, not finite, not symmetric or not positive
+    definite, or where no pair (x, y) has these moments.
+    """
+
+    xx: Float[Array, "d d"]
+    yx: Float[Array, "d d"]
+    yy: Float[Array, "d d"]
+    _known: Features | None
+
+    def __init__(self, xx: ArrayLike, yx: ArrayLike, yy: ArrayLike | None = None):
+        checks.check_square("xx", xx)
+        checks.check_finite("xx", xx)
+        checks.check_covariance("xx", xx, definite=True)
+        d = np.shape(xx)[0]
+        checks.check_square("yx", yx, d)
+        checks.check_finite("yx", yx)
+        self.xx, self.yx = as_float_array(xx), as_float_array(yx)
+        if yy is None:
+            self.yy = self.yx @ jnp.linalg.solve(self.xx, self.yx.T)
+        else:
+            checks.check_square("yy", yy, d)
+            checks.check_finite("yy", yy)
+            checks.check_covariance("yy", yy, definite=False)
+            _check_joint(xx, yx, yy)
+            self.yy = as_float_array(yy)
+        self._known = None
+
+    @classmethod
+    def from_features(
+        cls, lam: ArrayLike, rho: ArrayLike, target_variance: ArrayLike | None = None
+    ) -> "Moments":
+        """Diagonal moments with Σyx = diag(λ), Σxx = diag(λ/ρ).
+
+        lam, rho: (d,), with λ/ρ > 0.  target_variance: (d,) the diagonal of Σyy, at least λρ (the
+        default, see the class). The features keep the order in which they are given.
+
+        Raises ValueError where shapes differ, an entry is not finite, or λ/ρ is not positive.
+        """
+        if np.ndim(lam) != 1 or np.size(lam) < 1:
+            checks.fail("lam", "be a list of at least one number", f"of shape {np.shape(lam)}")
+        if np.shape(rho) != np.shape(lam):
+            checks.fail("rho", f"be of the shape of `lam`, {np.shape(lam)}", f"of {np.shape(rho)}")
+        checks.check_finite("lam", lam)
+        checks.check_finite("rho", rho)
+        if is_concrete(rho, lam):
+            if (to_numpy(rho) == 0).any():
+                checks.fail("rho", "not be zero (the variance λ/ρ is undefined)", "0")
+            checks.check_positive("lam / rho", to_numpy(lam) / to_numpy(rho))
+        lam, rho = as_float_array(lam), as_float_array(rho)
+        variance = lam / rho
+        target = lam * rho if target_variance is None else as_float_array(target_variance)
+        moments = cls(jnp.diag(variance), jnp.diag(lam), jnp.diag(target))
+        identity, zero = jnp.eye(lam.size, dtype=lam.dtype), jnp.zeros((), lam.dtype)
+        known = Features(lam, rho, variance, target, identity, identity, zero, zero)
+        return moments.with_features(known)
+
+    @classmethod
+    def from_samples(
+        cls,
+        x: ArrayLike | Iterable[tuple[ArrayLike, ArrayLike]],
+        y: ArrayLike | None = None,
+        *,
+        center: bool = True,
+    ) -> "Moments":
+        """Moments estimated from samples, in one pass, in double precision on the host.
+
+        x, y: (n, d) arrays; or one iterable of (x, y) batches of any sizes, so that the samples
+        need never be in memory together.  center: subtract the sample means (the linear network
+        has no bias); False gives raw second moments.
+
+        Batches are merged by the update of Chan, Golub & LeVeque (1983), which subtracts the mean
+        before it squares, so that a large mean costs no digits.
+
+        Raises ValueError where shapes do not fit, an entry is not finite, or the samples do not
+        span all d dimensions.
+        """
+        batches = ((x, y),) if y is not None else x
+        running = _RunningMoments(center)
+        for number, batch in enumerate(batches):
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                checks.fail("x", "be an array (with `y`) or yield pairs (x, y)", f"{type(batch)}")
+            running.add(*batch, where=f" of batch {number}" if y is None else "")
+        return cls(*running.moments())
+
+    @property
+    def dimension(self) -> int:
+        """d, the dimension of x and y."""
+        return self.xx.shape[-1]
+
+    def features(self) -> Features:
+        """The generalised eigenvectors of (Σyx, Σxx), by falling ρ, or as given to `from_features`.
+
+        Where Σyx is not symmetric its symmetric part is taken and `asymmetry` says how much was
+        left out. Features of equal ρ are told apart by their variance: of all bases of their
+        subspace the one that is orthogonal is taken too, which is that of the common eigenvectors
+        where moments commute. Differentiable where all ρ differ.
+        """
+        if self._known is not None:
+            return self._known
+        factor = jnp.linalg.cholesky(self.xx)
+        symmetric = (self.yx + self.yx.T) / 2
+        half = jsl.solve_triangular(factor, symmetric, lower=True)
+        whitened = jsl.solve_triangular(factor, half.T, lower=True)
+        rho, rotation = jnp.linalg.eigh(whitened)
+        rho, rotation = rho[::-1], rotation[:, ::-1]
+        basis = jsl.solve_triangular(factor, rotation, lower=True, trans=1)
+        basis = basis @ _split_ties(rho, basis)
+        length = jnp.linalg.norm(basis, axis=0)
+        basis = basis / length[None, :]
+        variance = length**-2  # vᵀ Σxx v = 1 before scaling to unit length
+        patterns = self.xx @ basis
+        norm = jnp.linalg.norm
+        return Features(
+            lam=rho * variance,
+            rho=rho,
+            variance=variance,
+            target_variance=jnp.sum(basis * (self.yy @ basis), axis=0),
+            basis=basis,
+            patterns=patterns / norm(patterns, axis=0)[None, :],
+            commutator=norm(self.xx @ self.yx - self.yx @ self.xx)
+            / _nonzero(norm(self.xx) * norm(self.yx)),
+            asymmetry=norm(self.yx - self.yx.T) / _nonzero(norm(self.yx)),
+        )
+
+    def with_features(self, features: Features) -> "Moments":
+        """These moments with their features known, so that `features()` need not solve for them."""
+        return eqx.tree_at(lambda m: m._known, self, features, is_leaf=lambda x: x is None)
+
+
+def _split_ties(rho: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """The rotation among features of equal ρ that makes them orthogonal; the identity elsewhere.
+
+    rho: falling.  basis: columns v with vᵢᵀ Σxx vⱼ = δᵢⱼ, so rotations within a tie keep that.
+    """
+    tolerance = 1e4 * jnp.finfo(rho.dtype).eps * jnp.max(jnp.abs(rho))
+    tie = jnp.cumsum(-jnp.diff(rho, prepend=rho[:1]) > tolerance)  # 0, 0, 1, 2, 2, …
+    gram = basis.T @ basis
+    inside = jnp.where(tie[:, None] == tie[None, :], gram / jnp.max(gram), 0)
+    _, rotation = jnp.linalg.eigh(inside + 2 * jnp.diag(tie.astype(rho.dtype)))
+    return rotation
+
+
+def _nonzero(x: Float[Array, ""]) -> Float[Array, ""]:
+    return jnp.where(x == 0, jnp.ones_like(x), x)
+
+
+def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
+    """Some pair (x, y) has these moments: the joint covariance is positive semidefinite."""
+    if is_concrete(xx, yx, yy):
+        xx, yx, yy = to_numpy(xx), to_numpy(yx), to_numpy(yy)
+        rest = yy - yx @ np.linalg.solve(xx, yx.T)
+        least = np.linalg.eigvalsh((rest + rest.T) / 2)[0]
+        if least < -checks.SYMMETRY_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
+            checks.fail(
+                "yy",
+                "be at least Σyx Σxx⁻¹ Σxy (else no pair of views has these moments)",
+                f"short of it by {-least:.3g}",
+            )
+
+
+class _RunningMoments:
+    """Means and centred second moments of all samples seen so far (x and y stacked)."""
+
+    def __init__(self, center: bool):
+        self.center = center
+        self.count = 0
+
+    def add(self, x: ArrayLike, y: ArrayLike, where: str) -> None:
+        for name, value in (("x", x), ("y", y)):
+            if np.ndim(value) != 2 or np.size(value) == 0:
+                found = f"of shape {np.shape(value)}"
+                checks.fail(name + where, "have the axes (sample, d), none empty", found)
+            checks.check_finite(name + where, value)
+        if np.shape(x) != np.shape(y):
+            checks.fail("y" + where, f"be of the shape of x, {np.shape(x)}", f"of {np.shape(y)}")
+        both = np.concatenate([to_numpy(x), to_numpy(y)], axis=1)
+        if self.count == 0:
+            self.mean = np.zeros(both.shape[1])
+            self.scatter = np.zeros((both.shape[1], both.shape[1]))
+        elif both.shape[1] != self.mean.size:
+            checks.fail(
+                "x" + where, f"have {self.mean.size // 2} columns", f"of {np.shape(x)[1]} columns"
+            )
+        n, total = len(both), self.count + len(both)
+        mean = both.mean(axis=0) if self.center else self.mean
+        centred, shift = both - mean, mean - self.mean
+        self.scatter += centred.T @ centred + np.outer(shift, shift) * (self.count * n / total)
+        self.mean = self.mean + shift * (n / total)
+        self.count = total
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self.count == 0:
+            checks.fail("x", "hold at least one sample", "empty")
+        joint = self.scatter / self.count
+        d = self.mean.size // 2
+        xx, yx, yy = joint[:d, :d], joint[d:, :d], joint[d:, d:]
+        least = np.linalg.eigvalsh(xx)[0]
+        if least <= np.finfo(float).eps * d * np.trace(xx):
+            checks.fail(
+                "x",
+                f"span all {d} dimensions",
+                f"{self.count} samples whose smallest variance is {least:.3g}",
+            )
+        return xx, yx, yy

@@ -1,0 +1,125 @@
+"""What the command line prints of a result and of this machine."""
+
+import importlib.metadata
+import itertools
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jepa_sim._types import ResultCode
+
+MOST_FEATURES = 6  # columns of the table of critical times
+PACKAGES = ("jepa_sim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
+PROVENANCE = ("created", "solver", "precision", "device", "jepa_sim_version", "jax_version")
+
+
+def print_run(dataset: xr.Dataset, path: Path) -> None:
+    """The axes of a sweep, where it came from, when features are learned, and what failed."""
+    console = Console()
+    count, times = dataset.result.size, dataset.sizes["time"]
+    console.print(f"[bold]{escape(str(path))}[/]: {count:,} trajectories at {times} times each")
+    console.print(_axes(dataset))
+    console.print(_pairs([(name, str(dataset.attrs.get(name, "?"))) for name in PROVENANCE]))
+    console.print(_critical_times(dataset))
+    for line in _failures(dataset):
+        console.print(line)
+
+
+def print_info(cache: Path | None) -> None:
+    """Versions, devices, precision and the cache of compiled programs."""
+    rows = [("python", platform.python_version())]
+    rows += [(package, importlib.metadata.version(package)) for package in PACKAGES]
+    rows += [("device", _device(device)) for device in jax.devices()]
+    rows.append(("processor cores", str(os.cpu_count())))
+    rows.append(("precision", "float64, or float32 by `precision` in [solve]"))
+    rows.append(("compiled programs", "not kept" if cache is None else _folder(cache)))
+    Console().print(_pairs(rows))
+
+
+def _axes(dataset: xr.Dataset) -> Table:
+    table = Table("axis", "values", "meaning", title="What was swept", title_justify="left")
+    for name in dataset.result.dims:
+        values = dataset[name].values
+        table.add_row(str(name), _span(values), dataset[name].attrs.get("long_name", ""))
+    table.add_row("feature", str(dataset.sizes["feature"]), "features of each spectrum")
+    return table
+
+
+def _span(values: np.ndarray) -> str:
+    """All values, or the first, the last and how many."""
+    words = [f"{value:g}" if value.dtype.kind in "iuf" else str(value) for value in values]
+    if len(words) <= MOST_FEATURES:
+        return ", ".join(words)
+    return f"{words[0]}, {words[1]}, … {words[-1]} ({len(words)})"
+
+
+def _critical_times(dataset: xr.Dataset) -> Table:
+    """Medians over seeds and spectra at the smallest scale, by objective and depth."""
+    fraction, scale = float(dataset.critical_fraction[0]), float(dataset.scale.min())
+    shown = dataset.critical_time.sel(critical_fraction=fraction, scale=scale)
+    shown = shown.median(("seed", "spectrum"))
+    columns = _feature_columns(dataset)
+    table = Table(
+        "objective",
+        "M",
+        "L",
+        *(heading for heading, _ in columns),
+        title=f"Time at which a feature reaches {fraction:g} of its plateau, from ε = {scale:g}",
+        caption="flow time t = kα, 0 if there from the start; median over seeds and spectra",
+        title_justify="left",
+        caption_justify="left",
+    )
+    rows = (dataset[name].values for name in ("objective", "predictor_depth", "depth"))
+    for objective, predictor_depth, depth in itertools.product(*rows):
+        times = shown.sel(objective=objective, predictor_depth=predictor_depth, depth=depth).values
+        words = (f"{times[i]:.4g}" if np.isfinite(times[i]) else "never" for _, i in columns)
+        table.add_row(str(objective), f"{predictor_depth:g}", f"{depth:g}", *words)
+    return table
+
+
+def _feature_columns(dataset: xr.Dataset) -> list[tuple[str, int]]:
+    """(heading, feature), all features or some between the largest and the smallest ρ."""
+    rho, lam = dataset.rho.values, dataset.lam.values
+    order = np.argsort(-rho[0], kind="stable")
+    kept = min(MOST_FEATURES, len(order))
+    chosen = order[np.linspace(0, len(order) - 1, kept).round().astype(int)]
+    if len(rho) > 1:
+        return [(f"feature {i}", int(i)) for i in chosen]
+    return [(f"ρ = {rho[0, i]:.3g}\nλ = {lam[0, i]:.3g}", int(i)) for i in chosen]
+
+
+def _failures(dataset: xr.Dataset) -> list[str]:
+    codes, counts = np.unique(dataset.result.values, return_counts=True)
+    found = [(ResultCode(int(code)), int(count)) for code, count in zip(codes, counts, strict=True)]
+    failed = [f"[red]{count:,} failed:[/] {code.reason}" for code, count in found if code]
+    return failed or ["Every trajectory reached its last time."]
+
+
+def _pairs(rows: Sequence[tuple[str, str]]) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in rows:
+        table.add_row(f"[bold]{name.removesuffix('_version')}[/]", escape(value))
+    return table
+
+
+def _folder(path: Path) -> str:
+    files = [file for file in path.glob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files) / 2**20
+    return f"{path} ({len(files)} files, {size:.1f} MiB)"
+
+
+def _device(device: Any) -> str:
+    memory = (device.memory_stats() or {}).get("bytes_limit")
+    if memory is None and device.platform == "cpu" and hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    room = "memory unknown" if memory is None else f"{memory / 2**30:.1f} GiB"
+    return f"{device.platform}: {device.device_kind}, {room}"

@@ -1,0 +1,1 @@
+"""The four levels of fidelity: closed form, reduced modes, matrix flow, discrete optimiser."""

@@ -1,0 +1,176 @@
+"""One call for every level of fidelity: `simulate(problem, times, solver)`."""
+
+import abc
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from jepa_sim import _checks as checks
+from jepa_sim import _observables
+from jepa_sim._network import AbstractState, Weights
+from jepa_sim._observables import Observable
+from jepa_sim._problem import Problem
+from jepa_sim._trajectory import Trajectory
+from jepa_sim._types import ArrayLike, ResultCode
+
+Observe = Callable[[Float[Array, ""], AbstractState], dict]
+
+
+class Solution(eqx.Module):
+    """What a solver hands back.
+
+    values: observables with a leading time axis.  rates: (t, d) dw̄/dt, where it is known.
+    """
+
+    times: Float[Array, " t"]
+    values: dict
+    result: Int[Array, ""]
+    stats: dict
+    rates: Float[Array, "t d"] | None = None
+
+
+class AbstractSolver(eqx.Module):
+    """A level of fidelity. Strategies are objects with fields of their own."""
+
+    @property
+    @abc.abstractmethod
+    def is_random(self) -> bool:
+        """Whether a run depends on a key beyond its start."""
+
+    @property
+    @abc.abstractmethod
+    def is_exact(self) -> bool:
+        """Whether its critical times are those of the exact solution."""
+
+    @abc.abstractmethod
+    def prepare(self, problem: Problem) -> Problem:
+        """The problem in the form that `solve` wants; ValueError where it does not apply."""
+
+    @abc.abstractmethod
+    def solve(
+        self,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        """Run from time 0 and observe at the given times."""
+
+
+class AbstractMatrixSolver(AbstractSolver):
+    """A solver of all matrices, which may start from any weights."""
+
+    @abc.abstractmethod
+    def solve_from(
+        self,
+        start: Weights,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        """Run from the given weights, which may be padded beyond the problem's depth."""
+
+    def prepare(self, problem: Problem) -> Problem:
+        problem.network.whole()
+        return problem
+
+    def solve(
+        self,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        start_key, own_key = (None, None) if key is None else jr.split(key)
+        return self.solve_from(problem.weights(start_key), problem, times, observe, own_key)
+
+
+def simulate(
+    problem: Problem,
+    times: ArrayLike,
+    solver: AbstractSolver,
+    *,
+    observables: Sequence[Observable] = (_observables.features, _observables.loss),
+    key: PRNGKeyArray | None = None,
+) -> Trajectory:
+    """Simulate `problem` from time 0 and save observables at `times`.
+
+    times: (t,) strictly ascending, not negative, in units of flow time (t = kα for step k of
+    gradient descent with learning rate α).  solver: `ClosedForm()`, `Modes()`, `GradientFlow()` or
+    `Descent(…)`.  observables: functions of (t, state, problem), see `jepa_sim.observables`.
+    key: for random starts and minibatches.
+
+    A solve that runs out of steps or leaves the finite numbers raises nothing: it has a result
+    code, and NaN from there on. Compiled once per solver, shapes and (for matrices) depths.
+
+    Raises ValueError where arguments are wrong or the solver does not apply to the problem.
+    """
+    checks.check_times(times)
+    names = [observable.__name__ for observable in observables]
+    if len(set(names)) < len(names):
+        checks.fail("observables", "have names that differ", names)
+    if solver.is_random and key is None:
+        checks.fail("key", "be given for a solver that draws minibatches", key)
+    problem = solver.prepare(problem)
+    times = jnp.asarray(times, problem.moments.xx.dtype)
+    return _simulate(problem, times, solver, tuple(observables), key)
+
+
+@eqx.filter_jit
+def _simulate(
+    problem: Problem,
+    times: Float[Array, " t"],
+    solver: AbstractSolver,
+    observables: tuple[Observable, ...],
+    key: PRNGKeyArray | None,
+) -> Trajectory:
+    def solve(problem: Problem, observe: Observe) -> Solution:
+        return solver.solve(problem, times, observe, key)
+
+    return record(problem, observables, solve)
+
+
+def record(
+    problem: Problem,
+    observables: tuple[Observable, ...],
+    solve: Callable[[Problem, Observe], Solution],
+) -> Trajectory:
+    """The trajectory of one solve, with the features solved for once rather than at every time."""
+    moments = problem.moments.with_features(problem.features)
+    problem = eqx.tree_at(lambda p: p.moments, problem, moments)
+
+    def observe(t: Float[Array, ""], state: AbstractState) -> dict:
+        return {o.__name__: o(t, state, problem) for o in observables}
+
+    solution = solve(problem, observe)
+    return Trajectory(
+        problem,
+        solution.times,
+        solution.values,
+        solution.rates,
+        solution.result,
+        solution.stats,
+    )
+
+
+def blank_unless(reached: Bool[Array, " t"], values: dict) -> dict:
+    """Saved values, NaN at times that were not reached."""
+
+    def blank(value: Array) -> Array:
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        return jnp.where(reached.reshape(-1, *(1,) * (value.ndim - 1)), value, jnp.nan)
+
+    return jax.tree.map(blank, values)
+
+
+def finite_code(values: dict, code: Int[Array, ""]) -> Int[Array, ""]:
+    """`code`, or `not_finite` where it says success and a saved value is not a number."""
+    leaves = jax.tree.leaves(eqx.filter(values, eqx.is_inexact_array))
+    broken = jnp.stack([jnp.any(jnp.isnan(leaf)) for leaf in leaves]).any() if leaves else False
+    return jnp.where((code == ResultCode.success) & broken, ResultCode.not_finite, code)

@@ -1,0 +1,147 @@
+"""The discrete optimiser beside the flow: optax on the population loss or on minibatches."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from jepa_sim import _checks as checks
+from jepa_sim._moments import Moments
+from jepa_sim._network import Weights
+from jepa_sim._problem import Problem
+from jepa_sim._solve.base import AbstractMatrixSolver, Observe, Solution, blank_unless, finite_code
+from jepa_sim._types import ArrayLike, ResultCode, Scalar, as_float_array
+
+
+class Descent(AbstractMatrixSolver):
+    """Steps of an optax optimiser; step k is at time t = kα.
+
+    optimizer: from a learning rate to an optax transformation (`optax.sgd`, `optax.adam`, …), so
+    that α ties steps to time in one place.  learning_rate: α; may be traced.  batch_size: None for
+    the population loss; else the gradient of each step is that of a fresh minibatch.
+    samples: (x, y), each (n, d), drawn from with replacement; None draws minibatches from the
+    Gaussian with the problem's moments.  max_steps: beyond it the run has the result code
+    `out_of_steps`.
+
+    Saved times are the nearest multiples of α. Not differentiable in reverse mode, because the
+    number of steps follows the times.
+    """
+
+    optimizer: Callable[[Scalar], optax.GradientTransformation] = eqx.field(static=True)
+    learning_rate: Float[Array, ""]
+    batch_size: int | None = eqx.field(static=True, default=None)
+    samples: tuple[Float[Array, "n d"], Float[Array, "n d"]] | None = None
+    max_steps: int = eqx.field(static=True, default=1_000_000)
+
+    def __init__(
+        self,
+        optimizer: Callable[[Scalar], optax.GradientTransformation] | optax.GradientTransformation,
+        learning_rate: Scalar,
+        batch_size: int | None = None,
+        samples: tuple[ArrayLike, ArrayLike] | None = None,
+        max_steps: int = 1_000_000,
+    ):
+        if not callable(optimizer):
+            rule = "be a function of the learning rate, such as optax.sgd"
+            checks.fail("optimizer", rule, type(optimizer).__name__)
+        checks.check_positive("learning_rate", learning_rate)
+        checks.check_integer_from("max_steps", max_steps, 1)
+        if batch_size is not None:
+            checks.check_integer_from("batch_size", batch_size, 1)
+        elif samples is not None:
+            checks.fail("batch_size", "be given with `samples`", None)
+        if samples is not None and np.shape(samples[0]) != np.shape(samples[1]):
+            rule = f"be of the shape of samples[0], {np.shape(samples[0])}"
+            checks.fail("samples[1]", rule, f"of shape {np.shape(samples[1])}")
+        self.optimizer, self.learning_rate = optimizer, as_float_array(learning_rate)
+        self.batch_size, self.max_steps = batch_size, max_steps
+        self.samples = None if samples is None else tuple(map(as_float_array, samples))
+
+    @property
+    def is_random(self) -> bool:
+        return self.batch_size is not None
+
+    @property
+    def is_exact(self) -> bool:
+        return False
+
+    def solve_from(
+        self,
+        start: Weights,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        rate = jnp.asarray(self.learning_rate, times.dtype)
+        optimizer = self.optimizer(rate)
+        batch = self._batches(problem.moments)
+
+        def step(k: Int[Array, ""], state: tuple) -> tuple:
+            weights, memory = state
+            moments = problem.moments if batch is None else batch(jr.fold_in(key, k))
+            velocity = weights.velocity(problem.objective, moments, problem.network.depth)
+            uphill = jax.tree.map(jnp.negative, velocity)
+            with jax.numpy_dtype_promotion("standard"):  # optax mixes types
+                updates, memory = optimizer.update(uphill, memory, weights)
+            return optax.apply_updates(weights, updates), memory
+
+        def advance(carry: tuple, last: Int[Array, ""]) -> tuple:
+            k, state = carry
+            state = jax.lax.fori_loop(k, last, step, state)
+            return (last, state), observe(last.astype(rate.dtype) * rate, state[0])
+
+        wanted = jnp.round(times / rate)
+        steps = jnp.minimum(wanted, self.max_steps).astype(int)
+        begin = (jnp.zeros((), steps.dtype), (start, optimizer.init(start)))
+        (total, _), values = jax.lax.scan(advance, begin, steps)
+        reached = wanted <= self.max_steps
+        values = blank_unless(reached, values)
+        code = jnp.where(reached.all(), ResultCode.success, ResultCode.out_of_steps)
+        return Solution(wanted * rate, values, finite_code(values, code), {"steps": total})
+
+    def _batches(self, moments: Moments) -> Callable[[PRNGKeyArray], Moments] | None:
+        """From a key to the second moments of a minibatch: all that its gradient depends on."""
+        if self.batch_size is None:
+            return None
+        draw = _gaussian(moments) if self.samples is None else _resample(*self.samples)
+        count = self.batch_size
+
+        def batch(key: PRNGKeyArray) -> Moments:
+            x, y = draw(key, count)
+            found = (x.T @ x / count, y.T @ x / count)
+            return eqx.tree_at(lambda m: (m.xx, m.yx), moments, found)
+
+        return batch
+
+
+Draw = Callable[[PRNGKeyArray, int], tuple[Float[Array, "n d"], Float[Array, "n d"]]]
+
+
+def _resample(x: Float[Array, "n d"], y: Float[Array, "n d"]) -> Draw:
+    def draw(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
+        rows = jr.randint(key, (count,), 0, x.shape[0])
+        return x[rows], y[rows]
+
+    return draw
+
+
+def _gaussian(moments: Moments) -> Draw:
+    """x ~ N(0, Σxx), y = Σyx Σxx⁻¹ x + noise with what is left of Σyy."""
+    factor = jnp.linalg.cholesky(moments.xx)
+    regression = jnp.linalg.solve(moments.xx, moments.yx.T).T
+    rest = moments.yy - regression @ moments.yx.T
+    size, basis = jnp.linalg.eigh((rest + rest.T) / 2)
+    noise = basis * jnp.sqrt(jnp.maximum(size, 0))[None, :]
+
+    def draw(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
+        white = jr.normal(key, (2, count, moments.dimension), moments.xx.dtype)
+        x = white[0] @ factor.T
+        return x, x @ regression.T + white[1] @ noise.T
+
+    return draw

@@ -1,0 +1,77 @@
+"""The matrix flow: all factors, any moments, by diffrax."""
+
+import dataclasses
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jepa_sim import _checks as checks
+from jepa_sim._network import Weights
+from jepa_sim._problem import Problem
+from jepa_sim._solve.base import AbstractMatrixSolver, Observe, Solution
+from jepa_sim._solve.integrate import integrate
+
+
+class GradientFlow(AbstractMatrixSolver):
+    """Ż of every factor, integrated by a diffrax solver with adaptive steps.
+
+    solver: any diffrax ODE solver.  rtol: relative tolerance per step; None takes 1e-8 in float64
+    and 1e-5 in float32.  atol: absolute tolerance; None takes rtol times the smallest
+    root-mean-square singular value of the starting factors, since an atol that does not follow the
+    scale ε of the start gives wrong times.  max_steps: beyond it the run has the result code
+    `out_of_steps`.
+    """
+
+    solver: dfx.AbstractSolver = dfx.Tsit5()
+    rtol: float | None = None
+    atol: float | None = None
+    max_steps: int = eqx.field(static=True, default=100_000)
+
+    def __check_init__(self):
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if value is not None:
+                checks.check_positive(name, value)
+        checks.check_integer_from("max_steps", self.max_steps, 1)
+
+    @property
+    def is_random(self) -> bool:
+        return False
+
+    @property
+    def is_exact(self) -> bool:
+        return False
+
+    def solve_from(
+        self,
+        start: Weights,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        def velocity(t: Any, weights: Weights, args: Any) -> Weights:
+            return weights.velocity(problem.objective, problem.moments, problem.network.depth)
+
+        def observe_both(t: Float[Array, ""], weights: Weights) -> dict:
+            def gains(weights: Weights) -> Float[Array, " d"]:
+                return weights.gains(problem.features)
+
+            _, rates = jax.jvp(gains, (weights,), (velocity(t, weights, None),))
+            return {"values": observe(t, weights), "rates": rates}
+
+        rtol = (1e-8 if times.dtype == jnp.float64 else 1e-5) if self.rtol is None else self.rtol
+        atol = rtol * _smallest_scale(start) if self.atol is None else self.atol
+        solution = integrate(
+            velocity, start, times, observe_both, self.solver, rtol, atol, self.max_steps
+        )
+        return dataclasses.replace(solution, **solution.values)
+
+
+def _smallest_scale(weights: Weights) -> Float[Array, ""]:
+    """The smallest root-mean-square singular value of the factors."""
+    factors = (*weights.encoder, *weights.predictor)
+    return jnp.min(jnp.stack([jnp.sqrt(jnp.sum(z**2) / min(z.shape)) for z in factors]))

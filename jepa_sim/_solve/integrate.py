@@ -1,0 +1,52 @@
+"""One adaptive diffrax solve with observables saved inside it; shared by the flow and the modes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax as dfx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from jepa_sim._solve.base import Observe, Solution, blank_unless, finite_code
+from jepa_sim._types import ResultCode
+
+
+def integrate(
+    velocity: Callable[[Any, PyTree, Any], PyTree],
+    start: PyTree,
+    times: Float[Array, " t"],
+    observe: Observe,
+    solver: dfx.AbstractSolver,
+    rtol: float | Float[Array, ""],
+    atol: float | Float[Array, ""],
+    max_steps: int,
+) -> Solution:
+    """Integrate from time 0 to the last of `times`.
+
+    The PI coefficients keep a batch from its stragglers: with diffrax's default of a pure I
+    controller, single lanes of a vmapped solve can reject thousands of steps.
+    """
+    sol = dfx.diffeqsolve(
+        dfx.ODETerm(velocity),
+        solver,
+        t0=jnp.zeros((), times.dtype),
+        t1=times[-1],
+        dt0=None,
+        y0=start,
+        saveat=dfx.SaveAt(ts=times, fn=lambda t, state, args: observe(t, state)),
+        stepsize_controller=dfx.PIDController(rtol, atol, pcoeff=0.4, icoeff=0.3),
+        max_steps=max_steps,
+        throw=False,
+    )
+    values = blank_unless(jnp.isfinite(sol.ts), sol.ys)  # diffrax leaves inf where it did not come
+    out_of_steps = sol.result == dfx.RESULTS.max_steps_reached
+    succeeded = sol.result == dfx.RESULTS.successful
+    code = jnp.where(
+        succeeded,
+        ResultCode.success,
+        jnp.where(out_of_steps, ResultCode.out_of_steps, ResultCode.not_finite),
+    )
+    stats = {"steps": sol.stats["num_steps"], "accepted": sol.stats["num_accepted_steps"]}
+    if isinstance(solver, dfx.AbstractERK):  # the last stage of an FSAL step is the next's first
+        stats["rhs"] = stats["steps"] * (solver.tableau.num_stages - solver.tableau.fsal)
+    return Solution(times, values, finite_code(values, code), stats)

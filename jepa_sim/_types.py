@@ -1,0 +1,63 @@
+"""Result codes of a simulation and the shape letters that annotations use.
+
+Shapes: `d` input dimension (and number of features), `L` encoder layers, `M` predictor layers,
+`t` saved times.
+"""
+
+import enum
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Number = float | int | np.number
+Scalar = Float[Array, ""] | float | int
+ArrayLike = jax.typing.ArrayLike | Sequence  # nested lists of numbers too
+
+
+class ResultCode(enum.IntEnum):
+    """How a trajectory ended; stored per trajectory so that one bad lane does not stop a sweep."""
+
+    success = 0
+    out_of_steps = 1
+    not_finite = 2
+    unresolved = 3
+
+    @property
+    def failed(self) -> bool:
+        """Whether saved values are missing (they are NaN)."""
+        return self in (ResultCode.out_of_steps, ResultCode.not_finite)
+
+    @property
+    def reason(self) -> str:
+        """One sentence for people."""
+        return _REASONS[self]
+
+
+_REASONS = {
+    ResultCode.success: "The trajectory reached its last time.",
+    ResultCode.out_of_steps: "The solver used up `max_steps` before the last time.",
+    ResultCode.not_finite: "The state stopped being finite.",
+    ResultCode.unresolved: (
+        "A feature is learned within less than one spacing of floating-point times: "
+        "use float64 or a larger scale."
+    ),
+}
+
+
+def is_concrete(*values: object) -> bool:
+    """Whether all values are known now, so that they can be checked before anything is computed."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def as_float_array(value: ArrayLike) -> Float[Array, "..."]:
+    """`value` as an array of JAX's default float type, or of its own float type."""
+    array = jnp.asarray(value)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def to_numpy(value: ArrayLike) -> np.ndarray:
+    """A concrete value on the host, in double precision, for checks."""
+    return np.asarray(value, dtype=np.float64)

@@ -1,0 +1,150 @@
+"""Every name of a configuration chooses what it says."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jepa_sim as js
+from jepa_sim._build import Run, build
+from jepa_sim.config import ConfigError, parse
+
+FEATURES = 'kind = "features"\nlam = [1.0, 0.5]\nrho = [0.9, 0.8]'
+GRID = 'objective = ["mae", "jepa"]\ndepth = [1, 2]\nscale = [0.1]'
+TIMES = 'times = { kind = "critical", count = 20 }\n'
+
+
+def built(
+    data: str = FEATURES,
+    grid: str = GRID,
+    solve: str = 'solver = "closed_form"',
+    times: str = TIMES,
+) -> Run:
+    output = 'path = "a.nc"\ncritical_fraction = [0.25]'
+    return build(
+        parse(f"[data]\n{data}\n[grid]\n{grid}\n[solve]\n{times}{solve}\n[output]\n{output}\n")
+    )
+
+
+def test_grid():
+    grid = GRID + "\npredictor_depth = [2]\nseed = { start = 3, stop = 5 }"
+    run = built(grid=grid)
+    assert [type(objective) for objective in run.grid.objective] == [js.MAE, js.JEPA]
+    assert run.grid.depth == (1, 2)
+    assert run.grid.predictor_depth == (2,)
+    assert run.grid.scale == (0.1,)
+    assert run.grid.seed == (3, 4)
+    assert run.critical_fraction == (0.25,)
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind", "rotated"),
+    [
+        ("", js.Balanced, False),
+        ("rotated = true", js.Balanced, True),
+        ('start = "gaussian"', js.RandomGaussian, None),
+    ],
+)
+def test_start(keys: str, kind: type, rotated: bool | None):
+    start = built(grid=f"{GRID}\n{keys}", solve='solver = "gradient_flow"').grid.start(0.1)
+    assert type(start) is kind
+    assert getattr(start, "rotated", None) is rotated
+
+
+def test_times():
+    critical = built().times
+    assert isinstance(critical, js.CriticalGrid)
+    assert critical.count == 20
+    log = built(times='times = { kind = "log", start = 2, stop = 1e3, count = 7 }\n').times
+    assert isinstance(log, js.LogGrid)
+    assert (log.start, log.stop, log.count) == (2, 1e3, 7)
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind", "fields"),
+    [
+        ('solver = "closed_form"', js.ClosedForm, {}),
+        ('solver = "modes"', js.Modes, {"tolerance": js.Modes().tolerance}),
+        (
+            'solver = "modes"\ntolerance = 1e-5\nmax_steps = 7',
+            js.Modes,
+            {"tolerance": 1e-5, "max_steps": 7},
+        ),
+        ('solver = "gradient_flow"', js.GradientFlow, {"max_steps": js.GradientFlow().max_steps}),
+        (
+            'solver = "gradient_flow"\nrtol = 1e-5\natol = 1e-7\nmax_steps = 7',
+            js.GradientFlow,
+            {"rtol": 1e-5, "atol": 1e-7, "max_steps": 7},
+        ),
+        (
+            'solver = "descent"\nlearning_rate = 0.25',
+            js.Descent,
+            {"optimizer": optax.sgd, "learning_rate": 0.25, "batch_size": None},
+        ),
+        (
+            'solver = "descent"\nlearning_rate = 1\noptimizer = "adam"\n'
+            "batch_size = 3\nmax_steps = 7",
+            js.Descent,
+            {"optimizer": optax.adam, "batch_size": 3, "samples": None, "max_steps": 7},
+        ),
+    ],
+)
+def test_solver(keys: str, kind: type, fields: dict):
+    solver = built(solve=keys).solver
+    assert type(solver) is kind
+    assert {name: getattr(solver, name) for name in fields} == fields
+
+
+def test_features():
+    spectrum = built(
+        data='kind = "features"\nlam = [[1, 2], [3, 4]]\nrho = [[0.5, 0.2], [0.3, 0.4]]'
+    ).grid.spectrum
+    np.testing.assert_allclose(jax.vmap(jnp.diag)(spectrum.yx), [[1, 2], [3, 4]])
+    np.testing.assert_allclose(jax.vmap(jnp.diag)(spectrum.xx), [[2, 10], [10, 10]])
+
+
+def test_moments():
+    spectrum = built(
+        data='kind = "moments"\nxx = [[2, 0.5], [0.5, 1]]\nyx = [[1, 0], [0, 0.5]]\n'
+        "yy = [[2, 0], [0, 2]]"
+    ).grid.spectrum
+    np.testing.assert_array_equal(spectrum.xx[0], [[2, 0.5], [0.5, 1]])
+    np.testing.assert_array_equal(spectrum.yx[0], [[1, 0], [0, 0.5]])
+    np.testing.assert_array_equal(spectrum.yy[0], [[2, 0], [0, 2]])
+
+
+def test_moments_that_no_views_have():
+    data = 'kind = "moments"\nxx = [[1]]\nyx = [[1]]\nyy = [[0.5]]'
+    with pytest.raises(ConfigError, match=r"^Table `data` must give moments\. Argument `yy` must"):
+        built(data=data)
+
+
+def test_samples(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 2))
+    y = x + rng.standard_normal((50, 2))
+    np.savez(tmp_path / "views.npz", x=x, y=y)
+    data = f'kind = "samples"\npath = "{tmp_path}/views.npz"'
+    spectrum = built(data=data).grid.spectrum
+    expected = js.Moments.from_samples(x, y)
+    np.testing.assert_allclose(spectrum.xx[0], expected.xx, rtol=1e-12)
+    np.testing.assert_allclose(spectrum.yx[0], expected.yx, rtol=1e-12)
+
+    minibatches = 'solver = "descent"\nlearning_rate = 0.1\nbatch_size = 4'
+    drawn_from = built(data=data, solve=minibatches).solver.samples
+    np.testing.assert_array_equal(drawn_from[0], x)
+    np.testing.assert_array_equal(drawn_from[1], y)
+
+
+def test_images():
+    pytest.importorskip("sklearn")
+    keys = 'kind = "images"\npatch = 2\npairs = 100\nseed = 3\nbrightness_sd = 2.0\nsensor_sd = 0.5'
+    found = built(data=keys).grid.spectrum
+    from jepa_sim._data.images import LitPatches
+
+    expected = LitPatches(2, brightness_sd=2.0, sensor_sd=0.5).moments(100, seed=3)
+    np.testing.assert_array_equal(found.xx[0], expected.xx)
+    np.testing.assert_array_equal(found.yx[0], expected.yx)

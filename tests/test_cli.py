@@ -1,0 +1,309 @@
+"""The command line: results, exit codes, messages, and that faults write nothing."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import jepa_sim as js
+from jepa_sim import cli
+from jepa_sim.config import parse
+
+RUN = """
+[data]
+kind = "features"
+lam = [1.0, 1.0, 0.5]
+rho = [0.9, 0.3, 0.8]
+[grid]
+objective = ["jepa", "mae"]
+depth = [1, 2]
+scale = [1e-1, 1e-2]
+seed = { start = 0, stop = 3 }
+[solve]
+solver = "closed_form"
+times = { kind = "critical", count = 8 }
+[output]
+path = "runs/first.nc"
+"""
+
+
+@pytest.fixture(scope="module")
+def cache() -> str:
+    return jax.config.jax_compilation_cache_dir
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, cache: str) -> Path:
+    """A folder in which a sweep has run; `printed` is what it said."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "run.toml").write_text(RUN)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        (folder / "printed").open("w") as printed,
+        contextlib.redirect_stdout(printed),
+    ):
+        patch.chdir(folder)
+        patch.setenv("JEPA_SIM_CACHE", cache)
+        assert cli.main(["sweep", "run.toml"]) == 0
+    return folder
+
+
+def result_of(folder: Path) -> xr.Dataset:
+    return xr.load_dataset(folder / "runs" / "first.nc", engine="h5netcdf")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str) -> Path:
+    """An empty folder to work in, with `run.toml`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JEPA_SIM_CACHE", cache)
+    (tmp_path / "run.toml").write_text(RUN)
+    return tmp_path
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_sweep_writes_what_was_asked_for(finished: Path):
+    assert contents(finished) == ["printed", "run.toml", "runs", "runs/first.nc"]
+    found = result_of(finished)
+    assert dict(found.sizes) == {
+        "objective": 2,
+        "depth": 2,
+        "predictor_depth": 1,
+        "scale": 2,
+        "seed": 3,
+        "spectrum": 1,
+        "time": 8,
+        "feature": 3,
+        "critical_fraction": 2,
+    }
+    assert found.objective.values.tolist() == ["jepa", "mae"]
+    assert found.seed.values.tolist() == [0, 1, 2]
+    assert found.attrs["config"] == RUN
+    assert found.attrs["precision"] == "float64"
+    assert (found.result == js.ResultCode.success).all()
+    problem = js.Problem(
+        js.Moments.from_features([1.0, 1.0, 0.5], [0.9, 0.3, 0.8]),
+        js.JEPA(),
+        js.DeepLinear(2),
+        js.Balanced(1e-2),
+    )
+    at = {"objective": "jepa", "depth": 2, "scale": 1e-2, "critical_fraction": 0.5}
+    np.testing.assert_allclose(
+        found.critical_time.sel(at).isel(seed=1).squeeze(),
+        js.critical_times(problem, fraction=0.5),
+        rtol=1e-12,
+    )
+
+
+def test_sweep_prints_what_it_found(finished: Path):
+    printed = (finished / "printed").read_text()
+    assert "runs/first.nc: 24 trajectories at 8 times each" in printed
+    assert "Every trajectory reached its last time." in printed
+
+
+def test_sweep_keeps_a_result_unless_told(
+    finished: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    (folder / "runs").mkdir()
+    result = folder / "runs" / "first.nc"
+    result.write_text("old")
+    monkeypatch.setattr("jepa_sim._sweep.sweep", lambda *_, **__: result_of(finished))
+    assert cli.main(["sweep", "run.toml", "--quiet"]) == cli.FAULT
+    assert capsys.readouterr().err == (
+        "jepa-sim: error: Key `output.path` must not exist yet (unless --overwrite is given), "
+        'but "runs/first.nc" exists.\n'
+    )
+    assert result.read_text() == "old"
+    assert cli.main(["sweep", "run.toml", "--quiet", "--overwrite"]) == 0
+    assert capsys.readouterr() == ("", "")
+    xr.testing.assert_identical(result_of(folder), result_of(finished))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("depth = [1, 2]", "dept = [1, 2]", "Key `grid.dept` must be one of"),
+        ('"closed_form"', '"closed"', 'Key `solve.solver` must be one of "closed_form"'),
+        ("rho = [0.9", "rho = [-0.9", "Key `data.rho[0]` must have the sign of λ"),
+        ("1e-2]", "0]", "Key `grid.scale[1]` must be above 0, but is 0."),
+        ("lam = [1.0", "lam = [nan", "Key `data.lam[0]` must be finite, but is nan."),
+        ("runs/first.nc", "run.toml/first.nc", "Key `output.path` must lie in a folder"),
+        ("[data]", "[data", "The configuration must be TOML"),
+    ],
+)
+def test_faults_are_one_line_and_write_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str
+):
+    assert old in RUN
+    (folder / "run.toml").write_text(RUN.replace(old, new))
+    assert cli.main(["sweep", "run.toml"]) == cli.FAULT
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"jepa-sim: error: {said}")
+    assert all(line.startswith("jepa-sim: error: ") for line in err.splitlines())
+    assert contents(folder) == ["run.toml"]
+
+
+def test_samples_with_nan_write_nothing(folder: Path, capsys: pytest.CaptureFixture[str]):
+    views = np.ones((4, 3))
+    views[1, 2] = np.nan
+    np.savez(folder / "views.npz", x=views, y=views)
+    data = RUN.index("[grid]")
+    (folder / "run.toml").write_text(
+        f'[data]\nkind = "samples"\npath = "views.npz"\n{RUN[data:]}', encoding="utf-8"
+    )
+    assert cli.main(["sweep", "run.toml"]) == cli.FAULT
+    assert capsys.readouterr().err == (
+        "jepa-sim: error: Key `data.path` must be finite, but has nan at [1][2] in `x`.\n"
+    )
+    assert contents(folder) == ["run.toml", "views.npz"]
+
+
+def test_a_failed_write_leaves_the_old_result(
+    finished: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    (folder / "runs").mkdir()
+    (folder / "runs" / "first.nc").write_text("old")
+
+    def full(dataset: xr.Dataset, path: Path, **options: object) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jepa_sim._sweep.sweep", lambda *_, **__: result_of(finished))
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
+    assert cli.main(["sweep", "run.toml", "--overwrite", "--quiet"]) == cli.FAILURE
+    assert capsys.readouterr().err == "jepa-sim: error: [Errno 28] No space left on device\n"
+    assert contents(folder) == ["run.toml", "runs", "runs/first.nc"]
+    assert (folder / "runs" / "first.nc").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (MemoryError("8 TiB."), cli.FAILURE, "There is not enough memory. 8 TiB."),
+        (KeyboardInterrupt(), 130, "Interrupted."),
+    ],
+)
+def test_a_sweep_that_ends_early_writes_nothing(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    said: str,
+):
+    def sweep(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("jepa_sim._sweep.sweep", sweep)
+    assert cli.main(["sweep", "run.toml"]) == code
+    assert capsys.readouterr().err == f"jepa-sim: error: {said}\n"
+    assert contents(folder) == ["run.toml"]
+
+
+def test_show(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert cli.main(["show", str(finished / "runs" / "first.nc")]) == 0
+    printed = capsys.readouterr().out
+    assert "24 trajectories" in printed
+    assert "ClosedForm()" in printed
+    cell = (
+        result_of(finished)
+        .critical_time.sel(objective="mae", depth=2, scale=1e-2, critical_fraction=0.5)
+        .isel(feature=2)
+    )
+    assert f" {float(cell[0, 0, 0]):.4g} " in printed
+
+
+def test_show_counts_failures(folder: Path, finished: Path, capsys: pytest.CaptureFixture[str]):
+    found = result_of(finished)
+    found.result[0, 0, 0, 0, :2] = js.ResultCode.out_of_steps
+    found.critical_time[0, 0] = np.inf
+    found.to_netcdf("failed.nc", engine="h5netcdf")
+    assert cli.main(["show", "failed.nc"]) == 0
+    printed = capsys.readouterr().out
+    assert f"2 failed: {js.ResultCode.out_of_steps.reason}" in printed
+    assert "never" in printed
+
+
+def test_show_refuses_what_is_no_result(folder: Path, capsys: pytest.CaptureFixture[str]):
+    xr.Dataset({"a": 1}).to_netcdf("other.nc", engine="h5netcdf")
+    for path, rule in (
+        ("none.nc", "be a file that exists"),
+        ("run.toml", "be a NetCDF file"),
+        ("other.nc", "be a file written by `jepa-sim sweep`"),
+    ):
+        assert cli.main(["show", path]) == cli.FAULT
+        said = f"jepa-sim: error: Argument `RUN.nc` must {rule}, but is {path}.\n"
+        assert capsys.readouterr().err == said
+
+
+def test_info(folder: Path, capsys: pytest.CaptureFixture[str], cache: str):
+    assert cli.main(["info"]) == 0
+    printed = capsys.readouterr().out
+    for word in (jax.__version__, js.__version__, jax.devices()[0].platform, "float64"):
+        assert word in printed
+
+
+def test_demo_gets_its_own_options(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    got = []
+    demo = types.ModuleType("jepa_sim.demo")
+    demo.main = lambda argv: got.extend(argv)
+    monkeypatch.setitem(sys.modules, "jepa_sim.demo", demo)
+    monkeypatch.setattr(js, "demo", demo, raising=False)
+    assert cli.main(["demo", "--help", "x"]) == 0
+    assert got == ["--help", "x"]
+
+
+@pytest.mark.parametrize("command", [[], ["sweep"], ["show"], ["info"]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*command, "--help"])
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: jepa-sim")
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_the_example_in_the_help_is_valid():
+    text = cli.EXAMPLE.partition(":\n")[2].partition("further keys:")[0]
+    assert parse(text).output.path == "runs/first.nc"
+
+
+def test_from_the_shell(folder: Path):
+    (folder / "run.toml").write_text(RUN.replace("depth = [1, 2]", "depth = [1, 0]"))
+    done = subprocess.run(
+        [sys.executable, "-m", "jepa_sim.cli", "sweep", "run.toml"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(js.__file__).parents[1])},
+    )
+    assert done.returncode == 2
+    said = "jepa-sim: error: Key `grid.depth[1]` must be at least 1, but is 0.\n"
+    assert (done.stdout, done.stderr) == ("", said)
+    assert contents(folder) == ["run.toml"]
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("JEPA_SIM_CACHE", str(tmp_path))
+    assert cli._cache_folder() == tmp_path
+    monkeypatch.setenv("JEPA_SIM_CACHE", "")
+    assert cli._cache_folder() is None
+    monkeypatch.delenv("JEPA_SIM_CACHE")
+    assert cli._cache_folder().name == "jepa_sim"

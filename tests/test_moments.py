@@ -1,0 +1,138 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+
+import jepa_sim as js
+from tests.problems import non_commuting
+
+
+def test_generalised_eigenproblem_agrees_with_scipy():
+    moments = non_commuting()
+    features = moments.features()
+    rho, basis = scipy.linalg.eigh(np.asarray(moments.yx), np.asarray(moments.xx))
+    np.testing.assert_allclose(features.rho, rho[::-1], rtol=1e-12)
+    np.testing.assert_allclose(features.lam / features.variance, features.rho, rtol=1e-12)
+    unit = basis[:, ::-1] / np.linalg.norm(basis[:, ::-1], axis=0)
+    np.testing.assert_allclose(np.abs(np.sum(unit * features.basis, axis=0)), 1, rtol=1e-12)
+    variance = np.diag(unit.T @ np.asarray(moments.xx) @ unit)
+    np.testing.assert_allclose(features.variance, variance, rtol=1e-12)
+    # patterns are dual to the basis
+    crossed = np.asarray(features.basis.T @ features.patterns)
+    np.testing.assert_allclose(crossed - np.diag(np.diag(crossed)), 0, atol=1e-12)
+
+
+def test_commuting_features_are_the_common_eigenvectors():
+    rotation = scipy.stats.ortho_group.rvs(4, random_state=1)
+    variance, lam = np.array([4.0, 3.0, 2.0, 1.0]), np.array([1.0, 2.0, 0.5, 0.9])
+    moments = js.Moments((rotation * variance) @ rotation.T, (rotation * lam) @ rotation.T)
+    features = moments.features()
+    order = np.argsort(-lam / variance)
+    np.testing.assert_allclose(features.lam, lam[order], rtol=1e-12)
+    np.testing.assert_allclose(features.variance, variance[order], rtol=1e-12)
+    np.testing.assert_allclose(features.basis.T @ features.basis, np.eye(4), atol=1e-12)
+    assert features.commutator < 1e-14
+
+
+def test_commutator_and_asymmetry_are_measured():
+    moments = non_commuting()
+    xx, yx = np.asarray(moments.xx), np.asarray(moments.yx)
+    norm = np.linalg.norm
+    expected = norm(xx @ yx - yx @ xx) / (norm(xx) * norm(yx))
+    np.testing.assert_allclose(moments.features().commutator, expected, rtol=1e-12)
+    assert expected > 0.05
+    skewed = js.Moments(xx, yx + 0.01 * (np.triu(xx) - np.tril(xx)))
+    assert skewed.features().asymmetry > 1e-3
+    np.testing.assert_allclose(skewed.features().rho, moments.features().rho, rtol=1e-12)
+
+
+@pytest.mark.float32
+def test_from_features_keeps_order_and_target_variance_is_least():
+    lam, rho = [0.5, 1.0, -0.2], [0.3, 0.9, -0.5]
+    moments = js.Moments.from_features(lam, rho)
+    features = moments.features()
+    np.testing.assert_allclose(features.lam, lam, rtol=1e-6)
+    np.testing.assert_allclose(features.rho, rho, rtol=1e-6)
+    np.testing.assert_allclose(np.diag(moments.xx), np.array(lam) / rho, rtol=1e-6)
+    regression = np.asarray(moments.yx) @ np.linalg.inv(moments.xx)
+    np.testing.assert_allclose(
+        moments.yy, regression @ np.asarray(moments.xx) @ regression.T, rtol=1e-6
+    )
+
+
+def test_samples_in_one_pass_agree_with_numpy_however_they_are_cut():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1000, 3)) @ np.diag([1, 2, 3]) + 1e6  # a mean that costs naive sums all
+    y = 0.5 * x + rng.normal(size=x.shape)
+    joint = np.cov(x - 1e6, y - 0.5e6, rowvar=False, bias=True)
+    for cuts in ([], [1, 2, 500], list(range(50, 1000, 50))):
+        batches = zip(np.split(x, cuts), np.split(y, cuts), strict=True)
+        moments = js.Moments.from_samples(batches)
+        np.testing.assert_allclose(moments.xx, joint[:3, :3], atol=1e-7)
+        np.testing.assert_allclose(moments.yx, joint[3:, :3], atol=1e-7)
+        np.testing.assert_allclose(moments.yy, joint[3:, 3:], atol=1e-7)
+    np.testing.assert_allclose(js.Moments.from_samples(x, y).yx, joint[3:, :3], atol=1e-7)
+
+
+def test_uncentred_samples_give_raw_second_moments():
+    x = np.random.default_rng(0).normal(size=(200, 2)) + 3
+    batches = [(x[:150], 2 * x[:150]), (x[150:], 2 * x[150:])]
+    moments = js.Moments.from_samples(batches, center=False)
+    np.testing.assert_allclose(moments.yx, 2 * x.T @ x / 200, rtol=1e-12)
+
+
+def test_a_stream_is_never_held_together():
+    rng = np.random.default_rng(0)
+
+    def stream():
+        for _ in range(300):
+            x = rng.normal(size=(100, 2))
+            yield x, 0.5 * x + rng.normal(size=x.shape)
+
+    moments = js.Moments.from_samples(stream())
+    np.testing.assert_allclose(moments.yx, 0.5 * np.eye(2), atol=5 / np.sqrt(30_000))
+
+
+def test_features_are_differentiable():
+    moments = non_commuting(3)
+
+    def total(yx):
+        return jnp.sum(js.Moments(moments.xx, yx).features().rho ** 2)
+
+    step = 1e-6 * np.eye(3)
+    slope = (total(moments.yx + step) - total(moments.yx - step)) / 2e-6
+    gradient = jnp.sum(jax.grad(total)(moments.yx) * np.eye(3))
+    np.testing.assert_allclose(gradient, slope, rtol=1e-7)
+
+
+EYE = np.eye(2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: js.Moments(np.ones((2, 3)), EYE), r"`xx` must be a square matrix.*\(2, 3\)"),
+        (lambda: js.Moments([[1, 0.5], [0, 1]], EYE), "`xx` must be symmetric, but is off by 0.5"),
+        (lambda: js.Moments([[1, 2], [2, 1]], EYE), "`xx` must be positive definite.*eigenvalue -1"),
+        (lambda: js.Moments(EYE, np.eye(3)), r"`yx` must be of shape \(2, 2\)"),
+        (lambda: js.Moments(EYE, EYE * np.nan), r"`yx` must be finite, but is nan at \[0, 0\]"),
+        (lambda: js.Moments(EYE, EYE, EYE / 2), "`yy` must be at least Σyx Σxx⁻¹ Σxy"),
+        (lambda: js.Moments.from_features([1, 1], [0.5]), r"`rho` must be of the shape of `lam`"),
+        (lambda: js.Moments.from_features([1.0], [-0.5]), "`lam / rho` must be positive, but is -2"),
+        (lambda: js.Moments.from_features([1.0], [0.0]), "`rho` must not be zero"),
+        (lambda: js.Moments.from_features([np.inf], [1.0]), "`lam` must be finite, but is inf"),
+        (lambda: js.Moments.from_samples([]), "`x` must hold at least one sample"),
+        (lambda: js.Moments.from_samples(EYE, np.eye(3)), "`y` must be of the shape of x"),
+        (lambda: js.Moments.from_samples(np.ones((5, 2)), np.ones((5, 2))), "`x` must span all 2"),
+        (lambda: js.Moments.from_samples([EYE]), r"yield pairs \(x, y\)"),
+        (
+            lambda: js.Moments.from_samples([(EYE, EYE), (EYE, EYE * np.nan)]),
+            "`y of batch 1` must be finite",
+        ),
+    ],
+)
+def test_bad_moments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

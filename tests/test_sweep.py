@@ -1,0 +1,184 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jepa_sim as js
+from tests.problems import OBJECTIVES, two_features
+
+OTHER = js.Moments.from_features([0.5, 0.7], [0.4, 0.8])
+
+
+def grid(**changes):
+    axes = {
+        "spectrum": [two_features(), OTHER],
+        "objective": OBJECTIVES,
+        "depth": [1, 2],
+        "predictor_depth": [1, 2],
+        "scale": [0.1, 0.05],
+    }
+    return js.Grid(**(axes | changes))
+
+
+def sweep(grid, solver, **options):
+    options = {"times": js.CriticalGrid(count=10), "progress": False} | options
+    return js.sweep(grid, solver, **options)
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return sweep(grid(), js.ClosedForm())
+
+
+def test_every_lane_is_the_simulation_of_its_labels(exact):
+    assert dict(exact.features.sizes) == {
+        "objective": 2,
+        "depth": 2,
+        "predictor_depth": 2,
+        "scale": 2,
+        "seed": 1,
+        "spectrum": 2,
+        "time": 10,
+        "feature": 2,
+    }
+    for objective in OBJECTIVES:
+        for depth, predictor_depth, scale, spectrum in [(2, 1, 0.05, 1), (1, 2, 0.1, 0)]:
+            moments = (two_features(), OTHER)[spectrum]
+            network = js.DeepLinear(depth, predictor_depth)
+            problem = js.Problem(moments, objective, network, js.Balanced(scale))
+            lane = exact.sel(
+                objective=objective.name,
+                depth=depth,
+                predictor_depth=predictor_depth,
+                scale=scale,
+                spectrum=spectrum,
+                seed=0,
+            )
+            run = js.simulate(problem, lane.t.values, js.ClosedForm())
+            np.testing.assert_allclose(lane.features, run.features, rtol=1e-12)
+            np.testing.assert_allclose(lane.loss, run.loss, rtol=1e-12)
+            times = js.critical_times(problem, fraction=0.9)
+            np.testing.assert_allclose(
+                lane.critical_time.sel(critical_fraction=0.9), times, rtol=1e-12
+            )
+            plateau = exact.plateau.sel(
+                objective=objective.name,
+                depth=depth,
+                predictor_depth=predictor_depth,
+                spectrum=spectrum,
+            )
+            np.testing.assert_allclose(plateau, problem.plateaus, rtol=1e-12)
+
+
+def test_times_are_fractions_of_each_trajectorys_own_last_critical_time(exact):
+    last = exact.critical_time.sel(critical_fraction=0.9).max("feature")
+    np.testing.assert_allclose(exact.t / last, exact.time_fraction + 0 * exact.t, rtol=1e-12)
+    assert exact.time_fraction[-1] == 2
+
+
+def test_labels_units_and_provenance(exact):
+    for name, variable in exact.variables.items():
+        assert variable.attrs["long_name"], name
+        assert variable.attrs["units"], name
+    for key in ("jax_version", "jepa_sim_version", "precision", "device", "created", "config"):
+        assert exact.attrs[key]
+    assert exact.attrs["precision"] == "float64"
+    np.testing.assert_allclose(exact.rho.sel(spectrum=1), [0.4, 0.8])
+
+
+def test_the_result_goes_through_netcdf(exact, tmp_path):
+    import xarray as xr
+
+    exact.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as back:
+        xr.testing.assert_identical(back.load(), exact)
+
+
+@pytest.mark.slow
+def test_padded_depths_are_the_depths_compiled_one_by_one():
+    axes = {"spectrum": OTHER, "predictor_depth": [1], "scale": [0.1], "seed": [1, 5]}
+    rotated = functools.partial(js.Balanced, rotated=True)
+    random = grid(**axes, start=rotated)
+    observables = (js.observables.features, js.observables.balancedness)
+    runs = [
+        sweep(random, js.GradientFlow(rtol=1e-9), padded=padded, observables=observables)
+        for padded in (True, False)
+    ]
+    np.testing.assert_allclose(runs[0].features, runs[1].features, rtol=1e-6)
+    np.testing.assert_allclose(runs[0].critical_time, runs[1].critical_time, rtol=1e-6)
+    assert runs[0].balancedness.max() < 1e-8
+
+
+@pytest.mark.slow
+def test_modes_and_descent_come_near_the_closed_form(exact):
+    modes = sweep(grid(), js.Modes())
+    np.testing.assert_allclose(modes.features, exact.features, rtol=1e-6)
+    np.testing.assert_allclose(modes.critical_time, exact.critical_time, rtol=1e-6)
+    descent = sweep(grid(predictor_depth=[1]), js.Descent(optax.sgd, 5e-3))
+    wanted = exact.critical_time.sel(predictor_depth=[1])
+    np.testing.assert_allclose(descent.critical_time, wanted, rtol=0.03)
+
+
+def test_seeds_alone_decide_chance():
+    start = js.RandomGaussian
+    axes = {"spectrum": OTHER, "depth": [1], "predictor_depth": [1], "start": start}
+    solver = js.Descent(optax.sgd, 0.05)
+    one = sweep(grid(**axes, seed=[7, 3], scale=[0.1, 0.2]), solver, times=[1.0, 4.0])
+    two = sweep(grid(**axes, seed=[3], scale=[0.2]), solver, times=[1.0, 4.0])
+    same = one.sel(seed=[3], scale=[0.2])
+    np.testing.assert_allclose(same.features, two.features, rtol=1e-12)
+    assert (one.features.sel(seed=3) != one.features.sel(seed=7)).all()
+
+
+def test_without_chance_seeds_are_shown_but_computed_once():
+    run = sweep(grid(seed=range(3), predictor_depth=[1]), js.ClosedForm())
+    assert run.sizes["seed"] == 3
+    np.testing.assert_array_equal(run.features.sel(seed=0), run.features.sel(seed=2))
+
+
+def test_a_failed_lane_is_marked_and_the_others_go_on():
+    few = grid(spectrum=OTHER, predictor_depth=[1], depth=[1], scale=[0.5, 1e-3])
+    run = sweep(few, js.GradientFlow(max_steps=128)).squeeze()
+    codes = run.result.sel(objective="jepa")
+    assert codes.sel(scale=0.5) == js.ResultCode.success
+    assert codes.sel(scale=1e-3) == js.ResultCode.out_of_steps
+    assert np.isnan(run.features.sel(objective="jepa", scale=1e-3).isel(time=-1)).all()
+    assert np.isfinite(run.features.sel(scale=0.5)).all()
+
+
+def test_spectra_from_vmap():
+    lam = jnp.array([[1.0, 0.5], [0.3, 0.2], [0.7, 0.9]])
+    moments = jax.vmap(js.Moments.from_features)(lam, jnp.full((3, 2), 0.5))
+    run = sweep(grid(spectrum=moments, predictor_depth=[1]), js.ClosedForm())
+    np.testing.assert_allclose(run.lam, lam)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: grid(depth=[]), "`depth` must hold at least one value, but is empty"),
+        (lambda: grid(depth=[1, 1]), r"`depth` must not repeat a value, but is \[1, 1\]"),
+        (lambda: grid(scale=[0.1, -1]), r"`scale` must be positive, but is -1 at \[1\]"),
+        (lambda: grid(seed=[0.5]), "`seed` must be a whole number"),
+        (lambda: grid(spectrum=[]), "`spectrum` must hold at least one"),
+        (
+            lambda: grid(spectrum=[OTHER, js.Moments.from_features([1.0], [0.5])]),
+            r"`spectrum` must have one dimension throughout, but is of dimensions \[1, 2\]",
+        ),
+        (lambda: sweep(grid(depth=[1.5]), js.GradientFlow()), "`depth` must be a whole number"),
+        (lambda: sweep(grid(start=js.RandomGaussian), js.ClosedForm()), "must be balanced"),
+        (
+            lambda: sweep(grid(), js.ClosedForm(), critical_fraction=[1.5]),
+            "`critical_fraction` must lie strictly between 0 and 1",
+        ),
+        (lambda: js.LogGrid(10.0, 1.0, 5), "`stop` must be above `start` = 10.0, but is 1"),
+        (lambda: js.CriticalGrid(count=1), "`count` must be a whole number, at least 2"),
+    ],
+)
+def test_bad_sweeps_are_named_before_anything_is_computed(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+

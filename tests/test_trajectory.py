@@ -1,0 +1,46 @@
+"""Critical times read off saved trajectories."""
+
+import jax.random as jr
+import numpy as np
+import pytest
+
+import jepa_sim as js
+from tests.problems import OBJECTIVES, non_commuting, two_features
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
+@pytest.mark.parametrize("count", [4, 30])
+def test_on_any_grid_as_accurate_as_the_solver(objective, count):
+    """The reduced flow is the interpolant, so that even four times are enough."""
+    posed = js.Problem(two_features(), objective, js.DeepLinear(3), js.Balanced(1e-2))
+    times = js.CriticalGrid(count=count, first=0.1).times(posed)
+    run = js.simulate(posed, times, js.ClosedForm())
+    for target in ({"fraction": 0.5}, {"fraction": 0.97}, {"level": 0.05}):
+        exact = js.critical_times(posed, **target)
+        np.testing.assert_allclose(run.critical_times(**target), exact, rtol=1e-11)
+
+
+def test_not_reached_there_from_the_start_and_failed():
+    posed = js.Problem(two_features(), js.JEPA(), js.DeepLinear(2), js.Balanced(0.2))
+    run = js.simulate(posed, [0.0, 1.0], js.ClosedForm())
+    np.testing.assert_array_equal(run.critical_times(fraction=0.99), [np.inf, np.inf])
+    np.testing.assert_array_equal(run.critical_times(level=0.1), [0, 0])
+    failed = js.simulate(posed, [1.0, 1e4], js.GradientFlow(max_steps=16))
+    assert np.isnan(failed.critical_times(fraction=0.99)).all()
+
+
+def test_away_from_the_reduced_theory_the_error_falls_with_the_fourth_power_of_the_grid():
+    posed = js.Problem(non_commuting(3), js.JEPA(), js.DeepLinear(2), js.RandomGaussian(0.3))
+    solver = js.GradientFlow(rtol=1e-11)
+
+    def found(count):
+        times = np.geomspace(0.1, 200, count)
+        run = js.simulate(posed, times, solver, key=jr.key(2))
+        levels = np.linspace(0.36, 0.44, 9)  # passed by two features, far from commuting
+        return np.stack([run.critical_times(level=level) for level in levels])
+
+    reference = found(1601)
+    passed = np.isfinite(reference) & (reference > 0.1)
+    coarse, fine = (np.max(np.abs(found(n) / reference - 1)[passed]) for n in (51, 201))
+    assert fine < coarse / 64  # 256 at fourth order
+    assert fine < 1e-5
