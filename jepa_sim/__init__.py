@@ -1,20 +1,28 @@
-"""Simulate how deep linear self-supervised networks learn: JEPA against MAE."""
+"""Simulate how deep linear self-supervised networks learn: JEPA against MAE.
 
-from jepa_sim import _observables as observables
-from jepa_sim._critical import asymptotic_critical_times, critical_times
-from jepa_sim._grid import CriticalGrid, FixedTimes, Grid, LogGrid
-from jepa_sim._moments import Features, Moments
-from jepa_sim._network import Balanced, DeepLinear, Gains, RandomGaussian, Weights
-from jepa_sim._objective import JEPA, MAE, AbstractObjective
-from jepa_sim._problem import Problem
-from jepa_sim._solve.base import AbstractSolver, simulate
-from jepa_sim._solve.closed_form import ClosedForm
-from jepa_sim._solve.descent import Descent
-from jepa_sim._solve.flow import GradientFlow
-from jepa_sim._solve.modes import Modes
-from jepa_sim._sweep import sweep
-from jepa_sim._trajectory import Trajectory
-from jepa_sim._types import ResultCode
+Names are loaded at their first use, so that the command line answers before JAX is imported, and
+can say what JAX needs to know before it is.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jepa_sim import _observables as observables
+    from jepa_sim._critical import asymptotic_critical_times, critical_times
+    from jepa_sim._grid import CriticalGrid, FixedTimes, Grid, LogGrid
+    from jepa_sim._moments import Features, Moments
+    from jepa_sim._network import Balanced, DeepLinear, Gains, RandomGaussian, Weights
+    from jepa_sim._objective import JEPA, MAE, AbstractObjective
+    from jepa_sim._problem import Problem
+    from jepa_sim._solve.base import AbstractSolver, simulate
+    from jepa_sim._solve.closed_form import ClosedForm
+    from jepa_sim._solve.descent import Descent
+    from jepa_sim._solve.flow import GradientFlow
+    from jepa_sim._solve.modes import Modes
+    from jepa_sim._sweep import sweep
+    from jepa_sim._trajectory import Trajectory
+    from jepa_sim._types import ResultCode
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,8 +36,8 @@ __all__ = [
     "DeepLinear",
     "Descent",
     "Features",
-    "Gains",
     "FixedTimes",
+    "Gains",
     "GradientFlow",
     "Grid",
     "LogGrid",
@@ -46,3 +54,35 @@ __all__ = [
     "simulate",
     "sweep",
 ]
+
+_HOMES = {
+    "._critical": ("asymptotic_critical_times", "critical_times"),
+    "._grid": ("CriticalGrid", "FixedTimes", "Grid", "LogGrid"),
+    "._moments": ("Features", "Moments"),
+    "._network": ("Balanced", "DeepLinear", "Gains", "RandomGaussian", "Weights"),
+    "._objective": ("JEPA", "MAE", "AbstractObjective"),
+    "._problem": ("Problem",),
+    "._solve.base": ("AbstractSolver", "simulate"),
+    "._solve.closed_form": ("ClosedForm",),
+    "._solve.descent": ("Descent",),
+    "._solve.flow": ("GradientFlow",),
+    "._solve.modes": ("Modes",),
+    "._sweep": ("sweep",),
+    "._trajectory": ("Trajectory",),
+    "._types": ("ResultCode",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "observables":
+        return importlib.import_module("jepa_sim._observables")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module `jepa_sim` has no attribute `{name}`")
+    value = getattr(importlib.import_module(_HOME_OF[name], "jepa_sim"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

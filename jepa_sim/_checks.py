@@ -4,6 +4,8 @@ They look at concrete values alone: inside `jit` or `vmap` there is nothing to l
 traced value passes.
 """
 
+from typing import NoReturn
+
 import numpy as np
 
 from jepa_sim._types import ArrayLike, is_concrete, to_numpy
@@ -11,7 +13,7 @@ from jepa_sim._types import ArrayLike, is_concrete, to_numpy
 SYMMETRY_TOLERANCE = 1e-6
 
 
-def fail(argument: str, rule: str, value: object) -> None:
+def fail(argument: str, rule: str, value: object) -> NoReturn:
     """Raise the `ValueError` of the house."""
     raise ValueError(f"Argument `{argument}` must {rule}, but is {_shown(value)}.")
 

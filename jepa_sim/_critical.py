@@ -8,6 +8,7 @@ a level common to all features. The two can order features differently. Times ar
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -18,19 +19,30 @@ from jepa_sim._problem import Problem
 from jepa_sim._types import ArrayLike
 
 
-def critical_level(
+Target = Float[Array, ""] | None
+
+
+def check_target(
     problem: Problem, fraction: ArrayLike | None, level: ArrayLike | None
-) -> Float[Array, " d"]:
-    """(d,) the gain w̄ to be reached; inf for a fraction of a plateau that is not there (ρ ≤ 0)."""
+) -> tuple[Target, Target]:
+    """Fraction and level as arrays. ValueError unless one of them is given, and in range."""
     if (fraction is None) == (level is None):
         checks.fail("fraction", "be given, or else `level`, and not both", f"{fraction}, {level}")
-    plateaus = problem.plateaus
+    dtype = problem.moments.xx.dtype
     if fraction is not None:
         checks.check_open_unit("fraction", fraction)
-        fraction = jnp.asarray(fraction, plateaus.dtype)
-        return jnp.where(plateaus > 0, fraction * plateaus, jnp.inf)
+        return jnp.asarray(fraction, dtype), None
+    level = jnp.asarray(level, dtype)
     checks.check_positive("level", level)
-    return jnp.broadcast_to(jnp.asarray(level, plateaus.dtype), plateaus.shape)
+    return None, level
+
+
+def critical_level(problem: Problem, fraction: Target, level: Target) -> Float[Array, " d"]:
+    """(d,) the gain w̄ to be reached; inf for a fraction of a plateau that is not there (ρ ≤ 0)."""
+    plateaus = problem.plateaus
+    if fraction is not None:
+        return jnp.where(plateaus > 0, fraction * plateaus, jnp.inf)
+    return jnp.broadcast_to(jnp.asarray(level), plateaus.shape)
 
 
 def critical_times(
@@ -48,15 +60,19 @@ def critical_times(
     Raises ValueError where the start is not balanced or the target out of range.
     """
     problem = problem.reduced("critical_times")
-    target = critical_level(problem, fraction, level)
+    return _exact_times(problem, *check_target(problem, fraction, level))
+
+
+@eqx.filter_jit
+def _exact_times(problem: Problem, fraction: Target, level: Target) -> Float[Array, " d"]:
     features, depth = problem.features, problem.depth
     a, b = problem.exponents
     # ln(u/u*) of the target. For a fraction it does not depend on the plateau; keep it exact.
     rho = jnp.where(features.lam > 0, features.lam / features.variance, 1)
     if fraction is None:
-        log_ratio = jnp.log(target) / depth - jnp.log(rho) / b
+        log_ratio = jnp.log(critical_level(problem, None, level)) / depth - jnp.log(rho) / b
     else:
-        log_ratio = jnp.log(jnp.broadcast_to(jnp.asarray(fraction, rho.dtype), rho.shape)) / depth
+        log_ratio = jnp.broadcast_to(jnp.log(fraction) / depth, rho.shape)
 
     def one(log_ratio: Array, lam: Array, variance: Array) -> Array:
         return hitting_time(log_ratio, lam, variance, problem.scale, depth, a, b)

@@ -19,7 +19,7 @@ from typing import TypeAlias
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from numpy.typing import DTypeLike
+from jax.typing import DTypeLike
 
 Pair: TypeAlias = tuple[Array, Array]
 
@@ -62,8 +62,24 @@ def two_prod(a: Array, b: Array) -> Pair:
     return fast_two_sum(p, e + (rest + al * bl))
 
 
+def pair(x: Array) -> Pair:
+    return x, jnp.zeros_like(x)
+
+
 def negative(x: Pair) -> Pair:
     return -x[0], -x[1]
+
+
+def where(condition: Array, x: Pair, y: Pair) -> Pair:
+    return jnp.where(condition, x[0], y[0]), jnp.where(condition, x[1], y[1])
+
+
+def stack(*numbers: Pair) -> Pair:
+    return jnp.stack([x[0] for x in numbers]), jnp.stack([x[1] for x in numbers])
+
+
+def unstack(x: Pair) -> list[Pair]:
+    return list(zip(x[0], x[1], strict=True))
 
 
 def add(x: Pair, y: Pair) -> Pair:
@@ -81,7 +97,7 @@ def mul(x: Pair, y: Pair) -> Pair:
 def div(x: Pair, y: Pair) -> Pair:
     """x / y by two steps of long division."""
     q = x[0] / y[0]
-    rest = add(x, negative(mul(y, (q, jnp.zeros_like(q)))))
+    rest = add(x, negative(mul(y, pair(q))))
     return fast_two_sum(q, rest[0] / y[0])
 
 
@@ -102,7 +118,7 @@ def _reduced_expm1(x: Pair) -> tuple[Pair, Array]:
     dtype = x[0].dtype
     ln2 = constant(_LN2, dtype)
     n = jnp.round(x[0] / ln2[0])
-    r = add(x, negative(mul((n, jnp.zeros_like(n)), ln2)))
+    r = add(x, negative(mul(pair(n), ln2)))
     r = r[0] * 2.0**-_HALVINGS, r[1] * 2.0**-_HALVINGS
     table = [constant(Fraction(1, factorial(k)), dtype) for k in range(_TAYLOR_TERMS, 0, -1)]
     hi, lo = jnp.stack([t[0] for t in table]), jnp.stack([t[1] for t in table])
@@ -134,14 +150,13 @@ def exp_and_expm1(x: Pair) -> tuple[Pair, Pair]:
     s, n = _reduced_expm1(x)
     one = jnp.ones_like(s[0])
     power = _scale((one, one), n)[0]
-    exp = _scale(add(s, (one, jnp.zeros_like(one))), n)
+    exp = _scale(add(s, pair(one)), n)
     return exp, add(_scale(s, n), two_sum(power, -one))
 
 
 def log(x: Pair) -> Pair:
     """ln x by one Newton step, x e^{−y} = 1 + r, from the working precision."""
     y = jnp.log(x[0])
-    zero = jnp.zeros_like(y)
-    ratio = mul(x, exp((-y, zero)))
-    r = add(ratio, (-jnp.ones_like(y), zero))
-    return add((y, zero), fast_two_sum(r[0], r[1] - r[0] * r[0] / 2))
+    ratio = mul(x, exp(pair(-y)))
+    r = add(ratio, pair(-jnp.ones_like(y)))
+    return add(pair(y), fast_two_sum(r[0], r[1] - r[0] * r[0] / 2))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
-from jepa_sim._critical import critical_times
+from jepa_sim._curve import travel_time
 from jepa_sim._moments import Features, Moments
 from jepa_sim._network import AbstractStart, Balanced
 from jepa_sim._objective import AbstractObjective
@@ -39,7 +39,7 @@ class Grid:
         depth: Iterable[Number] = (1,),
         predictor_depth: Iterable[Number] = (1,),
         scale: Iterable[Number] = (1e-2,),
-        seed: Iterable[int | np.integer] = (0,),
+        seed: Iterable[Number] = (0,),
         start: Callable[[Float[Array, ""]], AbstractStart] = Balanced,
     ):
         self.objective = tuple(objective)
@@ -64,8 +64,9 @@ class Grid:
 
     @property
     def shape(self) -> dict[str, int]:
-        """Length of every axis but the objective's, by name, in the order of the result."""
+        """Length of every axis, by name, in the order of the result."""
         return {
+            "objective": len(self.objective),
             "depth": len(self.depth),
             "predictor_depth": len(self.predictor_depth),
             "scale": len(self.scale),
@@ -81,7 +82,7 @@ class Grid:
     @property
     def size(self) -> int:
         """Number of trajectories."""
-        return len(self.objective) * math.prod(self.shape.values())
+        return math.prod(self.shape.values())
 
 
 class AbstractTimes(eqx.Module):
@@ -122,13 +123,18 @@ class CriticalGrid(AbstractTimes):
         return np.geomspace(self.first, self.last, self.count)
 
     def times(self, problem: Problem) -> Float[Array, " t"]:
-        moments = problem.moments
-        balanced = eqx.tree_at(lambda p: p.start, problem, Balanced(problem.scale))
-        found = critical_times(balanced, fraction=0.9)
-        last = jnp.max(jnp.where(jnp.isfinite(found), found, 0))
-        nothing_learned = 1 / jnp.max(jnp.abs(moments.features().lam))
-        last = jnp.where(last > 0, last, nothing_learned)
-        return last * jnp.asarray(self.fractions, moments.xx.dtype)
+        features, (a, b) = problem.features, problem.exponents
+        learned = features.lam > 0
+        rho = jnp.where(learned, features.lam / features.variance, 1)
+        start = jnp.log(problem.scale) / problem.depth - jnp.log(rho) / b  # ln(u/u*)
+        target = jnp.log(jnp.full_like(start, 0.9)) / problem.depth
+        rising = learned & (start < target)
+        time = jax.vmap(travel_time, in_axes=(0, 0, 0, 0, None, None))(
+            jnp.where(rising, start, target), target, features.lam, features.variance, a, b
+        )
+        last = jnp.max(jnp.where(rising, time, 0))
+        nothing_rises = 1 / jnp.max(jnp.abs(features.lam))
+        return jnp.where(last > 0, last, nothing_rises) * jnp.asarray(self.fractions, last.dtype)
 
 
 class LogGrid(AbstractTimes):
@@ -157,14 +163,12 @@ class FixedTimes(AbstractTimes):
     """Times as given, ascending, the same for all."""
 
     values: tuple[float, ...] = eqx.field(static=True)
+    count: int = eqx.field(static=True)
 
     def __init__(self, values: ArrayLike):
         checks.check_times(values)
         self.values = tuple(np.asarray(values, dtype=float).tolist())
-
-    @property
-    def count(self) -> int:
-        return len(self.values)
+        self.count = len(self.values)
 
     @property
     def fractions(self) -> None:

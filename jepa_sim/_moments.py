@@ -1,4 +1,4 @@
-"""Second moments of a pair of views, and the features they define (theory: generalised eigenproblem).
+"""Second moments of a pair of views, and the features they define.
 
 A deep linear network under a quadratic loss sees the data through three matrices alone:
 
@@ -10,6 +10,7 @@ Littwin et al., arXiv 2407.03475).
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ class Features(eqx.Module):
 
     lam: (d,) covariance λ = ρ σ².  rho: (d,) regression coefficient.  variance: (d,) σ² = vᵀ Σxx v.
     target_variance: (d,) vᵀ Σyy v.
-    basis: (d, d) unit generalised eigenvectors v, Σxx-orthogonal; orthonormal where moments commute.
+    basis: (d, d) unit generalised eigenvectors v, Σxx-orthogonal; orthonormal if moments commute.
     patterns: (d, d) unit columns ∝ Σxx v, how each feature looks in the input (v filters for it).
     commutator: ‖Σxx Σyx − Σyx Σxx‖ / (‖Σxx‖ ‖Σyx‖) in the Frobenius norm, 0 where they commute.
     asymmetry: ‖Σyx − Σyxᵀ‖ / ‖Σyx‖; features are those of the symmetric part of Σyx.
@@ -126,7 +127,7 @@ class Moments(eqx.Module):
         Raises ValueError where shapes do not fit, an entry is not finite, or the samples do not
         span all d dimensions.
         """
-        batches = ((x, y),) if y is not None else x
+        batches: Any = ((x, y),) if y is not None else x
         running = _RunningMoments(center)
         for number, batch in enumerate(batches):
             if not isinstance(batch, tuple | list) or len(batch) != 2:

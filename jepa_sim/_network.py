@@ -81,9 +81,7 @@ class Weights(AbstractState):
     encoder: Factors
     predictor: Factors
 
-    def velocity(
-        self, objective: AbstractObjective, moments: Moments, depth: Scalar
-    ) -> "Weights":
+    def velocity(self, objective: AbstractObjective, moments: Moments, depth: Scalar) -> "Weights":
         """The objective's field at these weights: Ż for every Z."""
         velocities = objective.field(self.encoder, self.predictor, moments)
         count = len(self.encoder)
@@ -115,10 +113,10 @@ class Weights(AbstractState):
         factors = (*self.encoder, *self.predictor)
         surplus = len(self.encoder) - depth
         gaps = [
-            jnp.where(i >= surplus, jnp.linalg.norm(after.T @ after - before @ before.T), 0.0)
+            jnp.where(i >= surplus, jnp.sum((after.T @ after - before @ before.T) ** 2), 0)
             for i, (before, after) in enumerate(itertools.pairwise(factors))
         ]
-        return jnp.max(jnp.stack(gaps))
+        return jnp.sqrt(jnp.max(jnp.stack(gaps)))
 
 
 class Gains(AbstractState):
@@ -227,9 +225,7 @@ class Balanced(AbstractStart):
             return Weights((u * identity,) * depth, (u * identity,) * predictor_depth)
         frames = [identity, *_orthogonal(key, depth + predictor_depth - 1, identity)]
         frames.append(objective.target(frames[depth], identity))  # the frame that V̄ ends in
-        factors = tuple(
-            u * after @ before.T for before, after in itertools.pairwise(frames)
-        )
+        factors = tuple(u * after @ before.T for before, after in itertools.pairwise(frames))
         return Weights(factors[:depth], factors[depth:])
 
 
@@ -263,6 +259,7 @@ class RandomGaussian(AbstractStart):
         network: DeepLinear,
         key: PRNGKeyArray | None,
     ) -> Weights:
+        assert key is not None  # `Problem.weights` has checked
         depth, predictor_depth = network.whole()
         d, dtype = moments.dimension, moments.xx.dtype
         deviation = jnp.asarray(self.scale, dtype) ** (1 / depth) / d**0.5
@@ -281,7 +278,6 @@ def _orthogonal(
     key: PRNGKeyArray | None, count: int, identity: Float[Array, "d d"]
 ) -> Float[Array, "{count} d d"]:
     """Orthogonal matrices from Haar's measure, by one batched QR (Mezzadri 2007)."""
-    if count == 0:
-        return jnp.zeros((0, *identity.shape), identity.dtype)
+    assert key is not None  # `Problem.weights` has checked
     q, r = jnp.linalg.qr(jr.normal(key, (count, *identity.shape), identity.dtype))
     return q * jnp.sign(jax.vmap(jnp.diagonal)(r))[:, None, :]

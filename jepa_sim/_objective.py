@@ -15,10 +15,12 @@ field and nothing differentiates a one-argument loss.
 import abc
 from collections.abc import Sequence
 from functools import reduce
+from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jepa_sim._moments import Moments
 from jepa_sim._types import Scalar
@@ -34,7 +36,7 @@ def product(factors: Sequence[Float[Array, "_ _"]]) -> Float[Array, "_ _"]:
 class AbstractObjective(eqx.Module):
     """An objective owns its target, hence its field, and the exponents of its reduced flow."""
 
-    name: eqx.AbstractClassVar[str]
+    name: ClassVar[str]
 
     @abc.abstractmethod
     def target(
@@ -87,7 +89,7 @@ class JEPA(AbstractObjective):
     Reduced exponents a = 2L + M − 1, b = M; plateau w̄ = ρ^{L/M} (Littwin et al., NeurIPS 2024).
     """
 
-    name = "jepa"
+    name: ClassVar[str] = "jepa"
 
     def target(
         self, encoder: Float[Array, "*shape"], identity: Float[Array, "*shape"]
@@ -105,7 +107,7 @@ class MAE(AbstractObjective):
     deep linear autoencoder (Saxe et al. 2014).
     """
 
-    name = "mae"
+    name: ClassVar[str] = "mae"
 
     def target(
         self, encoder: Float[Array, "*shape"], identity: Float[Array, "*shape"]
@@ -114,3 +116,24 @@ class MAE(AbstractObjective):
 
     def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
         return depth + predictor_depth - 1, depth + predictor_depth
+
+
+class OneOf(AbstractObjective):
+    """One of several objectives, chosen by a traced number: they become one compiled program."""
+
+    name: ClassVar[str] = "one of several"
+    options: tuple[AbstractObjective, ...]
+    which: Int[Array, ""]
+
+    def _choose(self, values: Sequence[Array]) -> Array:
+        return jax.lax.select_n(self.which, *values) if len(values) > 1 else values[0]
+
+    def target(
+        self, encoder: Float[Array, "*shape"], identity: Float[Array, "*shape"]
+    ) -> Float[Array, "*shape"]:
+        return self._choose([option.target(encoder, identity) for option in self.options])
+
+    def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
+        pairs = [option.exponents(depth, predictor_depth) for option in self.options]
+        a, b = (self._choose([jnp.asarray(x) for x in axis]) for axis in zip(*pairs, strict=True))
+        return a, b

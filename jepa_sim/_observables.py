@@ -45,7 +45,7 @@ def alignment(t: Time, state: AbstractState, problem: Problem) -> Float[Array, "
 
 
 def balancedness(t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
-    """The largest ‖Z_{i+1}ᵀ Z_{i+1} − Z_i Z_iᵀ‖ over neighbouring factors; the flow conserves it."""
+    """The largest ‖Z_{i+1}ᵀ Z_{i+1} − Z_i Z_iᵀ‖ of neighbouring factors; the flow conserves it."""
     return state.balancedness(problem.network.depth)
 
 

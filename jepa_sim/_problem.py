@@ -40,7 +40,8 @@ class Problem(eqx.Module):
     @property
     def exponents(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """(a, b) of the reduced flow u̇ = u^a (λ − σ² u^b), as floating-point numbers."""
-        return self.objective.exponents(self.depth, self.predictor_depth)
+        a, b = self.objective.exponents(self.depth, self.predictor_depth)
+        return jnp.asarray(a), jnp.asarray(b)
 
     @property
     def plateaus(self) -> Float[Array, " d"]:

@@ -1,5 +1,4 @@
-"""The result of one simulation: a pytree of saved observables that can say when features are learned.
-"""
+"""The result of one simulation: saved observables that can say when features are learned."""
 
 from functools import partial
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from jepa_sim._critical import critical_level
+from jepa_sim._critical import Target, check_target, critical_level
 from jepa_sim._curve import travel_time
 from jepa_sim._problem import Problem
 from jepa_sim._types import ArrayLike, ResultCode, is_concrete
@@ -20,7 +19,8 @@ class Trajectory(eqx.Module):
     """Saved observables of one run.
 
     problem: what was simulated.  times: (t,) flow times (t = kα).  values: observables by name,
-    each with a leading time axis.  rates: (t, d) dw̄/dt, from `GradientFlow`.  result: a `ResultCode`.  stats: counts of the solver's work.
+    each with a leading time axis.  rates: (t, d) dw̄/dt, from `GradientFlow`.
+    result: a `ResultCode`.  stats: counts of the solver's work.
     """
 
     problem: Problem
@@ -51,7 +51,8 @@ class Trajectory(eqx.Module):
         """(d,) first time at which each gain w̄ reaches a fraction of its plateau, or a level.
 
         Exactly one of fraction (of the reduced theory's plateau ρ^{L/b}) and level is given.
-        0 where the run starts there; inf where the run ends before; NaN where it failed before.
+        The first saved time (0 from a balanced start) where it is there already; inf where the run
+        ends before; NaN where it failed before.
 
         Between the two saved times that bracket the crossing, the reduced flow's own time is
         interpolated: linearly, or by a cubic through the rates where they were saved. From a
@@ -59,23 +60,7 @@ class Trajectory(eqx.Module):
         Elsewhere the error falls with the fourth power of the grid's spacing for `GradientFlow`,
         with the second for `Descent`.
         """
-        target = critical_level(self.problem, fraction, level)
-        gains = self.features
-        reached = gains >= target[None, :]
-        after = jnp.argmax(reached, axis=0)
-        before = jnp.maximum(after - 1, 0)
-        columns = jnp.arange(gains.shape[1])
-        rates = gains * jnp.nan if self.rates is None else self.rates
-        ends = [
-            _Save(self.times[i], gains[i, columns], rates[i, columns]) for i in (before, after)
-        ]
-        features = self.problem.features
-        time = jax.vmap(partial(_crossing, self.problem))(
-            target, *ends, features.lam, features.variance
-        )
-        starts_there = jnp.where(after == 0, self.times[0], time)
-        never = jnp.where(jnp.isnan(gains).any(axis=0), jnp.nan, jnp.inf).astype(gains.dtype)
-        return jnp.where(reached.any(axis=0), starts_there, never)
+        return _critical_times(self, *check_target(self.problem, fraction, level))
 
     def __str__(self) -> str:
         if not is_concrete(self.result) or jnp.ndim(self.result):
@@ -92,6 +77,31 @@ class Trajectory(eqx.Module):
                 f"  work    {work or 'no steps'}",
             ]
         )
+
+
+@eqx.filter_jit
+def _critical_times(run: Trajectory, fraction: Target, level: Target) -> Float[Array, " d"]:
+    target = critical_level(run.problem, fraction, level)
+    times, gains = run.times, run.features
+    rates = gains * jnp.nan if run.rates is None else run.rates
+    if run.problem.start.is_balanced:  # what it was at time 0 is known
+        first = jnp.full_like(gains[:1], 1) * run.problem.scale
+        times = jnp.concatenate([jnp.zeros_like(times[:1]), times])
+        gains = jnp.concatenate([first, gains])
+        rates = jnp.concatenate([first * jnp.nan, rates])
+    reached = gains >= target[None, :]
+    after = jnp.argmax(reached, axis=0)
+    before = jnp.maximum(after - 1, 0)
+    columns = jnp.arange(gains.shape[1])
+    last = _Save(times[before], gains[before, columns], rates[before, columns])
+    next = _Save(times[after], gains[after, columns], rates[after, columns])
+    features = run.problem.features
+    time = jax.vmap(partial(_crossing, run.problem))(
+        target, last, next, features.lam, features.variance
+    )
+    starts_there = jnp.where(after == 0, times[0], time)
+    never = jnp.where(jnp.isnan(gains).any(axis=0), jnp.nan, jnp.inf).astype(gains.dtype)
+    return jnp.where(reached.any(axis=0), starts_there, never)
 
 
 class _Save(eqx.Module):
@@ -159,7 +169,7 @@ def _cubic_root(
     def cubic(x: Float[Array, ""]) -> Float[Array, ""]:
         return x * (first + x * (3 * rise - 2 * first - last + x * (first + last - 2 * rise)))
 
-    def halve(_: int, bracket: tuple) -> tuple:
+    def halve(_: Array, bracket: tuple) -> tuple:
         low, high = bracket
         half = (low + high) / 2
         above = cubic(half) >= target

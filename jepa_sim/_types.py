@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
-Number = float | int | np.number
-Scalar = Float[Array, ""] | float | int
+Number = float | int | np.floating | np.integer
+Scalar = Float[Array, ""] | Number
 ArrayLike = jax.typing.ArrayLike | Sequence  # nested lists of numbers too
 
 
@@ -49,7 +50,7 @@ _REASONS = {
 
 def is_concrete(*values: object) -> bool:
     """Whether all values are known now, so that they can be checked before anything is computed."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
 def as_float_array(value: ArrayLike) -> Float[Array, "..."]:

@@ -1,7 +1,8 @@
 """Figures of what a sweep found: how features are learned, and when.
 
-They take selections of a sweep's dataset (see `jepa_sim.sweep`) and return the axes they drew on, to
-be changed further or saved with `save`. matplotlib is imported when something is drawn, not before.
+They take selections of a sweep's dataset (see `jepa_sim.sweep`) and return the axes they drew on,
+to be changed further or saved with `save`. matplotlib is imported when something is drawn, not
+before.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ STYLE = {
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
+    "figure.titlesize": 8,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
@@ -50,9 +52,9 @@ def trajectories(
     noisy = np.zeros(len(rho), bool) if noisy is None else np.asarray(noisy)
     colours = _rho_colours()
     with style():
-        ax = panels(1, 1, (COLUMN, 2.4))[0] if ax is None else ax
+        ax = panels(1, 1, (COLUMN, 2.4))[1][0] if ax is None else ax
         for i in np.lexsort((rho, noisy)):
-            line = {"lw": 1.8, "ls": (0, (3, 1))} if noisy[i] else {"lw": 0.6}
+            line: dict[str, Any] = {"lw": 1.8, "ls": (0, (3, 1))} if noisy[i] else {"lw": 0.6}
             ax.plot(times, gains[:, i], color=colours.to_rgba(rho[i]), **line)
         ax.set(xscale="log", xlim=(times[times > 0][0], times[-1]), ylim=(0, None))
         ax.set(xlabel="time t = kα (units of 1/λ)", ylabel="encoder gain w̄")
@@ -82,7 +84,7 @@ def learning_time(
     edge = 1.25 * max(2.0, delays[np.isfinite(delays)].max())
     with style():
         if axes is None:
-            axes = panels(1, ds.sizes["depth"], (PAGE, 2.2), sharey=True)
+            _, axes = panels(1, ds.sizes["depth"], (PAGE, 2.2), sharey=True)
         for ax, depth, rows in zip(axes, ds.depth.values, delays.swapaxes(0, 1), strict=True):
             for objective, delay in zip(ds.objective.values, rows, strict=True):
                 name, colour, marker = OBJECTIVES.get(objective, (objective, "#009E73", "D"))
@@ -91,28 +93,31 @@ def learning_time(
                     learned, never = chosen & np.isfinite(delay), chosen & np.isinf(delay)
                     ax.plot(rho[learned], delay[learned], marker, **points)
                     ax.plot(rho[never], np.full(never.sum(), edge), "^", **points)
-                ax.plot([], [], marker, color=colour, label=name)
-            ax.set(xlim=(0, 1.04), ylim=(0, 1.06 * edge), xlabel="ρ of the feature")
+                ax.plot([], [], marker, ms=4, color=colour, label=name)
+            ax.set(xlim=(0, 1.04), xticks=(0, 0.5, 1), xlabel="ρ of the feature")
+            ax.set_ylim(0, 1.06 * edge)
             ax.set_title(f"depth L = {depth:g}")
-        axes[0].set_ylabel("delay: λt* over that\nof the cleanest feature")
-        axes[0].legend(frameon=False, handletextpad=0.1, loc="lower left")
+        if np.isinf(delays).any():
+            axes[0].plot([], [], "^", ms=4, mec="0.3", mfc="none", label="never")
+        axes[0].set_ylabel("λt* over that of\nthe cleanest feature")
+        axes[0].legend(frameon=False, handletextpad=0.1, loc="upper left")
     return axes
 
 
-def rho_bar(axes: "Sequence[Axes]") -> None:
+def rho_bar(drawn: "Figure", axes: "Sequence[Axes]") -> None:
     """The key to the colours of `trajectories`, beside the axes."""
     with style():
-        bar = axes[0].get_figure().colorbar(_rho_colours(), ax=list(axes), aspect=30, pad=0.02)
+        bar = drawn.colorbar(_rho_colours(), ax=list(axes), aspect=30, pad=0.02)
         bar.set_label("ρ of the feature")
 
 
 def panels(
-    rows: int, columns: int, size: tuple[float, float], *, sharey: bool = False
-) -> "list[Axes]":
-    """The axes, row by row, of a new figure of `size` inches in the style of this module."""
+    rows: int, columns: int, size: tuple[float, float], *, sharey: bool | str = False
+) -> "tuple[Figure, list[Axes]]":
+    """A new figure of `size` inches in the style of this module, and its axes row by row."""
     with style():
-        _, axes = _pyplot().subplots(rows, columns, figsize=size, sharey=sharey, squeeze=False)
-    return list(axes.ravel())
+        drawn, axes = _pyplot().subplots(rows, columns, figsize=size, sharey=sharey, squeeze=False)
+    return drawn, list(axes.ravel())
 
 
 def style() -> AbstractContextManager:
@@ -144,10 +149,10 @@ def _one(run: xr.Dataset | Trajectory) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _rho_colours() -> "ScalarMappable":
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    return ScalarMappable(Normalize(0, 1), "cividis")
+    """cividis without its palest yellow, which is lost on white."""
+    plt = _pyplot()
+    map_ = plt.matplotlib.colors.ListedColormap(plt.get_cmap("cividis")(np.linspace(0, 0.92, 256)))
+    return plt.cm.ScalarMappable(plt.Normalize(0, 1), map_)
 
 
 def _pyplot() -> Any:

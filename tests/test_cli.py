@@ -120,6 +120,7 @@ def test_sweep_keeps_a_result_unless_told(
     (folder / "runs").mkdir()
     result = folder / "runs" / "first.nc"
     result.write_text("old")
+    os.link(result, folder / "old")
     monkeypatch.setattr("jepa_sim._sweep.sweep", lambda *_, **__: result_of(finished))
     assert cli.main(["sweep", "run.toml", "--quiet"]) == cli.FAULT
     assert capsys.readouterr().err == (
@@ -130,6 +131,7 @@ def test_sweep_keeps_a_result_unless_told(
     assert cli.main(["sweep", "run.toml", "--quiet", "--overwrite"]) == 0
     assert capsys.readouterr() == ("", "")
     xr.testing.assert_identical(result_of(folder), result_of(finished))
+    assert (folder / "old").read_text() == "old"  # replaced, not written over
 
 
 @pytest.mark.parametrize(
@@ -217,18 +219,17 @@ def test_a_sweep_that_ends_early_writes_nothing(
     assert contents(folder) == ["run.toml"]
 
 
-def test_show(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("COLUMNS", "120")
-    assert cli.main(["show", str(finished / "runs" / "first.nc")]) == 0
+def test_show(folder: Path, finished: Path, capsys: pytest.CaptureFixture[str]):
+    found = result_of(finished)
+    found["critical_time"] = found.critical_time * xr.DataArray([1.0, 3.0, 100.0], dims="seed")
+    found.to_netcdf("spread.nc", engine="h5netcdf")
+    assert cli.main(["show", "spread.nc"]) == 0
     printed = capsys.readouterr().out
     assert "24 trajectories" in printed
     assert "ClosedForm()" in printed
-    cell = (
-        result_of(finished)
-        .critical_time.sel(objective="mae", depth=2, scale=1e-2, critical_fraction=0.5)
-        .isel(feature=2)
-    )
-    assert f" {float(cell[0, 0, 0]):.4g} " in printed
+    at = {"objective": "mae", "depth": 2, "scale": 1e-2, "critical_fraction": 0.5, "feature": 2}
+    median = float(found.critical_time.sel(at).isel(seed=1).squeeze())
+    assert f" {median:.4g} " in printed
 
 
 def test_show_counts_failures(folder: Path, finished: Path, capsys: pytest.CaptureFixture[str]):

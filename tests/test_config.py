@@ -426,7 +426,8 @@ def test_samples_that_are_none(tmp_path: Path, arrays: dict[str, np.ndarray], re
     assert line.startswith(f"Key `data.path` must {rest}")
 
 
-def test_samples_that_are_not_finite(tmp_path: Path):
+def test_samples_that_are_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("jepa_sim._arrays.BATCH_BYTES", 3 * 8 * 2)  # two rows
     y = VIEWS.copy()
     y[2, 1] = math.nan
     config = parse(samples(tmp_path / "s.npz", x=VIEWS, y=y))

@@ -62,7 +62,7 @@ def test_gradients_agree_with_finite_differences(objective):
     gradients = jax.grad(time, argnums=(0, 1, 2, 3))(*at)
     for i, gradient in enumerate(gradients):
         step = 1e-4 * at[i]
-        shifted = [at[:i] + (at[i] + k * step,) + at[i + 1 :] for k in (1, -1, 2, -2)]
+        shifted = [(*at[:i], at[i] + k * step, *at[i + 1 :]) for k in (1, -1, 2, -2)]
         up, down, up2, down2 = (time(*point) for point in shifted)
         slope = (8 * (up - down) - (up2 - down2)) / (12 * step)
         np.testing.assert_allclose(gradient, slope, rtol=1e-9)
@@ -75,7 +75,10 @@ def test_asymptotics_are_off_by_a_constant_and_without_the_logarithm_by_a_logari
 ):
     scales = np.array([1e-3, 1e-4, 1e-5]) * (1 if depth < 3 or predictor_depth > 1 else 1e-2)
     exact = np.stack(
-        [js.critical_times(problem(objective, depth, predictor_depth, s), fraction=0.5) for s in scales]
+        [
+            js.critical_times(problem(objective, depth, predictor_depth, s), fraction=0.5)
+            for s in scales
+        ]
     )
 
     def error(**options):

@@ -184,10 +184,11 @@ def test_matches_quadrature(run):
 
 
 def test_limits(run):
-    rows = [draw(np.random.default_rng(1), kind) for kind in ("below", "above", "negative", "zero")]
-    starts = [(0.0, *row[1:]) for row in rows]
-    u, _ = run(starts)
-    np.testing.assert_allclose(u, [row[3] ** (1 / row[4]) for row in rows], rtol=1e-15)
+    rng = np.random.default_rng(1)
+    rows = [draw(rng, kind) for kind in ("below", "above", "negative", "zero")]
+    starts = [row[1:] for row in rows] + [draw(rng, "below")[1:] for _ in range(30)]
+    u, _ = run([(0.0, *start) for start in starts])
+    np.testing.assert_allclose(u, [start[2] ** (1 / start[3]) for start in starts], rtol=1e-15)
     u, gap = run([(np.inf, *row[1:]) for row in rows])
     plateaus = [(row[1] / row[2]) ** (1 / row[6]) for row in rows[:2]]
     np.testing.assert_allclose(u, [*plateaus, 0, 0], rtol=1e-14, atol=1e-14)

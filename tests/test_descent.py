@@ -57,7 +57,9 @@ def test_minibatch_noise_shrinks_with_the_batch_and_follows_its_key():
 def test_gaussian_minibatches_have_the_moments():
     moments = non_commuting(3)
     moments = js.Moments(moments.xx, moments.yx, 2 * np.asarray(moments.yy))
-    rng_moments = js.Descent(optax.sgd, 1.0, batch_size=400_000)._batches(moments)(jr.key(0))
+    rng_moments = js.Descent(optax.sgd, 1.0, batch_size=400_000)._batches(moments, jr.key(0))(
+        jnp.asarray(0)
+    )
     np.testing.assert_allclose(rng_moments.xx, moments.xx, atol=0.02)
     np.testing.assert_allclose(rng_moments.yx, moments.yx, atol=0.02)
 
@@ -69,13 +71,11 @@ def test_minibatches_from_samples():
     moments = js.Moments.from_samples(x, y, center=False)
     posed = js.Problem(moments, js.MAE(), js.DeepLinear(1), js.Balanced(0.1))
     solver = js.Descent(optax.sgd, 0.05, batch_size=4, samples=(x, y))
-    run = js.simulate(
-        posed, [300.0], solver, key=jr.key(0), observables=(js.observables.weights,)
-    )["weights"]
+    run = js.simulate(posed, [300.0], solver, key=jr.key(0), observables=(js.observables.weights,))[
+        "weights"
+    ]
     # y is exactly 0.7 x, so that every minibatch agrees on where to end
-    np.testing.assert_allclose(
-        run.predictor[0][0] @ run.encoder[0][0], 0.7 * np.eye(2), atol=1e-8
-    )
+    np.testing.assert_allclose(run.predictor[0][0] @ run.encoder[0][0], 0.7 * np.eye(2), atol=1e-8)
 
 
 def test_other_optimisers_and_their_memory():

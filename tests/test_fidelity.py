@@ -114,7 +114,7 @@ def test_float32_says_when_it_cannot_resolve():
 @pytest.mark.parametrize("solver", [js.ClosedForm(), js.Modes()], ids=["closed", "modes"])
 def test_reduced_solvers_refuse_unbalanced_starts(solver):
     posed = js.Problem(MOMENTS, js.JEPA(), js.DeepLinear(2), js.RandomGaussian(0.1))
-    with pytest.raises(ValueError, match="must be balanced for `.*`, but is RandomGaussian"):
+    with pytest.raises(ValueError, match=r"must be balanced for `.*`, but is RandomGaussian"):
         js.simulate(posed, [1.0], solver)
 
 

@@ -81,9 +81,7 @@ def test_balance_is_conserved_to_the_tolerance(flows):
 
 
 def test_flow_agrees_with_scipy_from_a_random_start():
-    problem = js.Problem(
-        non_commuting(3), js.JEPA(), js.DeepLinear(2), js.RandomGaussian(0.5)
-    )
+    problem = js.Problem(non_commuting(3), js.JEPA(), js.DeepLinear(2), js.RandomGaussian(0.5))
     key = jr.key(0)
     times = np.array([1.0, 3.0, 10.0])
     found = js.simulate(
@@ -115,9 +113,9 @@ def test_flow_agrees_with_scipy_from_a_random_start():
 def test_non_commuting_predictor_ends_with_the_generalised_eigenvalues_and_orders_by_them():
     moments = non_commuting(6)
     problem = js.Problem(moments, js.JEPA(), js.DeepLinear(1), js.Balanced(1e-2))
-    expected = scipy.linalg.eigh(
-        np.asarray(moments.yx), np.asarray(moments.xx), eigvals_only=True
-    )[::-1]
+    expected = scipy.linalg.eigh(np.asarray(moments.yx), np.asarray(moments.xx), eigvals_only=True)[
+        ::-1
+    ]
     times = np.geomspace(1, 4e4, 400)
     run = js.simulate(
         problem,
@@ -127,7 +125,9 @@ def test_non_commuting_predictor_ends_with_the_generalised_eigenvalues_and_order
     )
     assert run.result == js.ResultCode.success
     predictor = np.asarray(product([z[-1] for z in run["weights"].predictor]))
-    np.testing.assert_allclose(np.sort(np.linalg.eigvals(predictor).real)[::-1], expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.sort(np.linalg.eigvals(predictor).real)[::-1], expected, rtol=1e-6
+    )
     # the fixed point, written out
     w = np.asarray(run["weights"].encoder[0][-1])
     np.testing.assert_allclose(w @ moments.yx, predictor @ w @ moments.xx, atol=1e-7)
@@ -141,9 +141,7 @@ def test_out_of_steps_is_a_code_in_a_batch_and_the_others_go_on():
         return js.simulate(problem, jnp.stack([stop / 2, stop]), js.GradientFlow(max_steps=64))
 
     runs = jax.vmap(run)(jnp.array([1.0, 1e6]))
-    np.testing.assert_array_equal(
-        runs.result, [js.ResultCode.success, js.ResultCode.out_of_steps]
-    )
+    np.testing.assert_array_equal(runs.result, [js.ResultCode.success, js.ResultCode.out_of_steps])
     assert np.isfinite(runs.features[0]).all()
     assert np.isnan(runs.features[1, 1]).all()
 
@@ -155,7 +153,9 @@ def test_an_atol_that_ignores_the_scale_costs_accuracy():
     times = np.linspace(0.8, 1.2, 5) * float(exact[0])
 
     def error(solver):
-        return abs(js.simulate(problem, times, solver).critical_times(fraction=0.5)[0] / exact[0] - 1)
+        return abs(
+            js.simulate(problem, times, solver).critical_times(fraction=0.5)[0] / exact[0] - 1
+        )
 
     assert error(js.GradientFlow(rtol=1e-6, atol=1e-6)) > 5 * error(js.GradientFlow(rtol=1e-6))
 

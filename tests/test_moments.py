@@ -115,12 +115,18 @@ EYE = np.eye(2)
     [
         (lambda: js.Moments(np.ones((2, 3)), EYE), r"`xx` must be a square matrix.*\(2, 3\)"),
         (lambda: js.Moments([[1, 0.5], [0, 1]], EYE), "`xx` must be symmetric, but is off by 0.5"),
-        (lambda: js.Moments([[1, 2], [2, 1]], EYE), "`xx` must be positive definite.*eigenvalue -1"),
+        (
+            lambda: js.Moments([[1, 2], [2, 1]], EYE),
+            "`xx` must be positive definite.*eigenvalue -1",
+        ),
         (lambda: js.Moments(EYE, np.eye(3)), r"`yx` must be of shape \(2, 2\)"),
         (lambda: js.Moments(EYE, EYE * np.nan), r"`yx` must be finite, but is nan at \[0, 0\]"),
         (lambda: js.Moments(EYE, EYE, EYE / 2), "`yy` must be at least Σyx Σxx⁻¹ Σxy"),
         (lambda: js.Moments.from_features([1, 1], [0.5]), r"`rho` must be of the shape of `lam`"),
-        (lambda: js.Moments.from_features([1.0], [-0.5]), "`lam / rho` must be positive, but is -2"),
+        (
+            lambda: js.Moments.from_features([1.0], [-0.5]),
+            "`lam / rho` must be positive, but is -2",
+        ),
         (lambda: js.Moments.from_features([1.0], [0.0]), "`rho` must not be zero"),
         (lambda: js.Moments.from_features([np.inf], [1.0]), "`lam` must be finite, but is inf"),
         (lambda: js.Moments.from_samples([]), "`x` must hold at least one sample"),

@@ -75,7 +75,7 @@ def test_every_lane_is_the_simulation_of_its_labels(exact):
 
 def test_times_are_fractions_of_each_trajectorys_own_last_critical_time(exact):
     last = exact.critical_time.sel(critical_fraction=0.9).max("feature")
-    np.testing.assert_allclose(exact.t / last, exact.time_fraction + 0 * exact.t, rtol=1e-12)
+    np.testing.assert_allclose(exact.t / last, (0 * exact.t + exact.time_fraction), rtol=1e-12)
     assert exact.time_fraction[-1] == 2
 
 
@@ -181,4 +181,3 @@ def test_spectra_from_vmap():
 def test_bad_sweeps_are_named_before_anything_is_computed(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-

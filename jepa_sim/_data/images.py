@@ -13,6 +13,7 @@ light makes up most of their variance, so that ρ is small: the noisy features o
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from os import PathLike
 
 import numpy as np
@@ -55,8 +56,12 @@ class LitPatches:
         self.patch = patch
         self.deviations = np.array([brightness_sd, gradient_sd, gradient_sd])
         self.sensor_sd = sensor_sd
-        adapted = [_adapted(p, patch) for p in photographs or sample_photographs()]
-        raw = _covariance(adapted, patch)
+        photographs = sample_photographs() if photographs is None else photographs
+        if not photographs:
+            checks.fail("photographs", "hold at least one photograph", "empty")
+        adapted = [_adapted(p, patch) for p in photographs]
+        with _one_thread():
+            raw = _covariance(adapted, patch)
         variance = np.trace(raw) / patch**2
         if variance <= 0:
             checks.fail("photographs", "have contrast", "of one grey alone")
@@ -78,7 +83,7 @@ class LitPatches:
     def pairs(
         self, count: int = 100_000, *, seed: int = 0, batch_size: int = 8192
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """`count` pairs (x, y) of views of patches at random places, in batches of (n, d) arrays."""
+        """`count` pairs (x, y) of views of patches at random places, batches of (n, d) arrays."""
         rng = np.random.default_rng(seed)
         windows = [_windows(p, self.patch) for p in self.photographs]
         places = np.array([w.shape[0] * w.shape[1] for w in windows])
@@ -100,7 +105,8 @@ class LitPatches:
         symmetric and Σyy = Σxx, as they are in law.
         """
         both_ways = (pair for x, y in self.pairs(count, seed=seed) for pair in ((x, y), (y, x)))
-        return Moments.from_samples(both_ways)
+        with _one_thread():
+            return Moments.from_samples(both_ways)
 
     def lighting_share(self, features: Features) -> np.ndarray:
         """(d,) share of each feature's variance vᵀ Σxx v that is light."""
@@ -112,11 +118,6 @@ class LitPatches:
         return (
             patches + light @ self.patterns.T + self.sensor_sd * rng.standard_normal(patches.shape)
         )
-
-
-def patch_moments(patch: int = 8, pairs: int = 100_000, *, seed: int = 0) -> Moments:
-    """Moments of `pairs` pairs of lit patches of scikit-learn's photographs; see `LitPatches`."""
-    return LitPatches(patch).moments(pairs, seed=seed)
 
 
 def flat_patterns(patch: int) -> np.ndarray:
@@ -145,6 +146,15 @@ def read_photograph(path: str | PathLike[str]) -> Photograph:
         raise _missing(error) from None
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"), dtype=float) @ GREY
+
+
+def _one_thread() -> AbstractContextManager:
+    """Without the threads of numpy's BLAS: where cores are busy they wait for each other."""
+    try:
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
+    except ImportError as error:
+        raise _missing(error) from None
+    return threadpool_limits(1, user_api="blas")
 
 
 def _missing(error: ImportError) -> ImportError:

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,7 +18,7 @@ from jepa_sim._problem import Problem
 from jepa_sim._trajectory import Trajectory
 from jepa_sim._types import ArrayLike, ResultCode
 
-Observe = Callable[[Float[Array, ""], AbstractState], dict]
+Observe = Callable[[Float[Array, ""], Any], dict]  # of a time and a state
 
 
 class Solution(eqx.Module):

@@ -1,6 +1,7 @@
 """The discrete optimiser beside the flow: optax on the population loss or on minibatches."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -60,7 +61,7 @@ class Descent(AbstractMatrixSolver):
             checks.fail("samples[1]", rule, f"of shape {np.shape(samples[1])}")
         self.optimizer, self.learning_rate = optimizer, as_float_array(learning_rate)
         self.batch_size, self.max_steps = batch_size, max_steps
-        self.samples = None if samples is None else tuple(map(as_float_array, samples))
+        self.samples = samples and (as_float_array(samples[0]), as_float_array(samples[1]))
 
     @property
     def is_random(self) -> bool:
@@ -80,16 +81,16 @@ class Descent(AbstractMatrixSolver):
     ) -> Solution:
         rate = jnp.asarray(self.learning_rate, times.dtype)
         optimizer = self.optimizer(rate)
-        batch = self._batches(problem.moments)
+        batch = self._batches(problem.moments, key)
 
         def step(k: Int[Array, ""], state: tuple) -> tuple:
             weights, memory = state
-            moments = problem.moments if batch is None else batch(jr.fold_in(key, k))
+            moments = problem.moments if batch is None else batch(k)
             velocity = weights.velocity(problem.objective, moments, problem.network.depth)
             uphill = jax.tree.map(jnp.negative, velocity)
             with jax.numpy_dtype_promotion("standard"):  # optax mixes types
-                updates, memory = optimizer.update(uphill, memory, weights)
-            return optax.apply_updates(weights, updates), memory
+                updates, memory = optimizer.update(uphill, memory, cast(Any, weights))
+            return optax.apply_updates(cast(Any, weights), updates), memory
 
         def advance(carry: tuple, last: Int[Array, ""]) -> tuple:
             k, state = carry
@@ -98,22 +99,24 @@ class Descent(AbstractMatrixSolver):
 
         wanted = jnp.round(times / rate)
         steps = jnp.minimum(wanted, self.max_steps).astype(int)
-        begin = (jnp.zeros((), steps.dtype), (start, optimizer.init(start)))
+        begin = (jnp.zeros((), steps.dtype), (start, optimizer.init(cast(Any, start))))
         (total, _), values = jax.lax.scan(advance, begin, steps)
         reached = wanted <= self.max_steps
         values = blank_unless(reached, values)
         code = jnp.where(reached.all(), ResultCode.success, ResultCode.out_of_steps)
         return Solution(wanted * rate, values, finite_code(values, code), {"steps": total})
 
-    def _batches(self, moments: Moments) -> Callable[[PRNGKeyArray], Moments] | None:
-        """From a key to the second moments of a minibatch: all that its gradient depends on."""
-        if self.batch_size is None:
+    def _batches(
+        self, moments: Moments, key: PRNGKeyArray | None
+    ) -> Callable[[Int[Array, ""]], Moments] | None:
+        """From a step to the second moments of its minibatch: all that the gradient depends on."""
+        if self.batch_size is None or key is None:
             return None
         draw = _gaussian(moments) if self.samples is None else _resample(*self.samples)
         count = self.batch_size
 
-        def batch(key: PRNGKeyArray) -> Moments:
-            x, y = draw(key, count)
+        def batch(k: Int[Array, ""]) -> Moments:
+            x, y = draw(jr.fold_in(key, k), count)
             found = (x.T @ x / count, y.T @ x / count)
             return eqx.tree_at(lambda m: (m.xx, m.yx), moments, found)
 

@@ -38,6 +38,8 @@ def integrate(
         max_steps=max_steps,
         throw=False,
     )
+    assert sol.ts is not None
+    assert isinstance(sol.ys, dict)
     values = blank_unless(jnp.isfinite(sol.ts), sol.ys)  # diffrax leaves inf where it did not come
     out_of_steps = sol.result == dfx.RESULTS.max_steps_reached
     succeeded = sol.result == dfx.RESULTS.successful
@@ -47,6 +49,8 @@ def integrate(
         jnp.where(out_of_steps, ResultCode.out_of_steps, ResultCode.not_finite),
     )
     stats = {"steps": sol.stats["num_steps"], "accepted": sol.stats["num_accepted_steps"]}
-    if isinstance(solver, dfx.AbstractERK):  # the last stage of an FSAL step is the next's first
-        stats["rhs"] = stats["steps"] * (solver.tableau.num_stages - solver.tableau.fsal)
+    tableau = getattr(solver, "tableau", None)
+    if isinstance(solver, dfx.AbstractERK) and isinstance(tableau, dfx.ButcherTableau):
+        # the last stage of an FSAL step is the next's first
+        stats["rhs"] = stats["steps"] * (tableau.num_stages - tableau.fsal)
     return Solution(times, values, finite_code(values, code), stats)

@@ -1,0 +1,108 @@
+"""One lane of a sweep: one point of the grid, from its traced parameters to what is saved of it."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+
+from jepa_sim._critical import critical_times
+from jepa_sim._grid import AbstractTimes
+from jepa_sim._moments import Moments
+from jepa_sim._network import AbstractStart, DeepLinear, Weights, pad_encoder
+from jepa_sim._objective import AbstractObjective, OneOf
+from jepa_sim._observables import Observable
+from jepa_sim._problem import Problem
+from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver, Observe, Solution, record
+
+
+class Lane(eqx.Module):
+    """What differs between lanes; with a leading axis, a chunk of lanes."""
+
+    objective: Int[Array, "*lanes"]
+    depth: Float[Array, "*lanes"]
+    predictor_depth: Float[Array, "*lanes"]
+    scale: Float[Array, "*lanes"]
+    key: Key[Array, "*lanes"]
+    moments: Moments
+
+
+class Networks(eqx.Module):
+    """The shapes of matrices that lanes of a program share: depths are padded to the largest."""
+
+    depths: tuple[int, ...] = eqx.field(static=True)
+    predictor_depth: int = eqx.field(static=True)
+
+
+class Program(eqx.Module):
+    """What lanes have in common, and is compiled once for all of them.
+
+    objectives: which a lane chooses from.  networks: None where depths are traced numbers.
+    """
+
+    solver: AbstractSolver
+    times: AbstractTimes
+    start: Callable[[Float[Array, ""]], AbstractStart] = eqx.field(static=True)
+    objectives: tuple[AbstractObjective, ...]
+    networks: Networks | None
+    observables: tuple[Observable, ...] = eqx.field(static=True)
+    critical_fraction: tuple[float, ...] = eqx.field(static=True)
+
+    @eqx.filter_jit
+    def run(self, lanes: Lane) -> dict[str, Array]:
+        """What is saved of a chunk of lanes, each with a leading axis over lanes."""
+        return jax.vmap(self._run_one)(lanes)
+
+    def _run_one(self, lane: Lane) -> dict[str, Array]:
+        problem, solve = self._pose(lane)
+        times = self.times.times(problem)
+        trajectory = record(
+            problem, self.observables, lambda problem, observe: solve(problem, times, observe)
+        )
+        problem = trajectory.problem  # with its features solved for
+
+        def critical(fraction: Float[Array, ""]) -> Float[Array, " d"]:
+            if self.solver.is_exact:
+                return critical_times(problem, fraction=fraction)
+            return trajectory.critical_times(fraction=fraction)
+
+        return {
+            "t": trajectory.times,
+            **trajectory.values,
+            "critical_time": jax.vmap(critical)(jnp.asarray(self.critical_fraction, times.dtype)),
+            "plateau": problem.plateaus,
+            "result": trajectory.result.astype(jnp.int8),
+            **trajectory.stats,
+        }
+
+    def _pose(
+        self, lane: Lane
+    ) -> tuple[Problem, Callable[[Problem, Float[Array, " t"], Observe], Solution]]:
+        """A lane's problem and how to solve it at given times."""
+        solver, networks, start = self.solver, self.networks, self.start(lane.scale)
+        objective = self.objectives[0]
+        if len(self.objectives) > 1:
+            objective = OneOf(self.objectives, lane.objective)
+
+        if networks is None or not isinstance(solver, AbstractMatrixSolver):
+            network = DeepLinear(lane.depth, lane.predictor_depth)
+            return Problem(lane.moments, objective, network, start), (
+                lambda problem, times, observe: solver.solve(problem, times, observe, lane.key)
+            )
+
+        def weights(depth: int) -> Callable[[PRNGKeyArray], Weights]:
+            network = DeepLinear(depth, networks.predictor_depth)
+            problem = Problem(lane.moments, objective, network, start)
+            return lambda key: pad_encoder(problem.weights(key), max(networks.depths))
+
+        def solve(problem: Problem, times: Float[Array, " t"], observe: Observe) -> Solution:
+            start_key, own_key = jr.split(lane.key)
+            which = jnp.argmax(jnp.asarray(networks.depths, lane.depth.dtype) == lane.depth)
+            begin = jax.lax.switch(which, [weights(depth) for depth in networks.depths], start_key)
+            return solver.solve_from(begin, problem, times, observe, own_key)
+
+        depth = networks.depths[0] if len(networks.depths) == 1 else lane.depth
+        network = DeepLinear(depth, networks.predictor_depth)
+        return Problem(lane.moments, objective, network, start), solve
