@@ -18,7 +18,6 @@ from jepa_sim._curve import hitting_time
 from jepa_sim._problem import Problem
 from jepa_sim._types import ArrayLike
 
-
 Target = Float[Array, ""] | None
 
 

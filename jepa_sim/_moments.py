@@ -23,12 +23,16 @@ from jepa_sim._types import ArrayLike, as_float_array, is_concrete, to_numpy
 
 
 class Features(eqx.Module):
-    """The features of given moments, one per column of `basis`.
+    """The features of given moments, one per column of `basis`: Σyx v = ρ Σxx v.
 
-    lam: (d,) covariance λ = ρ σ².  rho: (d,) regression coefficient.  variance: (d,) σ² = vᵀ Σxx v.
-    target_variance: (d,) vᵀ Σyy v.
-    basis: (d, d) unit generalised eigenvectors v, Σxx-orthogonal; orthonormal if moments commute.
-    patterns: (d, d) unit columns ∝ Σxx v, how each feature looks in the input (v filters for it).
+    An input is the sum of its features' patterns p ∝ Σxx v of unit length, x = Σ (vᵀx) p, and the
+    parts vᵀx do not correlate: σ² = vᵀ Σxx v is the variance of a part, and all σ² add up to tr Σxx.
+    Where moments commute, v = p are the common eigenvectors.
+
+    lam: (d,) covariance λ = ρ σ² = vᵀ Σyx v.  rho: (d,) regression coefficient.
+    variance: (d,) σ² = vᵀ Σxx v.  target_variance: (d,) vᵀ Σyy v.
+    basis: (d, d) columns v, with vᵀ p = 1: what filters for a feature.
+    patterns: (d, d) columns p, of unit length: how a feature looks in the input.
     commutator: ‖Σxx Σyx − Σyx Σxx‖ / (‖Σxx‖ ‖Σyx‖) in the Frobenius norm, 0 where they commute.
     asymmetry: ‖Σyx − Σyxᵀ‖ / ‖Σyx‖; features are those of the symmetric part of Σyx.
     """
@@ -158,18 +162,17 @@ class Moments(eqx.Module):
         rho, rotation = rho[::-1], rotation[:, ::-1]
         basis = jsl.solve_triangular(factor, rotation, lower=True, trans=1)
         basis = basis @ _split_ties(rho, basis)
-        length = jnp.linalg.norm(basis, axis=0)
-        basis = basis / length[None, :]
-        variance = length**-2  # vᵀ Σxx v = 1 before scaling to unit length
-        patterns = self.xx @ basis
+        patterns = self.xx @ basis  # dual to the basis: vᵢᵀ Σxx vⱼ = δᵢⱼ
         norm = jnp.linalg.norm
+        size = norm(patterns, axis=0)
+        basis = basis * size[None, :]
         return Features(
-            lam=rho * variance,
+            lam=rho * size**2,
             rho=rho,
-            variance=variance,
+            variance=size**2,
             target_variance=jnp.sum(basis * (self.yy @ basis), axis=0),
             basis=basis,
-            patterns=patterns / norm(patterns, axis=0)[None, :],
+            patterns=patterns / size[None, :],
             commutator=norm(self.xx @ self.yx - self.yx @ self.xx)
             / _nonzero(norm(self.xx) * norm(self.yx)),
             asymmetry=norm(self.yx - self.yx.T) / _nonzero(norm(self.yx)),

@@ -15,13 +15,17 @@ def test_generalised_eigenproblem_agrees_with_scipy():
     rho, basis = scipy.linalg.eigh(np.asarray(moments.yx), np.asarray(moments.xx))
     np.testing.assert_allclose(features.rho, rho[::-1], rtol=1e-12)
     np.testing.assert_allclose(features.lam / features.variance, features.rho, rtol=1e-12)
-    unit = basis[:, ::-1] / np.linalg.norm(basis[:, ::-1], axis=0)
-    np.testing.assert_allclose(np.abs(np.sum(unit * features.basis, axis=0)), 1, rtol=1e-12)
-    variance = np.diag(unit.T @ np.asarray(moments.xx) @ unit)
-    np.testing.assert_allclose(features.variance, variance, rtol=1e-12)
-    # patterns are dual to the basis
-    crossed = np.asarray(features.basis.T @ features.patterns)
-    np.testing.assert_allclose(crossed - np.diag(np.diag(crossed)), 0, atol=1e-12)
+    xx = np.asarray(moments.xx)
+    patterns = xx @ basis[:, ::-1]
+    size = np.linalg.norm(patterns, axis=0)
+    np.testing.assert_allclose(features.variance, size**2, rtol=1e-12)
+    signs = np.sign(np.sum(patterns * features.patterns, axis=0))
+    np.testing.assert_allclose(features.patterns, patterns / size * signs, atol=1e-12)
+    np.testing.assert_allclose(features.basis, basis[:, ::-1] * size * signs, atol=1e-12)
+    np.testing.assert_allclose(features.basis.T @ features.patterns, np.eye(6), atol=1e-12)
+    # the parts of x do not correlate, so that their variances add up
+    np.testing.assert_allclose(features.variance.sum(), np.trace(xx), rtol=1e-12)
+    np.testing.assert_allclose(features.lam.sum(), np.trace(moments.yx), rtol=1e-12)
 
 
 def test_commuting_features_are_the_common_eigenvectors():
