@@ -26,7 +26,7 @@ class Features(eqx.Module):
     """The features of given moments, one per column of `basis`: Σyx v = ρ Σxx v.
 
     An input is the sum of its features' patterns p ∝ Σxx v of unit length, x = Σ (vᵀx) p, and the
-    parts vᵀx do not correlate: σ² = vᵀ Σxx v is the variance of a part, and all σ² add up to tr Σxx.
+    parts vᵀx do not correlate: σ² = vᵀ Σxx v is the variance of a part; all add up to tr Σxx.
     Where moments commute, v = p are the common eigenvectors.
 
     lam: (d,) covariance λ = ρ σ² = vᵀ Σyx v.  rho: (d,) regression coefficient.

@@ -69,8 +69,8 @@ class Trajectory(eqx.Module):
         work = ", ".join(f"{name} {int(count)}" for name, count in self.stats.items())
         return "\n".join(
             [
-                f"Trajectory of {self.problem.objective.name}, depth {network.depth}, "
-                f"predictor depth {network.predictor_depth}, d = {self.problem.moments.dimension}",
+                f"Trajectory of {self.problem.objective.name}, depth {float(network.depth):g}, "
+                f"predictor depth {float(network.predictor_depth):g}, d = {self.problem.moments.dimension}",
                 f"  times   {self.times.size} from {self.times[0]:.4g} to {self.times[-1]:.4g}",
                 f"  saved   {', '.join(sorted(self.values))}",
                 f"  result  {ResultCode(int(self.result)).reason}",

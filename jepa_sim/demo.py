@@ -178,7 +178,7 @@ def _flow_gains(
     objective: AbstractObjective, depth: int, moments: Moments, times: jax.Array
 ) -> jax.Array:
     problem = Problem(moments, objective, DeepLinear(depth), Balanced(FLOW_SCALE))
-    return simulate(problem, times, GradientFlow(rtol=1e-6)).features
+    return simulate(problem, times, GradientFlow(rtol=1e-5)).features
 
 
 def _first_times(ds: xr.Dataset, level: float | xr.DataArray) -> xr.DataArray:

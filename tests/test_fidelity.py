@@ -43,8 +43,7 @@ def test_precision_follows_the_moments(objective):
 def test_all_four_levels_on_one_problem():
     import optax
 
-    moments = js.Moments.from_features(LAM, RHO)
-    posed = js.Problem(moments, js.JEPA(), js.DeepLinear(2), js.Balanced(0.05))
+    posed = problem(js.JEPA(), 2, 1, 0.05)
     times = [0.0, 10.0, 40.0]
     exact = js.simulate(posed, times, js.ClosedForm())
     np.testing.assert_allclose(exact.features[0], 0.05, rtol=1e-14)
@@ -55,32 +54,29 @@ def test_all_four_levels_on_one_problem():
     ):
         run = js.simulate(posed, times, solver)
         np.testing.assert_allclose(run.features, exact.features, rtol=tolerance)
-        np.testing.assert_allclose(run.loss, exact.loss, rtol=10 * tolerance, atol=1e-9)
+        np.testing.assert_allclose(run.loss, exact.loss, rtol=10 * tolerance, atol=tolerance / 100)
 
 
-def test_many_times_equal_one_time_and_a_restart_equals_a_continuous_run():
+def test_a_time_does_not_depend_on_the_others_and_a_restart_equals_a_continuous_run():
     posed = problem(js.JEPA(), 2, 1, 0.1)
     times = jnp.array([3.0, 7.0, 20.0])
     whole = js.simulate(posed, times, js.ClosedForm()).features
-    for i, t in enumerate(times):
-        np.testing.assert_array_equal(
-            js.simulate(posed, t[None], js.ClosedForm()).features[0], whole[i]
-        )
-    # one feature restarted from where it was
-    single = js.Moments.from_features(LAM[:1], RHO[:1])
-    again = js.Problem(single, js.JEPA(), js.DeepLinear(2), js.Balanced(whole[0, 0]))
-    restarted = js.simulate(again, times[1:] - times[0], js.ClosedForm()).features
-    np.testing.assert_allclose(restarted[:, 0], whole[1:, 0], rtol=1e-12)
+    shifted = js.simulate(posed, jnp.array([1.0, 3.0, 7.0]), js.ClosedForm()).features
+    np.testing.assert_array_equal(shifted[1:], whole[:2])
+    again = problem(js.JEPA(), 2, 1, whole[0, 0])  # where the first feature was at the first time
+    later = jnp.array([1.0, 4.0, 17.0])
+    restarted = js.simulate(again, later, js.ClosedForm()).features
+    np.testing.assert_allclose(restarted[1:, 0], whole[1:, 0], rtol=1e-12)
 
 
 def test_saxe_two_layer_autoencoder():
     """w(t) = s e^{2st} / (e^{2st} − 1 + s/w₀) for whitened input (Saxe et al. 2014, L + M = 2)."""
-    s, start = 0.7, 1e-3
-    moments = js.Moments.from_features([s], [s])  # Σxx = 1, Σyx = s
+    s, start = np.array([0.7, 0.5, 0.3, 0.9]), 1e-3
+    moments = js.Moments.from_features(s, s)  # Σxx = I, Σyx = diag(s)
     posed = js.Problem(moments, js.MAE(), js.DeepLinear(1, 1), js.Balanced(start**0.5))
-    times = np.linspace(0, 20, 9)
-    product = js.simulate(posed, times, js.ClosedForm()).features[:, 0] ** 2
-    growth = np.exp(2 * s * times)
+    times = np.array([1.0, 5.0, 20.0])
+    product = js.simulate(posed, times, js.ClosedForm()).features ** 2
+    growth = np.exp(2 * s * times[:, None])
     np.testing.assert_allclose(product, s * growth / (growth - 1 + s / start), rtol=1e-12)
 
 
@@ -88,20 +84,21 @@ def test_depths_scales_and_spectra_are_traced_axes():
     def run(depth, scale, lam):
         moments = js.Moments.from_features(lam, jnp.asarray(RHO))
         posed = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), js.Balanced(scale))
-        return js.simulate(posed, jnp.array([5.0]), js.ClosedForm()).features[0]
+        return js.simulate(posed, jnp.array([5.0]), js.Modes()).features[0]
 
     depths, scales = jnp.array([1.0, 2.0, 3.5]), jnp.array([0.1, 0.05, 0.2])
     lams = jnp.stack([jnp.asarray(LAM)] * 3) * jnp.array([[1.0], [2.0], [3.0]])
     together = jax.vmap(run)(depths, scales, lams)
     for i in range(3):
-        np.testing.assert_allclose(run(depths[i], scales[i], lams[i]), together[i], rtol=1e-13)
+        np.testing.assert_allclose(run(depths[i], scales[i], lams[i]), together[i], rtol=1e-12)
 
 
 def test_a_transition_between_two_floating_point_times_is_said():
-    posed = problem(js.JEPA(), 4, 1, 1e-11)
-    code = js.simulate(posed, [1.0], js.ClosedForm()).result
-    assert code == js.ResultCode.unresolved
-    assert js.simulate(problem(js.MAE(), 1, 1, 1e-6), [1.0], js.ClosedForm()).result == 0
+    times = [1.0, 2.0, 3.0]
+    run = js.simulate(problem(js.JEPA(), 4, 1, 1e-11), times, js.ClosedForm())
+    assert run.result == js.ResultCode.unresolved
+    run = js.simulate(problem(js.MAE(), 1, 1, 1e-6), times, js.ClosedForm())
+    assert run.result == js.ResultCode.success
 
 
 @pytest.mark.float32
@@ -139,13 +136,13 @@ def test_observables_of_ones_own():
 
     posed = problem(js.JEPA(), 1, 1, 0.1)
     run = js.simulate(
-        posed, [1.0, 50.0], js.ClosedForm(), observables=(largest, js.observables.features)
+        posed, [1.0, 50.0], js.Modes(), observables=(largest, js.observables.features)
     )
     np.testing.assert_array_equal(run["largest"], run.features.max(axis=1))
     with pytest.raises(KeyError, match="Observable `loss` was not saved"):
         _ = run.loss
     with pytest.raises(ValueError, match="`observables` must have names that differ"):
-        js.simulate(posed, [1.0], js.ClosedForm(), observables=(largest, largest))
+        js.simulate(posed, [1.0], js.Modes(), observables=(largest, largest))
 
 
 def test_effective_rank_and_plateau_fraction():
@@ -155,7 +152,7 @@ def test_effective_rank_and_plateau_fraction():
     run = js.simulate(
         posed,
         times,
-        js.ClosedForm(),
+        js.Modes(),
         observables=(js.observables.effective_rank, js.observables.plateau_fraction),
     )
     np.testing.assert_allclose(run["effective_rank"], [3, 2], rtol=1e-3)  # two learned, one not
@@ -163,6 +160,6 @@ def test_effective_rank_and_plateau_fraction():
 
 
 def test_a_trajectory_prints_its_summary():
-    text = str(js.simulate(problem(js.JEPA(), 2, 1, 0.1), [1.0, 5.0], js.ClosedForm()))
-    assert "jepa, depth 2" in text
+    text = str(js.simulate(problem(js.JEPA(), 2, 1, 0.1), [1.0, 5.0], js.Modes()))
+    assert "jepa, depth 2, predictor depth 1, d = 4" in text
     assert "The trajectory reached its last time." in text

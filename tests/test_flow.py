@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.linalg
+import scipy.stats
 
 import jepa_sim as js
 from jepa_sim._objective import product
-from tests.problems import OBJECTIVES, non_commuting, plateau, two_features
+from tests.problems import OBJECTIVES, non_commuting, plateau, tilted, two_features
 
 DEPTHS = (1, 2, 3)
 SCALE = 0.05
@@ -110,7 +111,7 @@ def test_flow_agrees_with_scipy_from_a_random_start():
 
 
 @pytest.mark.slow
-def test_non_commuting_predictor_ends_with_the_generalised_eigenvalues_and_orders_by_them():
+def test_non_commuting_predictor_ends_with_the_generalised_eigenvalues():
     moments = non_commuting(6)
     problem = js.Problem(moments, js.JEPA(), js.DeepLinear(1), js.Balanced(1e-2))
     expected = scipy.linalg.eigh(np.asarray(moments.yx), np.asarray(moments.xx), eigvals_only=True)[
@@ -131,6 +132,29 @@ def test_non_commuting_predictor_ends_with_the_generalised_eigenvalues_and_order
     # the fixed point, written out
     w = np.asarray(run["weights"].encoder[0][-1])
     np.testing.assert_allclose(w @ moments.yx, predictor @ w @ moments.xx, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_deep_jepa_learns_in_the_order_of_rho_with_no_common_eigenbasis():
+    grid = js.Grid(
+        spectrum=[tilted(seed) for seed in range(4)], objective=[js.JEPA()], depth=[2], scale=[1e-3]
+    )
+    run = js.sweep(
+        grid,
+        js.GradientFlow(dfx.Kvaerno5(), rtol=1e-7),
+        times=js.CriticalGrid(count=400, first=1e-2, last=4.0),
+        progress=False,
+    ).squeeze()
+    assert (run.result == js.ResultCode.success).all()
+    learned = run.features >= run.features.isel(time=-1) / 2
+    order = -learned.argmax("time")
+
+    def tau(other):
+        pairs = zip(order.transpose("spectrum", "feature").values, other.values, strict=True)
+        return np.mean([scipy.stats.kendalltau(*pair).statistic for pair in pairs])
+
+    assert tau(run.rho) > 0.9
+    assert tau(run.rho) > tau(run.lam) + 0.2
 
 
 @pytest.mark.float32

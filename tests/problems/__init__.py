@@ -26,3 +26,10 @@ def non_commuting(d: int = 6, seed: int = 0) -> js.Moments:
     rng = np.random.default_rng(seed)
     a, b = rng.normal(size=(2, d, d))
     return js.Moments(a @ a.T / d + np.eye(d) / 2, b @ b.T / d + np.eye(d) / 5)
+
+
+def tilted(seed: int, d: int = 6) -> js.Moments:
+    """Σxx and Σyx of moderate spectra and independent eigenvectors; ρ from 0.3 to 1.2."""
+    rng = np.random.default_rng(seed)
+    (u, _), (v, _) = np.linalg.qr(rng.normal(size=(d, d))), np.linalg.qr(rng.normal(size=(d, d)))
+    return js.Moments((u * rng.uniform(0.8, 2, d)) @ u.T, (v * rng.uniform(0.6, 1, d)) @ v.T)
