@@ -65,12 +65,13 @@ class Trajectory(eqx.Module):
     def __str__(self) -> str:
         if not is_concrete(self.result) or jnp.ndim(self.result):
             return f"Trajectory(times={jnp.shape(self.times)}, values={sorted(self.values)})"
-        network = self.problem.network
+        problem = self.problem
+        depths = float(problem.depth), float(problem.predictor_depth)
         work = ", ".join(f"{name} {int(count)}" for name, count in self.stats.items())
         return "\n".join(
             [
-                f"Trajectory of {self.problem.objective.name}, depth {float(network.depth):g}, "
-                f"predictor depth {float(network.predictor_depth):g}, d = {self.problem.moments.dimension}",
+                f"Trajectory of {problem.objective.name}, depth {depths[0]:g}, "
+                f"predictor depth {depths[1]:g}, d = {problem.moments.dimension}",
                 f"  times   {self.times.size} from {self.times[0]:.4g} to {self.times[-1]:.4g}",
                 f"  saved   {', '.join(sorted(self.values))}",
                 f"  result  {ResultCode(int(self.result)).reason}",
