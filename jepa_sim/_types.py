@@ -27,11 +27,6 @@ class ResultCode(enum.IntEnum):
     unresolved = 3
 
     @property
-    def failed(self) -> bool:
-        """Whether saved values are missing (they are NaN)."""
-        return self in (ResultCode.out_of_steps, ResultCode.not_finite)
-
-    @property
     def reason(self) -> str:
         """One sentence for people."""
         return _REASONS[self]
