@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jepa_sim._solve.flow import GradientFlow
     from jepa_sim._solve.layer_modes import LayerModes
     from jepa_sim._solve.modes import Modes
+    from jepa_sim._stabilised import RKC2
     from jepa_sim._start import (
         AbstractStart,
         Balanced,
@@ -73,6 +74,7 @@ __all__ = [
     "MovingAverage",
     "NoStopGradient",
     "Orthogonal",
+    "RKC2",
     "Problem",
     "RandomGaussian",
     "Rest",
@@ -112,6 +114,7 @@ _HOMES = {
     "._solve.flow": ("GradientFlow",),
     "._solve.layer_modes": ("LayerModes",),
     "._solve.modes": ("Modes",),
+    "._stabilised": ("RKC2",),
     "._start": (
         "AbstractStart",
         "Balanced",

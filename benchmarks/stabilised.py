@@ -1,0 +1,106 @@
+"""Right-hand sides and measured errors of explicit, implicit and stabilised methods.
+
+`python benchmarks/stabilised.py` prints Markdown tables: the matrix flow of four features, to 1.5
+times the last critical time, against the closed form. The error in the gains is the largest one,
+relative to the plateau: at the end, and over the trajectory, where a shift in time counts too. The
+right-hand sides are counted as they are called, those of rejected steps and of the estimate of the
+spectral radius included; a product with the Jacobian counts as one.
+"""
+
+import time
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+import jepa_sim as js
+from jepa_sim._dynamics import velocity
+from jepa_sim._solve.integrate import tolerances
+from jepa_sim._stabilised import AbstractStabilised, rhs_count
+
+LAM, RHO = [1.0, 0.8, 0.6, 0.5], [0.9, 0.7, 0.5, 0.3]
+
+
+def problem(objective, depth, scale, basis=None):
+    moments = js.Moments.from_features(jnp.array(LAM), jnp.array(RHO), basis)
+    return js.Problem(moments, objective, js.DeepLinear(depth), js.Balanced(scale))
+
+
+def measure(problem, solver, rtol, times, exact, plateaus):
+    """RHS, error at the end, along the trajectory, steps, rejected steps, seconds of a run."""
+    start = problem.weights()
+    _, atol = tolerances(start, rtol, None)
+    field = dfx.ODETerm(lambda t, weights, args: velocity(problem, weights))
+    is_stabilised = isinstance(solver, AbstractStabilised)
+
+    @jax.jit
+    def solve(start):
+        return dfx.diffeqsolve(
+            field,
+            solver,
+            0.0,
+            times[-1],
+            None,
+            start,
+            saveat=dfx.SaveAt(
+                ts=times, fn=lambda t, w, a: w.gains(problem.features), solver_state=is_stabilised
+            ),
+            stepsize_controller=dfx.PIDController(rtol, atol, pcoeff=0.4, icoeff=0.3),
+            max_steps=10_000_000,
+            adjoint=dfx.ForwardMode(),
+            throw=False,
+        )
+
+    sol = jax.block_until_ready(solve(start))
+    began = time.perf_counter()
+    sol = jax.block_until_ready(solve(start))
+    seconds = time.perf_counter() - began
+    error = np.abs(np.asarray(sol.ys) - exact) / plateaus
+    steps, rejected = int(sol.stats["num_steps"]), int(sol.stats["num_rejected_steps"])
+    if is_stabilised:
+        rhs = int(rhs_count(sol))
+    elif isinstance(solver, dfx.Kvaerno5):
+        rhs = steps * 6 * 3  # six implicit stages, about three iterations each, no Jacobians
+    else:
+        rhs = steps * 6
+    return rhs, error[-1].max(), error.max(), steps, rejected, seconds
+
+
+def table(title, problem, solvers, rtols, points=200):
+    last = float(jnp.max(js.critical_times(problem)))
+    times = jnp.linspace(0, 1.5 * last, points)
+    exact = np.asarray(js.simulate(problem, times, js.ClosedForm()).gains)
+    plateaus = exact[-1]
+    print(f"\n### {title}\n")
+    print("| method | rtol | RHS | error at the end | along | steps | rejected | ms | Tsit5/RHS |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for rtol in rtols:
+        reference = None
+        for solver in solvers:
+            rhs, end, along, steps, rejected, s = measure(
+                problem, solver, rtol, times, exact, plateaus
+            )
+            reference = reference or rhs
+            print(
+                f"| {type(solver).__name__} | {rtol:g} | {rhs} | {end:.1e} | {along:.1e} | {steps} "
+                f"| {rejected} | {1e3 * s:.0f} | {reference / rhs:.1f} |",
+                flush=True,
+            )
+
+
+def main():
+    solvers = (dfx.Tsit5(), dfx.Kvaerno5(), js.RKC2())
+    for title, objective, depth, scale in (
+        ("JEPA, L = 3, ε = 1e-3", js.JEPA(), 3, 1e-3),
+        ("JEPA, L = 2, ε = 1e-3", js.JEPA(), 2, 1e-3),
+        ("JEPA, L = 3, ε = 1e-2", js.JEPA(), 3, 1e-2),
+        ("MAE, L = 3, ε = 1e-3", js.MAE(), 3, 1e-3),
+    ):
+        table(title, problem(objective, depth, scale), solvers, (1e-4, 1e-6))
+
+
+if __name__ == "__main__":
+    main()

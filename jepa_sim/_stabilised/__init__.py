@@ -1,0 +1,11 @@
+"""Stabilised explicit Runge–Kutta methods, as solvers of diffrax.
+
+Their stages are Chebyshev recurrences: s right-hand sides are stable on a real interval whose
+length grows like s², so that a stiff problem with a near-real negative spectrum costs the square
+root of what it costs a classical explicit method.
+"""
+
+from jepa_sim._stabilised.base import AbstractStabilised, rhs_count
+from jepa_sim._stabilised.rkc2 import RKC2
+
+__all__ = ["RKC2", "AbstractStabilised", "rhs_count"]
