@@ -70,9 +70,9 @@ def measure(problem, solver, rtol, times, exact, plateaus):
 
 
 def table(title, problem, solvers, rtols, points=200):
-    last = float(jnp.max(js.critical_times(problem)))
+    last = float(jnp.max(js.critical_times(problem, fraction=0.5)))
     times = jnp.linspace(0, 1.5 * last, points)
-    exact = np.asarray(js.simulate(problem, times, js.ClosedForm()).gains)
+    exact = np.asarray(js.simulate(problem, times, js.ClosedForm()).features)
     plateaus = exact[-1]
     print(f"\n### {title}\n")
     print("| method | rtol | RHS | error at the end | along | steps | rejected | ms | Tsit5/RHS |")
@@ -92,7 +92,7 @@ def table(title, problem, solvers, rtols, points=200):
 
 
 def main():
-    solvers = (dfx.Tsit5(), dfx.Kvaerno5(), js.RKC2())
+    solvers = (dfx.Tsit5(), dfx.Kvaerno5(), js.RKC2(), js.ROCK4())
     for title, objective, depth, scale in (
         ("JEPA, L = 3, ε = 1e-3", js.JEPA(), 3, 1e-3),
         ("JEPA, L = 2, ε = 1e-3", js.JEPA(), 2, 1e-3),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jepa_sim._solve.flow import GradientFlow
     from jepa_sim._solve.layer_modes import LayerModes
     from jepa_sim._solve.modes import Modes
-    from jepa_sim._stabilised import RKC2
+    from jepa_sim._stabilised import RKC2, ROCK4
     from jepa_sim._start import (
         AbstractStart,
         Balanced,
@@ -75,6 +75,7 @@ __all__ = [
     "NoStopGradient",
     "Orthogonal",
     "RKC2",
+    "ROCK4",
     "Problem",
     "RandomGaussian",
     "Rest",
@@ -114,7 +115,7 @@ _HOMES = {
     "._solve.flow": ("GradientFlow",),
     "._solve.layer_modes": ("LayerModes",),
     "._solve.modes": ("Modes",),
-    "._stabilised": ("RKC2",),
+    "._stabilised": ("RKC2", "ROCK4"),
     "._start": (
         "AbstractStart",
         "Balanced",
