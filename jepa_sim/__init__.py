@@ -46,6 +46,8 @@ __version__ = "0.1.0"
 __all__ = [
     "JEPA",
     "MAE",
+    "RKC2",
+    "ROCK4",
     "AbstractObjective",
     "AbstractSolver",
     "AbstractStart",
@@ -74,8 +76,6 @@ __all__ = [
     "MovingAverage",
     "NoStopGradient",
     "Orthogonal",
-    "RKC2",
-    "ROCK4",
     "Problem",
     "RandomGaussian",
     "Rest",

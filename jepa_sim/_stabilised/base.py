@@ -63,7 +63,7 @@ class AbstractStabilised(dfx.AbstractAdaptiveSolver):
     ) -> Attempt:
         """One step of length h from y0 with so many stages."""
 
-    def init(self, terms: dfx.ODETerm, t0: Any, t1: Any, y0: PyTree, args: Any) -> State:
+    def init(self, terms: dfx.AbstractTerm, t0: Any, t1: Any, y0: PyTree, args: Any) -> State:
         f0 = terms.vf(t0, y0, args)
         dtype = real_dtype(y0)
         vector = frozen(combine((1 / _not_zero(norm(f0)), f0), (1, waves(y0))))
@@ -71,7 +71,7 @@ class AbstractStabilised(dfx.AbstractAdaptiveSolver):
 
     def step(
         self,
-        terms: dfx.ODETerm,
+        terms: dfx.AbstractTerm,
         t0: Any,
         t1: Any,
         y0: PyTree,
@@ -110,7 +110,7 @@ class AbstractStabilised(dfx.AbstractAdaptiveSolver):
         dense = {"y0": y0, "y1": made.y1, "k0": combine((h, f0)), "k1": combine((h, made.f1))}
         return made.y1, error, dense, state, dfx.RESULTS.successful
 
-    def func(self, terms: dfx.ODETerm, t0: Any, y0: PyTree, args: Any) -> PyTree:
+    def func(self, terms: dfx.AbstractTerm, t0: Any, y0: PyTree, args: Any) -> PyTree:
         return terms.vf(t0, y0, args)
 
 
@@ -129,7 +129,7 @@ def rhs_count(solution: dfx.Solution) -> Array:
     stats = solution.stats
     accepted = jnp.maximum(stats["num_accepted_steps"], 1)
     ratio = (stats["num_steps"] / accepted).astype(float)
-    return jnp.ceil(state.rhs * ratio).astype(state.rhs.dtype)
+    return jnp.ceil(state.rhs.astype(float) * ratio).astype(state.rhs.dtype)
 
 
 def _not_zero(x: Array) -> Array:

@@ -90,7 +90,7 @@ class RKC2(AbstractStabilised):
         return Attempt(y1, f1, error, jnp.maximum(s, 1))
 
 
-def _next(chebyshev: tuple, delta: Array) -> tuple:
+def _next(chebyshev: tuple, delta: Any) -> tuple:
     """T, T′, T″ at w₀ = 1 + δ and their first differences, from degree j − 1 to j.
 
     T_j − T_{j−1} = T_{j−1} − T_{j−2} + 2δ T_{j−1}, and its derivatives: sums of positive terms, so
@@ -108,10 +108,12 @@ def _next(chebyshev: tuple, delta: Array) -> tuple:
 @functools.cache
 def _w1(max_stages: int) -> np.ndarray:
     """w₁ = T′_s(w₀)/T″_s(w₀) by s; for s < 2, where there is no method, as for 2."""
-    s = np.maximum(np.arange(max_stages + 1, dtype=float), 2)
-    w0 = 1 + _DAMPING / s**2
-    gap = w0**2 - 1
-    x = s * np.arccosh(w0)
-    dT = s * np.sinh(x) / np.sqrt(gap)
-    return dT / ((s**2 * np.cosh(x) - w0 * dT) / gap)
-
+    s = np.maximum(np.arange(max_stages + 1), 2)
+    delta = _DAMPING / s**2.0
+    one, none = np.ones_like(delta), np.zeros_like(delta)
+    chebyshev = ((1 + delta, delta), (one, one), (none, none))
+    w1 = none
+    for j in range(2, max_stages + 1):
+        chebyshev = _next(chebyshev, delta)
+        w1 = np.where(s == j, chebyshev[1][0] / chebyshev[2][0], w1)
+    return w1

@@ -105,7 +105,9 @@ class ROCK4(AbstractStabilised):
             return ((*later_c, c), (*later, d), error, d, f), None
 
         start = ((c,) * 5, (d,) * 5, zero, d, f0)
-        (_, _, error, d, f1), _ = jax.lax.scan(finish, start, jnp.asarray(tables.finish, dtype)[row])
+        (_, _, error, d, f1), _ = jax.lax.scan(
+            finish, start, jnp.asarray(tables.finish, dtype)[row]
+        )
         return Attempt(combine((1, y0), (1, d)), f1, error, jnp.where(stages > 0, stages, 5))
 
 
@@ -113,7 +115,7 @@ class Tables(NamedTuple):
     """stages: (n,) s.  longest: (n,) stability interval.  first: (n,) of the recurrence's rows.
 
     recurrence: μ₁, then μ_j, κ_j for j = 2 … s − 4, of all methods in turn.  finish: (n, 5, 5),
-    row i the weight of the i-th right-hand side in the places i + 1 … 5, then zeros, then the error.
+    row i the weights of the i-th right-hand side in places i + 1 … 5, then zeros, then that error.
     """
 
     stages: np.ndarray
