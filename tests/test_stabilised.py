@@ -10,6 +10,7 @@ import jepa_sim as js
 from jepa_sim._dynamics import velocity
 from jepa_sim._stabilised import RKC2, ROCK4, rhs_count
 from jepa_sim._stabilised.base import AbstractStabilised
+from jepa_sim._stabilised.control import PredictiveController
 from jepa_sim._stabilised.radius import power_iteration
 from jepa_sim._stabilised.rock4 import _tables
 from jepa_sim._stabilised.trees import real_dtype
@@ -237,13 +238,14 @@ def test_counting_needs_the_state_of_a_stabilised_solver():
         rhs_count(sol)
 
 
+@pytest.mark.filterwarnings("ignore:Complex dtype support")
 @both
 def test_states_are_pytrees_and_may_be_complex(solver):
     def field(t, y, args):
         a, (b,) = y["a"], y["b"]
         return {"a": -30 * a, "b": ((1j - 20) * b,), "none": None}
 
-    start = {"a": jnp.ones((2, 2)), "b": (jnp.ones(3, complex),), "none": None}
+    start = {"a": jnp.ones((2, 2), complex), "b": (jnp.ones(3, complex),), "none": None}
     sol = solve(field, solver, start, 0.5, 1e-6)
     assert np.asarray(sol.ys["a"]) == pytest.approx(np.exp(-15.0), abs=1e-5)
     assert np.asarray(sol.ys["b"][0]) == pytest.approx(np.exp((1j - 20) * 0.5), abs=1e-5)
@@ -335,6 +337,27 @@ def test_a_flow_of_features_ends_where_the_closed_form_does(solver):
     assert np.asarray(sol.ys[-1]) == pytest.approx(np.asarray(exact[-1]), rel=1e-5)
     explicit = solve(field, dfx.Tsit5(), problem.weights(), times[-1], 1e-6)
     assert int(rhs_count(sol)) < 6 * int(explicit.stats["num_steps"])
+
+
+def test_a_predictive_controller_rejects_less_where_the_solution_quickens():
+    """u' = u² from 1 up to u = 1000: every step must be shorter than the last."""
+
+    def run(controller):
+        return dfx.diffeqsolve(
+            dfx.ODETerm(lambda t, y, args: y**2),
+            ROCK4(),
+            0.0,
+            0.999,
+            None,
+            jnp.ones(1),
+            stepsize_controller=controller,
+        )
+
+    plain = run(dfx.PIDController(1e-6, 1e-6, pcoeff=0.4, icoeff=0.3))
+    predictive = run(PredictiveController(1e-6, 1e-6))
+    assert float(predictive.ys[-1, 0]) == pytest.approx(1000, rel=1e-2)
+    assert 3 * int(predictive.stats["num_rejected_steps"]) < plain.stats["num_rejected_steps"]
+    assert int(predictive.stats["num_steps"]) < int(plain.stats["num_steps"])
 
 
 @pytest.mark.parametrize(

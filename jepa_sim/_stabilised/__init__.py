@@ -6,7 +6,8 @@ root of what it costs a classical explicit method.
 """
 
 from jepa_sim._stabilised.base import AbstractStabilised, rhs_count
+from jepa_sim._stabilised.control import PredictiveController
 from jepa_sim._stabilised.rkc2 import RKC2
 from jepa_sim._stabilised.rock4 import ROCK4
 
-__all__ = ["RKC2", "ROCK4", "AbstractStabilised", "rhs_count"]
+__all__ = ["RKC2", "ROCK4", "AbstractStabilised", "PredictiveController", "rhs_count"]

@@ -29,7 +29,7 @@ class RKC2(AbstractStabilised):
     """
 
     spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None
-    safety: float = 1.2
+    safety: float = 1.1
     max_stages: int = eqx.field(static=True, default=240)
     max_iterations: int = eqx.field(static=True, default=30)
 

@@ -34,7 +34,7 @@ class ROCK4(AbstractStabilised):
     """
 
     spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None
-    safety: float = 1.2
+    safety: float = 1.1
     max_stages: int = eqx.field(static=True, default=_MOST)
     max_iterations: int = eqx.field(static=True, default=30)
 
@@ -127,7 +127,10 @@ class Tables(NamedTuple):
 
 @functools.cache
 def _tables() -> Tables:
-    with (resources.files(__package__) / "rock4.npz").open("rb") as file, np.load(file) as data:
+    with (
+        (resources.files("jepa_sim._stabilised") / "rock4.npz").open("rb") as file,
+        np.load(file) as data,
+    ):
         s, longest, recurrence = data["stages"], data["longest"], data["recurrence"]
         a, b, b_hat = data["a"], data["b"], data["b_hat"]
     lengths = 2 * (s - 4) - 1

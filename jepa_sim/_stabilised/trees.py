@@ -20,7 +20,7 @@ def combine(*terms: tuple[Any, PyTree]) -> PyTree:
 
 def real_dtype(tree: PyTree) -> Any:
     """The real dtype of a tree's leaves; of the widest, where they differ."""
-    return jnp.finfo(jnp.result_type(*jax.tree.leaves(tree))).dtype
+    return jnp.result_type(*(jnp.finfo(x.dtype).dtype for x in jax.tree.leaves(tree)))
 
 
 def norm(tree: PyTree) -> Array:
