@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import diffrax as dfx
 import equinox as eqx
@@ -13,6 +13,11 @@ from jaxtyping import Array, PyTree
 
 from jepa_sim._stabilised.radius import frozen, power_iteration
 from jepa_sim._stabilised.trees import combine, norm, real_dtype, waves
+
+if TYPE_CHECKING:
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
 
 Field = Callable[[Any, PyTree], PyTree]
 
@@ -49,6 +54,8 @@ class AbstractStabilised(dfx.AbstractAdaptiveSolver):
     safety: eqx.AbstractVar[float]
     max_stages: eqx.AbstractVar[int]
     max_iterations: eqx.AbstractVar[int]
+
+    interval_of_least: AbstractClassVar[float]  # the stability interval of the fewest stages
 
     term_structure: ClassVar = dfx.ODETerm
     interpolation_cls: ClassVar = dfx.ThirdOrderHermitePolynomialInterpolation
@@ -89,17 +96,18 @@ class AbstractStabilised(dfx.AbstractAdaptiveSolver):
             )
         h = jnp.asarray(terms.contr(t0, t1))
         dtype = real_dtype(y0)
+        length = frozen(jnp.abs(h).astype(dtype))
 
         if self.spectral_radius is None:
             radius, vector, products = power_iteration(
                 terms.vf, t0, y0, args, solver_state.vector, solver_state.radius,
-                self.max_iterations,
+                self.max_iterations, self.interval_of_least / (2 * self.safety * length),
             )  # fmt: skip
             products = products + 1  # the point at which the field is made linear
         else:
             radius = frozen(jnp.asarray(self.spectral_radius(t0, y0, args)).astype(dtype))
             vector, products = solver_state.vector, jnp.zeros((), jnp.int32)
-        z = jax.lax.stop_gradient(jnp.abs(h).astype(dtype) * radius) * self.safety
+        z = length * radius * self.safety
 
         stages = self.stages(z)
         stable = stages <= self.max_stages

@@ -68,20 +68,19 @@ class PredictiveController(dfx.AbstractAdaptiveStepSizeController):
         controller_state: tuple,
     ) -> tuple:
         last_h, last_r, is_later, was_rejected = controller_state
-        h = jnp.asarray(t1 - t0)
+        h: Any = jnp.asarray(t1 - t0)
 
         def scaled(before: Array, after: Array, error: Array) -> Array:
             size = jnp.maximum(jnp.abs(before), jnp.abs(jnp.where(jnp.isnan(after), 0, after)))
             units = jnp.asarray(self.atol, size.dtype) + jnp.asarray(self.rtol, size.dtype) * size
             return jnp.abs(error) / units
 
-        error = jax.lax.stop_gradient(
-            self.norm(jax.tree.map(scaled, y0, y1_candidate, y_error))
-        ).astype(h.dtype)
+        size = jnp.asarray(self.norm(jax.tree.map(scaled, y0, y1_candidate, y_error)), h.dtype)
+        error = jax.lax.stop_gradient(size)
         keep = error < 1
-        r = jnp.maximum(error, 1e-12) ** (-1 / error_order)
-        trend = jnp.where(is_later, jnp.abs(h / last_h) * r / last_r, 1)
-        most = jnp.where(was_rejected, 1, self.factormax)
+        r = jnp.power(jnp.maximum(error, 1e-12), jnp.asarray(-1 / error_order, h.dtype))
+        trend: Any = jnp.where(is_later, jnp.abs(h / last_h) * r / last_r, 1)
+        most: Any = jnp.where(was_rejected, 1, self.factormax)
         factor = jnp.where(keep, jnp.minimum(r * jnp.minimum(trend, 1), most / self.safety), r)
         factor = jnp.clip(self.safety * factor, self.factormin, jnp.where(keep, most, self.safety))
         next_t0 = jnp.where(keep, t1, t0)

@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 from jepa_sim._stabilised.trees import combine, norm, normalise, waves
 
 _CLOSE = 0.05  # relative change of the estimate at which the iteration stops
+_WARM = 4  # most products where there is an estimate from before
 _MIXED = 0.02  # share of a fixed vector mixed in, so that eigenvalues may cross
 
 
@@ -22,10 +23,12 @@ def power_iteration(
     vector: PyTree,
     radius: Array,
     max_iterations: int,
+    enough: Any = 0.0,
 ) -> tuple[Array, PyTree, Array]:
     """max |λ| of ∂f/∂y, its vector, and how many products ∂f/∂y·v it took.
 
-    `vector` and `radius` are the estimates before; one product suffices where they still hold. For
+    `vector` and `radius` are the estimates before; one product suffices where they still hold, or
+    where the estimate is below `enough`, and four are the most: later steps go on from there. For
     a pair of complex eigenvalues the estimate is |Jv|/|v|, which their rotation leaves alone where
     J is normal; the largest of the last two is taken. Not differentiated.
     """
@@ -34,10 +37,12 @@ def power_iteration(
     _, product = jax.linearize(lambda y: field(t, y, args), y)
     fixed = waves(y)
 
+    most = jnp.where(radius > 0, min(_WARM, max_iterations), max_iterations)
+
     def unfinished(state: tuple) -> Array:
         radius, before, _, count = state
         moved = jnp.abs(radius - before) > _CLOSE * radius
-        return (count < 1) | (moved & (count < max_iterations))
+        return (count < 1) | (moved & (radius > enough) & (count < most))
 
     def iterate(state: tuple) -> tuple:
         before, _, vector, count = state

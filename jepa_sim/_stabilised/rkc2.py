@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import equinox.internal as eqxi
@@ -32,6 +32,8 @@ class RKC2(AbstractStabilised):
     safety: float = 1.1
     max_stages: int = eqx.field(static=True, default=240)
     max_iterations: int = eqx.field(static=True, default=30)
+
+    interval_of_least: ClassVar[float] = 1.9
 
     def __check_init__(self):
         check_integer_from("max_stages", self.max_stages, 2)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import equinox.internal as eqxi
@@ -37,6 +37,8 @@ class ROCK4(AbstractStabilised):
     safety: float = 1.1
     max_stages: int = eqx.field(static=True, default=_MOST)
     max_iterations: int = eqx.field(static=True, default=30)
+
+    interval_of_least: ClassVar[float] = 6.0
 
     def __check_init__(self):
         check_integer_from("max_stages", self.max_stages, 5)
