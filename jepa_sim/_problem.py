@@ -232,6 +232,6 @@ class Problem(eqx.Module):
             (self.depth, self.predictor_depth),
         )
 
-    def gains(self, u: Float[Array, " d"], gap: Float[Array, " d"]) -> Gains:
+    def gains(self, log_u: Float[Array, " d"], gap: Float[Array, " d"]) -> Gains:
         """The reduced state at the singular values u."""
-        return Gains(u, gap, self.depth, self.predictor_depth)
+        return Gains(log_u, gap, self.depth, self.predictor_depth)

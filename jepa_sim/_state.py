@@ -177,22 +177,22 @@ class Separate(AbstractState):
 class Gains(AbstractState):
     """The reduced state from a balanced start: feature i has the singular value u_i in all factors.
 
-    u: (d,).  gap: (d,) 1 − u/u* with its own relative accuracy near the plateau u*.
+    log_u: (d,) ln u.  gap: (d,) 1 − u/u* with its own relative accuracy near the plateau u*.
     depth, predictor_depth: L, M, so that the encoder gain is w̄ = u^L and the predictor's u^M.
     """
 
-    u: Float[Array, " d"]
+    log_u: Float[Array, " d"]
     gap: Float[Array, " d"]
     depth: Float[Array, ""]
     predictor_depth: Float[Array, ""]
 
     def gains(self, features: Features) -> Float[Array, " d"]:
-        return self.u**self.depth
+        return jnp.exp(self.depth * self.log_u)
 
     def predictor_gains(
         self, features: Features, objective: AbstractObjective, frames: Frames
     ) -> Float[Array, " d"]:
-        return self.u**self.predictor_depth
+        return jnp.exp(self.predictor_depth * self.log_u)
 
     def loss(
         self, objective: AbstractObjective, moments: Moments, frames: Frames
@@ -204,20 +204,21 @@ class Gains(AbstractState):
             maps = Maps(encoder[None, None], predictor[None, None], encoder[None, None])
             return objective.loss(maps, alone)
 
-        encoder, predictor = self.u**self.depth, self.u**self.predictor_depth
+        encoder = jnp.exp(self.depth * self.log_u)
+        predictor = jnp.exp(self.predictor_depth * self.log_u)
         return jnp.sum(jax.vmap(one)(encoder, predictor, alone))
 
     def singular_values(self) -> Float[Array, " r"]:
-        return self.u**self.depth
+        return jnp.exp(self.depth * self.log_u)
 
     def gram(self, features: Features) -> Float[Array, "d d"]:
         return jnp.diag(self.gains(features) ** 2)
 
     def alignment(self, features: Features) -> Float[Array, " d"]:
-        return jnp.ones_like(self.u)
+        return jnp.ones_like(self.log_u)
 
     def balancedness(self, depth: Scalar) -> Float[Array, ""]:
-        return jnp.zeros((), self.u.dtype)
+        return jnp.zeros((), self.log_u.dtype)
 
 
 def spread(matrix: Float[Array, "rows columns"], count: int) -> Float[Array, "_ _"]:

@@ -88,7 +88,7 @@ def test_gains_answer_as_weights_do():
     posed = problem(js.Balanced(0.2), depth=2, predictor_depth=1)
     weights = posed.weights()
     u = jnp.full(2, 0.2**0.5)
-    reduced = posed.gains(u, 1 - u)
+    reduced = posed.gains(jnp.log(u), 1 - u)
     features = posed.features
     np.testing.assert_allclose(reduced.gains(features), weights.gains(features), rtol=1e-14)
     np.testing.assert_allclose(reduced.gram(features), weights.gram(features), atol=1e-16)

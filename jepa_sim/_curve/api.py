@@ -29,7 +29,7 @@ def evolve(
     a: ArrayLike,
     b: ArrayLike,
 ) -> tuple[Array, Array]:
-    """u(t), and gap = 1 − u(t)/u*, of u̇ = u^a (λ − σ² u^b), u(0) = scale^{1/depth}.
+    """ln u(t), and gap = 1 − u(t)/u*, of u̇ = u^a (λ − σ² u^b), u(0) = scale^{1/depth}.
 
     t ≥ 0: flow time.  lam = λ, sigma2 = σ² > 0 rather than ρ = λ/σ², with which λ = 0 would not say
     how fast u decays.  scale, depth, b > 0; a + b > 1. Scalars, or arrays that broadcast; features
@@ -48,14 +48,14 @@ def _evolve(
 ) -> tuple[Array, Array]:
     learned = lam > 0
     lam_up = jnp.where(learned, lam, 1)
-    lam_down = jnp.where(learned, 0, lam)
     l, _ = rise(t, lam_up, sigma2, scale, depth, a, b)
-    delta = decay(t, lam_down, sigma2, scale, depth, a, b)
+    delta = decay(t, lam, sigma2, scale, depth, a, b)
     rising = (jnp.log(lam_up / sigma2) + l) / b
     falling = jnp.log(scale) / depth - delta / b
-    u = jnp.exp(jnp.where(learned, rising, falling))
-    rounding = jnp.where(t == 0, jnp.power(scale, 1 / depth) / u, 1)  # u(0) to the last digit
-    return u * lax.stop_gradient(rounding), jnp.where(learned, -jnp.expm1(l / b), -jnp.inf)
+    start = jnp.log(scale) / depth
+    log_u = jnp.where(learned, rising, falling)
+    log_u = jnp.where(t == 0, log_u + lax.stop_gradient(start - log_u), log_u)  # without rounding
+    return log_u, jnp.where(learned, -jnp.expm1(l / b), -jnp.inf)
 
 
 def hitting_time(

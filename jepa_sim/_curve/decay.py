@@ -46,7 +46,21 @@ def _decay_shape(c: Array, terms: Array, x: Array) -> Array:
 def decay(
     t: Array, lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array
 ) -> Array:
-    """Δ = b ln(u_0 / u(t)), λ ≤ 0.
+    """Δ = b ln(u_0 / u(t)) where λ ≤ 0, and 0 elsewhere.
+
+    A loop of at most one turn: a batch without λ ≤ 0 takes none.
+    """
+
+    def once(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        return jnp.zeros_like(state[0]), _decay(t, jnp.minimum(lam, 0), sigma2, scale, depth, a, b)
+
+    return lax.while_loop(lambda state: state[0], once, (lam <= 0, jnp.zeros_like(t)))[1]
+
+
+def _decay(
+    t: Array, lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array
+) -> Array:
+    """Δ, λ ≤ 0.
 
     With p = |ρ| / u^b = e^x and A = 1 + c, the function G_A(p) = ∫_0^p s^{A−1} / (1 + s) ds
     = p^A g_A(p) grows at unit rate in r. Δ = x − x_0, and r / p_0^A = b σ² u_0^{a+b−1} t needs no
@@ -75,8 +89,7 @@ def decay(
             delta - error * (1 + jnp.minimum(p_start * jnp.exp(delta), 1)) * shape, 0, -x_start
         )
 
-    steps = jnp.where(lam < 0, DECAY_STEPS, 0)  # a batch without λ < 0 takes none
-    early = lax.fori_loop(0, steps, early_step, growth / (1 + c))
+    early = lax.fori_loop(0, DECAY_STEPS, early_step, growth / (1 + c))
 
     late_start = x_start > 0
     l_start = jnp.where(late_start, -x_start, -1)
@@ -89,7 +102,7 @@ def decay(
         e, slope = _decay_straighten(c, _decay_curve(c, terms, l))
         return jnp.minimum(l + (e - target) / (slope * jnp.exp(-c * l) / (1 + jnp.exp(l))), 0)
 
-    late = lax.fori_loop(0, steps, late_step, -target)
+    late = lax.fori_loop(0, DECAY_STEPS, late_step, -target)
     return jnp.where((value > 0), -late - x_start, early)
 
 
@@ -104,6 +117,7 @@ def _decay_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arra
     """Differential of e^{AΔ} g_A(p_0 e^Δ) = g_A(p_0) + s in s = b σ² u_0^{a+b−1} t, p_0, A."""
     t, lam, sigma2, scale, depth, a, b = primals
     delta = decay(*primals)
+    lam = jnp.minimum(lam, 0)
     log_start = jnp.log(scale) / depth
     c = (a - 1) / b
     terms = count_terms(c)

@@ -1,5 +1,6 @@
 """F_c itself: the one family of curves, as a finite sum and a far or near series of order 1."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import factorial
 from typing import NamedTuple
@@ -116,9 +117,10 @@ def count_terms(c: Array) -> Array:
     return jnp.maximum(jnp.round(lax.stop_gradient(c)) + 1, 0)
 
 
-def polynomial(coefficients: Array, x: Array) -> Array:
+def polynomial(coefficients: Array | Sequence[Array], x: Array) -> Array:
+    """Horner's rule; coefficients of the powers 0, 1, …"""
     total = coefficients[-1]
-    for i in range(coefficients.shape[0] - 2, -1, -1):
+    for i in range(len(coefficients) - 2, -1, -1):
         total = total * x + coefficients[i]
     return total
 

@@ -1,65 +1,84 @@
-"""The inverse of F_c, by a fixed number of steps of Halley's method."""
+"""The inverse of F_c: a polynomial from the table, and both ends without it."""
 
-import jax
+from typing import NamedTuple
+
 import jax.numpy as jnp
-from jax import Array, lax
+import numpy as np
+from jax import Array
+from jax.scipy.special import digamma
 
-from jepa_sim._curve.family import Family, curve_at, log_logistic
+from jepa_sim._curve import chart, table
+from jepa_sim._curve.family import polynomial
 
-HALLEY_STEPS = 4  # 3 leave 1e-6; from 4 on only rounding is left
+NEAR = 36.0  # e^−NEAR is nothing beside 1
+TINY = 1e-20
+FAR = 75.0  # so is q^{1−c} at ln(1/q) = FAR, beside what grows like q^{−c}
 
 
-def _straighten(family: Family, value: Array) -> tuple[Array, Array, Array]:
-    """X(F), a function of F_c that is nearly y, with X' and X''/X'.
+class Inverse(NamedTuple):
+    """What the inverse on both sides of the plateau needs of c ≥ 0.
 
-    −ln(1 − c E) / c for E = F − γ − ψ(A) < 0, and E above; ln(e^{A F} − 1) / A where n = 0.
+    polynomials: (below and above, cells, powers).  centre: γ + ψ(1 + c).
+    start: γ + ψ(1 − c), c < 1.  edge: (q^{−c} − 1)/c at ln(1/q) = FAR; inf for c ≥ 1.
     """
-    c, remainder = family.c, family.remainder
-    left = family.terms == 0
-    e = value - family.shift
-    negative = (e < 0) & ~left
-    e_low = jnp.where(negative, e, 0)
-    c_safe = jnp.where(c == 0, 1, c)
-    slope_low = 1 / (1 - c * e_low)
-    x_low = jnp.where(c == 0, e_low, -jnp.log1p(-c * e_low) / c_safe)
-    x_right = jnp.where(negative, x_low, e)
-    growth = -jnp.expm1(-remainder * jnp.where(left, value, 1))
-    x_left = value + jnp.log(growth) / remainder
-    return (
-        jnp.where(left, x_left, x_right),
-        jnp.where(left, 1 / growth, jnp.where(negative, slope_low, 1)),
-        jnp.where(left, -remainder * (1 / growth - 1), jnp.where(negative, c * slope_low, 0)),
+
+    c: Array
+    polynomials: Array
+    centre: Array
+    start: Array
+    edge: Array
+
+
+def make_inverse(c: Array) -> Inverse:
+    """NaN where c is outside the table, [0, LARGEST − 1); a rounding error below 0 is no matter."""
+    inside = (c > -table.BELOW_ZERO) & (1 + c < table.LARGEST)
+    rows = jnp.stack([_row(c, 0, True), _row(1 + c, table.LAST - table.FIRST, False)])
+    c = jnp.where(c == 0, TINY, c)  # which then can be divided by
+    slow = jnp.minimum(c, 1)
+    return Inverse(
+        c,
+        jnp.where(inside, rows, jnp.nan),
+        np.euler_gamma + digamma(1 + c),
+        np.euler_gamma + digamma(1 - jnp.where(c < 1, c, 0)),
+        jnp.where(c < 1, jnp.expm1(FAR * slow) / slow, jnp.inf),
     )
 
 
-def _guess(family: Family, value: Array, straight: Array) -> Array:
-    """y to about 0.3: X(F) far from the plateau, and near it the inverse of what F_c is there.
-
-    With h = c + 1/2 and V = h ln(1/q), that is ln h − ln V − V − V²/4 − …, so that V is nearly
-    Lambert's W(h e^{−F}). Found by trial: asinh(1.22 W) / 1.22,
-    and the logistic function of y as the weight.
-    """
-    h = jnp.maximum(family.c, 0) + 0.5
-    p = jnp.logaddexp(0, jnp.log(h) - value)
-    lambert = p * (1 - jnp.log1p(p) / (2 + p))
-    late = -jnp.log(jnp.expm1(jnp.arcsinh(1.22 * lambert) / (1.22 * h)))
-    late = jnp.where(value > 30, value, late)
-    weight = jax.nn.sigmoid(late)
-    right = straight + weight * (late - straight)
-    left = straight + family.shift * jax.nn.sigmoid(straight)
-    return jnp.where(family.terms == 0, left, right)
+def _row(parameter: Array, first: int, has_zero: bool) -> Array:
+    """(cells, powers of r) of c or A, whose octaves begin at `first` in the table."""
+    low = table.FIRST if has_zero else 0
+    near_zero = parameter < 2.0 ** (low + 1) if has_zero else jnp.zeros_like(parameter, bool)
+    octaves = jnp.log2(jnp.where(near_zero, 1, parameter))
+    octave = jnp.clip(jnp.floor(octaves), low, table.LAST - 1)
+    z = jnp.where(near_zero, parameter * 2.0**-low, 2 * (octaves - octave)) - 1
+    index = first + jnp.where(near_zero, 0, octave - low).astype(jnp.int32)
+    return polynomial([jnp.asarray(p, z.dtype)[index] for p in _powers_of_z()], z)
 
 
-def invert(family: Family, value: Array) -> Array:
-    """y with F_c(y) = value: Halley's method on X(F_c(y)) = X(value)."""
-    target, _, _ = _straighten(family, value)
+def _powers_of_z() -> list[np.ndarray]:
+    return list(np.moveaxis(table.load(), 1, 0))
 
-    def step(_: Array, y: Array) -> Array:
-        l = log_logistic(y)
-        x, slope, bend = _straighten(family, curve_at(family, y, l))
-        rate = jnp.exp(-family.c * l)  # dF/dy, and −c (1 − q) its logarithmic derivative
-        newton = (x - target) / (slope * rate)
-        curvature = family.c * jnp.expm1(l) + bend * rate
-        return y - newton / jnp.maximum(1 - newton * curvature / 2, 0.5)
 
-    return lax.fori_loop(0, HALLEY_STEPS, step, _guess(family, value, target))
+def invert(inverse: Inverse, above: Array, value: Array) -> Array:
+    """l = ln q ≤ 0 where F_c(q) = value, on the given side of the plateau."""
+    plus, argument, slow = chart.below(jnp, inverse.c, value - inverse.centre)
+    place = chart.position(
+        jnp,
+        jnp.where(above, value, plus),
+        jnp.where(above, 1 / value, argument),
+        jnp.where(above, 1, slow),
+    )
+    cells = (place - table.LOWEST) / table.CELL
+    cell = jnp.clip(jnp.floor(cells), 0, table.CELLS - 1)
+    r = 2 * (cells - cell) - 1
+    which = jnp.where(above, table.CELLS, 0) + cell.astype(jnp.int32)
+    powers = inverse.polynomials.reshape(2 * table.CELLS, -1)
+    log_v = polynomial([powers[which, k] for k in range(table.DEGREE + 1)], r)
+
+    scale = jnp.log1p(inverse.c)
+    y = jnp.where(above, value + inverse.centre, value)  # but for what vanishes at the plateau
+    x = jnp.exp(jnp.where(y - scale > NEAR, -y, log_v - scale))
+    start = inverse.start - value
+    far = ~above & (start > inverse.edge)
+    x = jnp.where(far, jnp.log1p(slow * start) / slow, x)
+    return jnp.where((cells < 0) & ~far, jnp.nan, -x)

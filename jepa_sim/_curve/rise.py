@@ -1,6 +1,6 @@
 """Features with λ > 0: where they are at a time, and how long they travel."""
 
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -16,17 +16,17 @@ from jepa_sim._curve.family import (
     base_at,
     count_terms,
     curve_at,
-    log_logistic,
     log_odds,
     make_family,
 )
-from jepa_sim._curve.inverse import invert
+from jepa_sim._curve.inverse import Inverse, invert, make_inverse
 
 
 class Start(NamedTuple):
     """A feature with λ > 0 at time 0."""
 
     family: Family
+    inverse: Inverse
     above: Array
     log_ratio: Array  # l(0) = ln z(0)
     rate: dd.Pair  # k
@@ -36,27 +36,26 @@ class Start(NamedTuple):
 def start_of(lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array) -> Start:
     """The start, and −F_c / k there, in which only `base_at`, of order 1, is a plain float."""
     one = jnp.ones_like(a)
-    logs = dd.log(dd.pair(jnp.stack([lam, sigma2, scale])))
-    log_lam, log_sigma2, log_scale = dd.unstack(logs)
+    log_lam, log_sigma2, log_scale = (dd.log(dd.pair(x)) for x in (lam, sigma2, scale))
     log_rho = dd.add(log_lam, dd.negative(log_sigma2))
     log_ratio = dd.add(dd.mul(dd.pair(b), dd.div(log_scale, dd.pair(depth))), dd.negative(log_rho))
     above = log_ratio[0] > 0
     c_below = dd.div(dd.two_sum(a, -one), dd.pair(b))
     c = dd.where(above, dd.add(dd.negative(c_below), dd.pair(-one)), c_below)
     l = dd.where(above, dd.negative(log_ratio), log_ratio)
-    terms = count_terms(c[0])
-    family = make_family(c[0], terms)
+    families = [make_family(x, count_terms(x)) for x in (c_below[0], -1 - c_below[0])]
+    family = jax.tree.map(partial(jnp.where, above), families[1], families[0])
+    terms = family.terms
     base = base_at(family, log_odds(l[0]), l[0])
 
     # The last term of the sum, (q^{n−1−c} − 1) / (n − 1 − c), is ln q where its exponent is 0.
     exponent = dd.add(dd.negative(c), dd.pair(terms - 1))
     log_power = dd.mul(exponent, l)
     log_rate = dd.add(log_lam, dd.mul(c_below, log_rho))
-    powers, less_one = dd.exp_and_expm1(dd.stack(log_rate, dd.negative(l), log_power))
-    rate, step, power = dd.unstack(powers)
-    rate = dd.mul(dd.pair(b), rate)
+    rate, step = dd.mul(dd.pair(b), dd.exp(log_rate)), dd.exp(dd.negative(l))
+    power, less_one = dd.exp_and_expm1(log_power)
     logarithmic = exponent[0] == 0
-    quotient = dd.div(dd.unstack(less_one)[2], dd.where(logarithmic, dd.pair(one), exponent))
+    quotient = dd.div(less_one, dd.where(logarithmic, dd.pair(one), exponent))
     last = dd.where(logarithmic, l, quotient)
     last = dd.where(terms > 0, last, dd.pair(jnp.zeros_like(a)))
 
@@ -68,7 +67,8 @@ def start_of(lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b:
 
     _, total = lax.fori_loop(0, (terms - 1).astype(jnp.int32), term, (power, last))
     time = dd.div(dd.negative(dd.add(total, dd.pair(base))), rate)
-    return Start(family, above, log_ratio[0], rate, time)
+    inverse = make_inverse(c_below[0])
+    return Start(family, inverse, above, log_ratio[0], rate, time)
 
 
 def advance(start: Start, t: Array) -> Array:
@@ -76,7 +76,7 @@ def advance(start: Start, t: Array) -> Array:
     elapsed, rest = dd.two_sum(jnp.minimum(t, jnp.finfo(t.dtype).max / 16), -start.time[0])
     rest = rest - start.time[1]
     value = start.rate[0] * elapsed + (start.rate[0] * rest + start.rate[1] * elapsed)
-    l = log_logistic(invert(start.family, jnp.minimum(value, Y_MAX)))
+    l = invert(start.inverse, start.above, jnp.minimum(value, Y_MAX))
     stays = (t == 0) | (start.log_ratio == 0) | ~jnp.isfinite(start.time[1])
     return jnp.where(stays, start.log_ratio, jnp.where(start.above, -l, l))
 

@@ -16,7 +16,7 @@ from jepa_sim._observables import Observable
 from jepa_sim._problem import Problem
 from jepa_sim._state import AbstractState, Weights
 from jepa_sim._trajectory import Trajectory
-from jepa_sim._types import ArrayLike, ResultCode
+from jepa_sim._types import ArrayLike, ResultCode, is_concrete
 
 Observe = Callable[[Float[Array, ""], Any], dict]  # of a time and a state
 
@@ -46,6 +46,14 @@ class AbstractSolver(eqx.Module):
     @abc.abstractmethod
     def is_exact(self) -> bool:
         """Whether its critical times are those of the exact solution."""
+
+    @abc.abstractmethod
+    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+        """Predicted steps, up to a factor: a sweep batches lanes of like work."""
+
+    @abc.abstractmethod
+    def suited(self, work: float) -> "AbstractSolver":
+        """The solver for so much work: another one only where this leaves a choice open."""
 
     @abc.abstractmethod
     def prepare(self, problem: Problem) -> Problem:
@@ -124,6 +132,9 @@ def simulate(
         checks.fail("key", "be given for a solver that draws minibatches", key)
     problem = solver.prepare(problem)
     times = jnp.asarray(times, problem.moments.xx.dtype)
+    if solver.suited(0.0) is not solver:
+        work = eqx.filter_jit(solver.work)(problem, times)
+        solver = solver.suited(float(work) if is_concrete(work) else 0.0)
     return _simulate(problem, times, solver, tuple(observables), key)
 
 

@@ -29,6 +29,12 @@ class ClosedForm(AbstractSolver):
     def is_exact(self) -> bool:
         return True
 
+    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+        return jnp.ones((), times.dtype)
+
+    def suited(self, work: float) -> "ClosedForm":
+        return self
+
     def prepare(self, problem: Problem) -> Problem:
         return problem.reduced("ClosedForm")
 
@@ -44,10 +50,10 @@ class ClosedForm(AbstractSolver):
         start = (problem.scale, problem.depth, a, b)
 
         def solve_feature(lam: Array, variance: Array) -> tuple[Array, Array, Array]:
-            u, gap = jax.vmap(lambda t: evolve(t, lam, variance, *start))(times)
-            return u, gap, resolution(lam, variance, *start, times.dtype)
+            log_u, gap = jax.vmap(lambda t: evolve(t, lam, variance, *start))(times)
+            return log_u, gap, resolution(lam, variance, *start, times.dtype)
 
-        u, gap, spacing = jax.vmap(solve_feature)(lam, variance)
-        values = observe_gains(problem, times, u, gap, observe)
+        log_u, gap, spacing = jax.vmap(solve_feature)(lam, variance)
+        values = observe_gains(problem, times, log_u, gap, observe)
         code = jnp.where(jnp.any(spacing > 1), ResultCode.unresolved, ResultCode.success)
-        return Solution(times, values, finite_code(jnp.isfinite(u), code), {})
+        return Solution(times, values, finite_code(~jnp.isnan(log_u), code), {})

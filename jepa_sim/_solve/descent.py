@@ -84,6 +84,12 @@ class Descent(AbstractMatrixSolver):
     def is_exact(self) -> bool:
         return False
 
+    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+        return times[-1] / jnp.asarray(self.learning_rate, times.dtype)
+
+    def suited(self, work: float) -> "Descent":
+        return self
+
     def prepare(self, problem: Problem) -> Problem:
         problem.check()
         sizes = (problem.moments.dimension, problem.moments.target_dimension)

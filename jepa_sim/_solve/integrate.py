@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jepa_sim._solve.base import Observe, Solution, all_finite, blank_unless, finite_code
+from jepa_sim._stabilised import AbstractStabilised, PredictiveController, rhs_count
 from jepa_sim._state import Weights
 from jepa_sim._types import ResultCode
 
@@ -31,6 +32,10 @@ def integrate(
     def save(t: Float[Array, ""], state: PyTree, args: Any) -> dict:
         return {"values": observe(t, state), "finite": all_finite(state)}
 
+    if isinstance(solver, AbstractStabilised):
+        controller = PredictiveController(rtol, atol)
+    else:
+        controller = dfx.PIDController(rtol, atol, pcoeff=0.4, icoeff=0.3)
     sol = dfx.diffeqsolve(
         dfx.ODETerm(velocity),
         solver,
@@ -38,8 +43,10 @@ def integrate(
         t1=times[-1],
         dt0=None,
         y0=start,
-        saveat=dfx.SaveAt(ts=times, fn=save),
-        stepsize_controller=dfx.PIDController(rtol, atol, pcoeff=0.4, icoeff=0.3),
+        saveat=dfx.SaveAt(
+            ts=times, fn=save, solver_state=isinstance(solver, AbstractStabilised)
+        ),
+        stepsize_controller=controller,
         max_steps=max_steps,
         throw=False,
     )
@@ -55,6 +62,8 @@ def integrate(
         jnp.where(out_of_steps, ResultCode.out_of_steps, ResultCode.not_finite),
     )
     stats = {"steps": sol.stats["num_steps"], "accepted": sol.stats["num_accepted_steps"]}
+    if isinstance(solver, AbstractStabilised):
+        stats["rhs"] = rhs_count(sol)
     tableau = getattr(solver, "tableau", None)
     if isinstance(solver, dfx.AbstractERK) and isinstance(tableau, dfx.ButcherTableau):
         # the last stage of an FSAL step is the next's first

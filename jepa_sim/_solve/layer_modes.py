@@ -19,12 +19,13 @@ from jepa_sim._dynamics import settle, velocity
 from jepa_sim._moments import Moments
 from jepa_sim._objective import product
 from jepa_sim._problem import Problem
-from jepa_sim._solve.base import AbstractMatrixSolver, Observe, Solution
+from jepa_sim._solve.adaptive import AbstractAdaptive
+from jepa_sim._solve.base import Observe, Solution
 from jepa_sim._solve.integrate import integrate, tolerances
 from jepa_sim._state import Separate, Weights
 
 
-class LayerModes(AbstractMatrixSolver):
+class LayerModes(AbstractAdaptive):
     """One scalar per layer and feature (and per teacher's copy), with adaptive steps per feature.
 
     Takes every objective, rate, decay and teacher that the matrix flow takes, any predictor that is
@@ -32,27 +33,13 @@ class LayerModes(AbstractMatrixSolver):
     single feature starts; random starts draw every feature's scalars by themselves.
     Exact for the matrix flow where moments commute and the start is aligned with the features.
 
-    solver: any diffrax ODE solver.  rtol, atol: as for `GradientFlow`.  max_steps: per feature.
+    solver, rtol, atol: as for `GradientFlow`.  max_steps: per feature.
     """
 
-    solver: dfx.AbstractSolver = dfx.Tsit5()
+    solver: dfx.AbstractSolver | None = None
     rtol: float | None = None
     atol: float | None = None
     max_steps: int = eqx.field(static=True, default=100_000)
-
-    def __check_init__(self):
-        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
-            if value is not None:
-                checks.check_positive(name, value)
-        checks.check_integer_from("max_steps", self.max_steps, 1)
-
-    @property
-    def is_random(self) -> bool:
-        return False
-
-    @property
-    def is_exact(self) -> bool:
-        return False
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check()
@@ -100,7 +87,7 @@ class LayerModes(AbstractMatrixSolver):
                 return {"weights": settle(alone, weights), "rate": rate}
 
             rtol, atol = tolerances(start, self.rtol, self.atol)
-            return integrate(move, start, times, save, self.solver, rtol, atol, self.max_steps)
+            return integrate(move, start, times, save, self.method, rtol, atol, self.max_steps)
 
         solved = jax.vmap(solve_feature)(start, apart.moments)
 

@@ -48,6 +48,12 @@ class Modes(AbstractSolver):
     def is_exact(self) -> bool:
         return False
 
+    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+        return jnp.ones((), times.dtype)
+
+    def suited(self, work: float) -> "Modes":
+        return self
+
     def prepare(self, problem: Problem) -> Problem:
         return problem.reduced("Modes")
 
@@ -78,9 +84,9 @@ class Modes(AbstractSolver):
 
         lam, variance = problem.coefficients
         solved = jax.vmap(solve_feature)(lam, variance)
-        u, gap = solved.values["mode"]
+        log_u, gap = solved.values["mode"]
         stats = {name: jnp.sum(count) for name, count in solved.stats.items()}
-        values = observe_gains(problem, times, u, gap, observe)
+        values = observe_gains(problem, times, log_u, gap, observe)
         return Solution(times, values, jnp.max(solved.result), stats)
 
 
@@ -125,7 +131,7 @@ class _Chart(eqx.Module):
         return jnp.where(self.learned, jnp.where(self.below, speed, -speed), decay)
 
     def mode(self, y: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """(u, 1 − u/u*); the gap is 1 where there is no plateau."""
+        """(ln u, 1 − u/u*); the gap is 1 where there is no plateau."""
         log_ratio = self.log_z(y) / self.b
         log_u = jnp.where(self.learned, self.log_rho / self.b + log_ratio, y)
-        return jnp.exp(log_u), jnp.where(self.learned, -jnp.expm1(log_ratio), 1)
+        return log_u, jnp.where(self.learned, -jnp.expm1(log_ratio), 1)

@@ -10,13 +10,13 @@ from jepa_sim._solve.base import Observe
 def observe_gains(
     problem: Problem,
     times: Float[Array, " t"],
-    u: Float[Array, "d t"],
+    log_u: Float[Array, "d t"],
     gap: Float[Array, "d t"],
     observe: Observe,
 ) -> dict:
-    """Observables at every time, from u and 1 − u/u* of every feature."""
+    """Observables at every time, from ln u and 1 − u/u* of every feature."""
 
-    def at(t: Float[Array, ""], u: Float[Array, " d"], gap: Float[Array, " d"]) -> dict:
-        return observe(t, problem.gains(u, gap))
+    def at(t: Float[Array, ""], log_u: Float[Array, " d"], gap: Float[Array, " d"]) -> dict:
+        return observe(t, problem.gains(log_u, gap))
 
-    return jax.vmap(at)(times, u.T, gap.T)
+    return jax.vmap(at)(times, log_u.T, gap.T)

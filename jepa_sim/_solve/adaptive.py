@@ -1,0 +1,51 @@
+"""What solvers of flows with adaptive steps share: their fields, and the choice of a method."""
+
+import dataclasses
+
+import diffrax as dfx
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from jepa_sim import _checks as checks
+from jepa_sim._problem import Problem
+from jepa_sim._solve.base import AbstractMatrixSolver
+from jepa_sim._stabilised import ROCK4
+from jepa_sim._stiffness import stiffness
+
+EASY_STEPS = 200.0  # that accuracy takes where nothing is stiff
+STIFF = 1000.0  # relaxation times above which ROCK4 takes fewer right-hand sides than Tsit5
+
+
+class AbstractAdaptive(AbstractMatrixSolver):
+    """A flow by diffrax; see `GradientFlow` for the fields."""
+
+    solver: eqx.AbstractVar[dfx.AbstractSolver | None]
+    rtol: eqx.AbstractVar[float | None]
+    atol: eqx.AbstractVar[float | None]
+    max_steps: eqx.AbstractVar[int]
+
+    def __check_init__(self):
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if value is not None:
+                checks.check_positive(name, value)
+        checks.check_integer_from("max_steps", self.max_steps, 1)
+
+    @property
+    def is_random(self) -> bool:
+        return False
+
+    @property
+    def is_exact(self) -> bool:
+        return False
+
+    @property
+    def method(self) -> dfx.AbstractSolver:
+        return dfx.Tsit5() if self.solver is None else self.solver
+
+    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+        return EASY_STEPS + stiffness(problem, times)
+
+    def suited(self, work: float) -> "AbstractAdaptive":
+        if self.solver is not None:
+            return self
+        return dataclasses.replace(self, solver=ROCK4() if work > STIFF else dfx.Tsit5())
