@@ -65,6 +65,16 @@ class Program(eqx.Module):
         """What is saved of a chunk of lanes, each with a leading axis over lanes."""
         return jax.vmap(self._run_one)(lanes)
 
+    @eqx.filter_jit
+    def work(self, lanes: Lane) -> Float[Array, " lanes"]:
+        """Predicted steps of every lane, up to a factor."""
+
+        def one(lane: Lane) -> Float[Array, ""]:
+            problem = self._problem(lane, lane.depth, lane.predictor_depth)
+            return self.solver.work(problem, self.times.times(problem))
+
+        return jax.vmap(one)(lanes)
+
     def _run_one(self, lane: Lane) -> dict[str, Array]:
         problem, solve = self._pose(lane)
         times = self.times.times(problem)

@@ -116,26 +116,26 @@ class AbstractPrediction(AbstractObjective):
     """Squared error of a prediction: ½ E ‖V̄ W̄ x − T y‖²."""
 
     @abc.abstractmethod
-    def target_map(
-        self, teacher: Float[Array, "kt _"], identity: Float[Array, "dy dy"]
-    ) -> Float[Array, "o _"]:
-        """The target map T, from the teacher and the identity."""
+    def encode_target(
+        self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        """T times a moment of y: the target map T is the teacher's, or the identity."""
 
     def pulls(self, maps: Maps, moments: Moments) -> Maps:
-        target = self.target_map(maps.teacher, _identity(moments))
+        target = self.encode_target(maps.teacher, moments.yx)
         held = _prediction_pulls(target, maps, moments)
         if not self.teacher.passes_gradient:
             return held
-        back = maps.predictor @ maps.encoder @ moments.yx.T - target @ moments.yy
+        back = maps.predictor @ maps.encoder @ moments.yx.T - maps.teacher @ moments.yy
         return Maps(held.encoder, held.predictor, back)
 
     def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
         prediction = maps.predictor @ maps.encoder
-        target = self.target_map(maps.teacher, _identity(moments))
+        size = self.encode_target(maps.teacher, self.encode_target(maps.teacher, moments.yy).T)
         return (
             jnp.vdot(prediction, prediction @ moments.xx) / 2
-            - jnp.vdot(prediction, target @ moments.yx)
-            + jnp.vdot(target, target @ moments.yy) / 2
+            - jnp.vdot(prediction, self.encode_target(maps.teacher, moments.yx))
+            + jnp.trace(size) / 2
         )
 
     def coefficients(
@@ -165,10 +165,10 @@ class JEPA(AbstractPrediction):
     def teacher(self) -> AbstractTarget:
         return self.target
 
-    def target_map(
-        self, teacher: Float[Array, "kt _"], identity: Float[Array, "dy dy"]
-    ) -> Float[Array, "o _"]:
-        return teacher
+    def encode_target(
+        self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return teacher @ moment
 
     @property
     def encodes_target(self) -> bool:
@@ -202,10 +202,10 @@ class MAE(AbstractPrediction):
     def teacher(self) -> AbstractTarget:
         return StopGradient()
 
-    def target_map(
-        self, teacher: Float[Array, "kt _"], identity: Float[Array, "dy dy"]
-    ) -> Float[Array, "o _"]:
-        return identity
+    def encode_target(
+        self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return moment
 
     @property
     def encodes_target(self) -> bool:
@@ -374,9 +374,8 @@ class OneOf(AbstractObjective):
         return jax.lax.select_n(self.which, *values) if len(values) > 1 else values[0]
 
     def pulls(self, maps: Maps, moments: Moments) -> Maps:
-        identity = _identity(moments)
         targets = [
-            option.target_map(maps.teacher, identity)
+            option.encode_target(maps.teacher, moments.yx)
             for option in self.options
             if isinstance(option, AbstractPrediction)
         ]
@@ -411,15 +410,11 @@ class OneOf(AbstractObjective):
         return lam, variance
 
 
-def _prediction_pulls(target: Float[Array, "o dy"], maps: Maps, moments: Moments) -> Maps:
-    """The pulls of ½ E ‖V̄ W̄ x − T y‖² with T held."""
+def _prediction_pulls(target: Float[Array, "o d"], maps: Maps, moments: Moments) -> Maps:
+    """The pulls of ½ E ‖V̄ W̄ x − T y‖² with target = T Σyx held."""
     w, v = maps.encoder, maps.predictor
-    residual = target @ moments.yx - v @ w @ moments.xx
+    residual = target - v @ (w @ moments.xx)
     return Maps(v.T @ residual, residual @ w.T, jnp.zeros_like(maps.teacher))
-
-
-def _identity(moments: Moments) -> Float[Array, "dy dy"]:
-    return jnp.eye(moments.target_dimension, dtype=moments.yx.dtype)
 
 
 def _difference(moments: Moments) -> Float[Array, "d d"]:

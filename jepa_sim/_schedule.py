@@ -23,7 +23,9 @@ def schedule(work: np.ndarray, largest: int, seconds: float) -> list[tuple[np.nd
     while size > LEAST:
         smaller = max(math.ceil(size / 4), LEAST)
         split = [_quarter(chunk, smaller) if n == size else [(chunk, n)] for chunk, n in chunks]
-        saved = [_steps(work, [old]) - _steps(work, new) for old, new in zip(chunks, split, strict=True)]
+        saved = [
+            _steps(work, [old]) - _steps(work, new) for old, new in zip(chunks, split, strict=True)
+        ]
         unlike = [s > _steps(work, [old]) / 4 for s, old in zip(saved, chunks, strict=True)]
         if sum(s for s, u in zip(saved, unlike, strict=True) if u) * seconds < COMPILATION:
             break

@@ -6,8 +6,8 @@ different programs, unless the shallow networks are padded to the depth of the d
 objective is chosen inside.
 """
 
+import dataclasses
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -25,12 +25,14 @@ from jepa_sim._grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim._lane import Lane, Networks, Program
 from jepa_sim._objective import OneOf
 from jepa_sim._observables import Observable
+from jepa_sim._schedule import occupancy, schedule
 from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._types import ArrayLike, Number
 
 VALUES_PER_CHUNK = 2**22  # saved gains: a chunk takes a second or so
 MATRIX_ENTRIES = 2**15  # of all lanes of a chunk: enough to fill a CPU …
 MATRIX_LANES = 128, 2048  # … but so many lanes that one stiff lane does not hold up all others
+STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
 PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than padding
 
 
@@ -57,7 +59,9 @@ def sweep(
     Returns a dataset with the axes (objective, depth, predictor_depth, scale, the grid's further
     axes, seed, spectrum) and then (time), (time, feature) or (critical_fraction, feature). True
     times are in `t`, in flow time (t = kα). A lane that fails is NaN with the reason's code in
-    `result`; the others go on. Nothing random depends on the order of work: a seed alone decides.
+    `result`; the others go on. Where lanes take steps, the attribute `occupancy` is the share of
+    steps that a lane needed of those that its batch took: lanes of like predicted work run
+    together. Nothing random depends on the order of work: a seed alone decides.
 
     Raises ValueError where arguments are wrong, before anything is computed.
     """
@@ -77,6 +81,7 @@ def sweep(
     lanes = _lanes(grid, index)
     fractions = tuple(map(float, critical_fraction))
     results: dict[str, np.ndarray] = {}
+    batches: list[tuple[np.ndarray, int]] = []
     with tqdm(
         total=index.shape[1], unit="run", unit_scale=True, delay=2, disable=not progress
     ) as bar:
@@ -93,19 +98,19 @@ def sweep(
                 observables=tuple(observables),
                 critical_fraction=fractions,
             )
-            largest = VALUES_PER_CHUNK // (times.count * grid.spectrum.dimension)
-            if networks is not None:
-                fill = MATRIX_ENTRIES // grid.spectrum.dimension**2
-                largest = min(largest, max(MATRIX_LANES[0], min(fill, MATRIX_LANES[1])))
-            for chunk, found in _chunks(program, lanes, which, max(largest, 1)):
-                for name, value in found.items():
-                    if name not in results:
-                        results[name] = np.empty((index.shape[1], *value.shape[1:]), value.dtype)
-                    results[name][chunk] = value
-                bar.update(len(chunk))
+            for suited, chunks in _plan(program, lanes, which):
+                for chunk, size in chunks:
+                    for name, value in _run(suited, lanes, chunk, size).items():
+                        if name not in results:
+                            shape = (index.shape[1], *value.shape[1:])
+                            results[name] = np.empty(shape, value.dtype)
+                        results[name][chunk] = value
+                    bar.update(len(chunk))
+                batches += chunks
+    shares = {"occupancy": occupancy(results["steps"], batches)} if "steps" in results else {}
     shape = tuple(axes.values())
     results = {name: value.reshape(*shape, *value.shape[1:]) for name, value in results.items()}
-    return label(grid, solver, times, fractions, results)
+    return label(grid, solver, times, fractions, results).assign_attrs(shares)
 
 
 def _lanes(grid: Grid, index: np.ndarray) -> Lane:
@@ -155,17 +160,30 @@ def _groups(
         yield np.flatnonzero(inside), tuple(grid.objective[i] for i in some), networks
 
 
-def _chunks(
-    program: Program, lanes: Lane, which: np.ndarray, largest: int
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Run `program` over the lanes `which`, chunk by chunk: (positions, results on the host)."""
-    count = math.ceil(len(which) / largest)
-    size = math.ceil(len(which) / count)
-    for begin in range(0, len(which), size):
-        chunk = which[begin : begin + size]
-        filled = np.pad(chunk, (0, size - len(chunk)), mode="edge")  # one shape, one program
-        found = jax.device_get(program.run(_take(lanes, filled)))
-        yield chunk, {name: value[: len(chunk)] for name, value in found.items()}
+def _plan(
+    program: Program, lanes: Lane, which: np.ndarray
+) -> Iterator[tuple[Program, list[tuple[np.ndarray, int]]]]:
+    """The lanes `which`, by the solver that suits them, in chunks of like work."""
+    dimension = lanes.moments.xx.shape[-1]
+    largest = VALUES_PER_CHUNK // (program.times.count * dimension)
+    work = np.ones(len(which))
+    if program.networks is not None:
+        fill = MATRIX_ENTRIES // dimension**2
+        largest = min(largest, max(MATRIX_LANES[0], min(fill, MATRIX_LANES[1])))
+        work = np.asarray(program.work(_take(lanes, which)))
+    seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
+    for suits, solver in program.solver.suited(work):
+        chunks = schedule(work[suits], max(largest, 1), seconds)
+        places = which[suits]
+        program = dataclasses.replace(program, solver=solver)
+        yield program, [(places[chunk], size) for chunk, size in chunks]
+
+
+def _run(program: Program, lanes: Lane, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """Results of a chunk on the host. It is filled up to `size`: one shape is one program."""
+    filled = np.pad(chunk, (0, size - len(chunk)), mode="edge")
+    found = jax.device_get(program.run(_take(lanes, filled)))
+    return {name: value[: len(chunk)] for name, value in found.items()}
 
 
 def _take(lanes: Lane, which: np.ndarray) -> Lane:

@@ -16,6 +16,8 @@ F_c at q in (0, 1), q = z or p, for real c. Let n be the integer nearest to c, p
     near:  y − Σ_{j≥1} (B_j(A) − B_j(0)) l^j / (j! j), with Bernoulli polynomials
     near − far = γ + ψ(A)
 
+F_c is inverted by a table, `table`, made once by quadrature (`tabulate`).
+
 F_c is normalised so that F_c − y → 0 at the plateau if n > 0, and F_c → 0 at q = 0 if n = 0, which
 is where every start above the plateau is: each has full relative precision where it matters.
 
@@ -25,5 +27,8 @@ Derivatives are those of the implicit equation, never of the iteration that solv
 """
 
 from jepa_sim._curve.api import evolve, hitting_time, resolution, travel_time
+from jepa_sim._curve.table import BELOW_ZERO, LARGEST
 
-__all__ = ["evolve", "hitting_time", "resolution", "travel_time"]
+LEAST_C, LARGEST_C = -BELOW_ZERO, LARGEST - 1  # between which `evolve` knows c
+
+__all__ = ["LARGEST_C", "LEAST_C", "evolve", "hitting_time", "resolution", "travel_time"]

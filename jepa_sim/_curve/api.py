@@ -4,13 +4,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 
-from jepa_sim._curve.decay import decay
+from jepa_sim._curve.decay import decay, decay_tangent
+from jepa_sim._curve.derivative import if_any
 from jepa_sim._curve.family import count_terms, curve_at, log_odds, make_family
-from jepa_sim._curve.rise import hit, rise, travel
+from jepa_sim._curve.rise import hit, rise, rise_tangent, travel
 
 
 def _vectorized(function: Callable, outputs: str, *values: ArrayLike) -> Any:
@@ -47,15 +49,44 @@ def _evolve(
     t: Array, lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array
 ) -> tuple[Array, Array]:
     learned = lam > 0
-    lam_up = jnp.where(learned, lam, 1)
-    l, _ = rise(t, lam_up, sigma2, scale, depth, a, b)
-    delta = decay(t, lam, sigma2, scale, depth, a, b)
-    rising = (jnp.log(lam_up / sigma2) + l) / b
-    falling = jnp.log(scale) / depth - delta / b
     start = jnp.log(scale) / depth
-    log_u = jnp.where(learned, rising, falling)
+    l = _log_ratio(t, lam, sigma2, scale, depth, a, b)
+    log_u = l / b + jnp.where(learned, jnp.log(jnp.where(learned, lam, 1) / sigma2) / b, start)
     log_u = jnp.where(t == 0, log_u + lax.stop_gradient(start - log_u), log_u)  # without rounding
     return log_u, jnp.where(learned, -jnp.expm1(l / b), -jnp.inf)
+
+
+@jax.custom_jvp
+def _log_ratio(t: Array, lam: Array, *rest: Array) -> Array:
+    """b ln(u/u*) where λ > 0, b ln(u/u_0) elsewhere."""
+    learned = lam > 0
+    rising = rise(t, jnp.where(learned, lam, 1), *rest)
+
+    def either() -> Array:
+        return jnp.where(learned, rising, -decay(t, jnp.where(learned, 0, lam), *rest))
+
+    return if_any(~learned, either, rising)
+
+
+def _log_ratio_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
+    t, lam, *rest = primals
+    learned = lam > 0
+    l = _log_ratio(*primals)
+    sigma2, scale, depth, _, b = rest
+    start = b * jnp.log(scale) / depth + jnp.log(sigma2)  # of λ = 1, for a finite derivative
+    rising = rise_tangent(
+        jnp.where(learned, l, start), (t, jnp.where(learned, lam, 1), *rest), tangents
+    )
+
+    def either() -> Array:
+        delta = jnp.where(learned, 0, -l)
+        falling = -decay_tangent(delta, (t, jnp.where(learned, 0, lam), *rest), tangents)
+        return jnp.where(learned, rising, falling)
+
+    return l, if_any(~learned, either, rising)
+
+
+_log_ratio.defjvp(_log_ratio_jvp, symbolic_zeros=True)
 
 
 def hitting_time(

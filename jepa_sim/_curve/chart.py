@@ -23,9 +23,7 @@ LARGE = 1e15  # no square of it overflows in float32, and beside it π² is noth
 def below(xp: ModuleType, c: Any, e: Any) -> tuple[Any, Any, Any]:
     """P, and what N is the logarithm of, less 1, before it is divided by the third."""
     right, left, size = xp.maximum(e, 0), xp.minimum(e, 0), xp.abs(e)
-    plus = xp.where(
-        e > 0, (_root(xp, right) + right) / 2, np.pi**2 / 2 / (_root(xp, left) - left)
-    )
+    plus = xp.where(e > 0, (_root(xp, right) + right) / 2, np.pi**2 / 2 / (_root(xp, left) - left))
     slow = xp.minimum(c, 1)
     return plus, slow * (_root(xp, size) - e) / 2, slow
 
@@ -38,4 +36,4 @@ def _root(xp: ModuleType, e: Any) -> Any:
 
 def position(xp: ModuleType, plus: Any, argument: Any, gauge: Any) -> Any:
     """p."""
-    return xp.log1p(plus) - xp.log1p(xp.log1p(argument) / gauge)
+    return xp.log((1 + plus) / (1 + xp.log1p(argument) / gauge))

@@ -2,7 +2,6 @@
 
 from functools import cache, partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -42,25 +41,10 @@ def _decay_shape(c: Array, terms: Array, x: Array) -> Array:
     return jnp.exp(-(1 + c) * high) * (below + _decay_curve(c, terms, -high))
 
 
-@jax.custom_jvp
 def decay(
     t: Array, lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array
 ) -> Array:
-    """Δ = b ln(u_0 / u(t)) where λ ≤ 0, and 0 elsewhere.
-
-    A loop of at most one turn: a batch without λ ≤ 0 takes none.
-    """
-
-    def once(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        return jnp.zeros_like(state[0]), _decay(t, jnp.minimum(lam, 0), sigma2, scale, depth, a, b)
-
-    return lax.while_loop(lambda state: state[0], once, (lam <= 0, jnp.zeros_like(t)))[1]
-
-
-def _decay(
-    t: Array, lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array
-) -> Array:
-    """Δ, λ ≤ 0.
+    """Δ = b ln(u_0 / u(t)), λ ≤ 0.
 
     With p = |ρ| / u^b = e^x and A = 1 + c, the function G_A(p) = ∫_0^p s^{A−1} / (1 + s) ds
     = p^A g_A(p) grows at unit rate in r. Δ = x − x_0, and r / p_0^A = b σ² u_0^{a+b−1} t needs no
@@ -113,11 +97,9 @@ def _decay_straighten(c: Array, e: Array) -> tuple[Array, Array]:
     return jnp.where(c == 0, e, jnp.log1p(c * e) / c_safe), 1 / (1 + c * e)
 
 
-def _decay_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
-    """Differential of e^{AΔ} g_A(p_0 e^Δ) = g_A(p_0) + s in s = b σ² u_0^{a+b−1} t, p_0, A."""
+def decay_tangent(delta: Array, primals: tuple[Array, ...], tangents: tuple) -> Array:
+    """dΔ, from e^{AΔ} g_A(p_0 e^Δ) = g_A(p_0) + s in s = b σ² u_0^{a+b−1} t, p_0 and A."""
     t, lam, sigma2, scale, depth, a, b = primals
-    delta = decay(*primals)
-    lam = jnp.minimum(lam, 0)
     log_start = jnp.log(scale) / depth
     c = (a - 1) / b
     terms = count_terms(c)
@@ -165,7 +147,4 @@ def _decay_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arra
             - c / b * along_remainder()
         ),
     )
-    return delta, weighted(shares, tangents, delta)
-
-
-decay.defjvp(_decay_jvp, symbolic_zeros=True)
+    return weighted(shares, tangents, delta)

@@ -113,6 +113,12 @@ def make_family(c: Array, terms: Array) -> Family:
     )
 
 
+def choose_family(c: Array, above: Array) -> Family:
+    """That of c, or of −1 − c above the plateau; both are made of c alone, before the choice."""
+    sides = [make_family(side, count_terms(side)) for side in (c, -1 - c)]
+    return jax.tree.map(lambda below, after: jnp.where(above, after, below), *sides)
+
+
 def count_terms(c: Array) -> Array:
     return jnp.maximum(jnp.round(lax.stop_gradient(c)) + 1, 0)
 

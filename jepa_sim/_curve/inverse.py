@@ -1,4 +1,4 @@
-"""The inverse of F_c: a polynomial from the table, and both ends without it."""
+"""The inverse of F_c: a polynomial from the table, and the plateau without it."""
 
 from typing import NamedTuple
 
@@ -11,36 +11,28 @@ from jepa_sim._curve import chart, table
 from jepa_sim._curve.family import polynomial
 
 NEAR = 36.0  # e^−NEAR is nothing beside 1
-TINY = 1e-20
-FAR = 75.0  # so is q^{1−c} at ln(1/q) = FAR, beside what grows like q^{−c}
+TINY = 1e-20  # in place of c = 0, for what is divided by c
 
 
 class Inverse(NamedTuple):
     """What the inverse on both sides of the plateau needs of c ≥ 0.
 
-    polynomials: (below and above, cells, powers).  centre: γ + ψ(1 + c).
-    start: γ + ψ(1 − c), c < 1.  edge: (q^{−c} − 1)/c at ln(1/q) = FAR; inf for c ≥ 1.
+    polynomials: (cells below, then above; powers).  centre: γ + ψ(1 + c).
     """
 
     c: Array
     polynomials: Array
     centre: Array
-    start: Array
-    edge: Array
 
 
 def make_inverse(c: Array) -> Inverse:
     """NaN where c is outside the table, [0, LARGEST − 1); a rounding error below 0 is no matter."""
     inside = (c > -table.BELOW_ZERO) & (1 + c < table.LARGEST)
-    rows = jnp.stack([_row(c, 0, True), _row(1 + c, table.LAST - table.FIRST, False)])
-    c = jnp.where(c == 0, TINY, c)  # which then can be divided by
-    slow = jnp.minimum(c, 1)
+    rows = [_row(c, 0, True), _row(1 + c, table.LAST - table.FIRST, False)]
     return Inverse(
-        c,
-        jnp.where(inside, rows, jnp.nan),
+        jnp.where(c == 0, TINY, c),
+        jnp.where(inside, jnp.concatenate(rows), jnp.nan),
         np.euler_gamma + digamma(1 + c),
-        np.euler_gamma + digamma(1 - jnp.where(c < 1, c, 0)),
-        jnp.where(c < 1, jnp.expm1(FAR * slow) / slow, jnp.inf),
     )
 
 
@@ -72,13 +64,9 @@ def invert(inverse: Inverse, above: Array, value: Array) -> Array:
     cell = jnp.clip(jnp.floor(cells), 0, table.CELLS - 1)
     r = 2 * (cells - cell) - 1
     which = jnp.where(above, table.CELLS, 0) + cell.astype(jnp.int32)
-    powers = inverse.polynomials.reshape(2 * table.CELLS, -1)
-    log_v = polynomial([powers[which, k] for k in range(table.DEGREE + 1)], r)
+    log_v = polynomial([inverse.polynomials[which, k] for k in range(table.DEGREE + 1)], r)
 
     scale = jnp.log1p(inverse.c)
     y = jnp.where(above, value + inverse.centre, value)  # but for what vanishes at the plateau
-    x = jnp.exp(jnp.where(y - scale > NEAR, -y, log_v - scale))
-    start = inverse.start - value
-    far = ~above & (start > inverse.edge)
-    x = jnp.where(far, jnp.log1p(slow * start) / slow, x)
-    return jnp.where((cells < 0) & ~far, jnp.nan, -x)
+    log_x = jnp.where(y - scale > NEAR, -y, log_v - scale)
+    return -jnp.where(cells < 0, jnp.nan, jnp.exp(log_x))

@@ -1,6 +1,6 @@
 """Features with λ > 0: where they are at a time, and how long they travel."""
 
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from jepa_sim._curve.family import (
     Y_MAX,
     Family,
     base_at,
+    choose_family,
     count_terms,
     curve_at,
     log_odds,
@@ -43,8 +44,7 @@ def start_of(lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b:
     c_below = dd.div(dd.two_sum(a, -one), dd.pair(b))
     c = dd.where(above, dd.add(dd.negative(c_below), dd.pair(-one)), c_below)
     l = dd.where(above, dd.negative(log_ratio), log_ratio)
-    families = [make_family(x, count_terms(x)) for x in (c_below[0], -1 - c_below[0])]
-    family = jax.tree.map(partial(jnp.where, above), families[1], families[0])
+    family = choose_family(c_below[0], above)
     terms = family.terms
     base = base_at(family, log_odds(l[0]), l[0])
 
@@ -81,19 +81,17 @@ def advance(start: Start, t: Array) -> Array:
     return jnp.where(stays, start.log_ratio, jnp.where(start.above, -l, l))
 
 
-@jax.custom_jvp
 def rise(
     t: Array, lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array
-) -> tuple[Array, Array]:
-    """l = ln z = b ln(u/u*) at times t and 0, λ > 0."""
-    start = start_of(lam, sigma2, scale, depth, a, b)
-    return advance(start, t), start.log_ratio
+) -> Array:
+    """l = ln z = b ln(u/u*) at time t, λ > 0."""
+    return advance(start_of(lam, sigma2, scale, depth, a, b), t)
 
 
-def _rise_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[tuple, tuple]:
+def rise_tangent(l: Array, primals: tuple[Array, ...], tangents: tuple) -> Array:
     """dl = z^c (1 − z) (dr − d_c [F_c(z) − F_c(z_0)]) + (∂l/∂l_0) dl_0, by parameters."""
     t, lam, sigma2, scale, depth, a, b = primals
-    l, l_start = rise(*primals)
+    l_start = start_of(lam, sigma2, scale, depth, a, b).log_ratio
     log_scale, log_rho = jnp.log(scale), jnp.log(lam / sigma2)
     c = (a - 1) / b
     above = l_start > 0
@@ -129,19 +127,7 @@ def _rise_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[tuple, tuple
         lambda: along_c() / b,
         lambda: (speed * r - c * along_c()) / b + ratio * log_scale / depth,
     )
-    start_shares = (
-        lambda: jnp.zeros_like(l),
-        lambda: -1 / lam,
-        lambda: 1 / sigma2,
-        lambda: b / (depth * scale),
-        lambda: -b * log_scale / depth**2,
-        lambda: jnp.zeros_like(l),
-        lambda: log_scale / depth,
-    )
-    return (l, l_start), (weighted(shares, tangents, l), weighted(start_shares, tangents, l))
-
-
-rise.defjvp(_rise_jvp, symbolic_zeros=True)
+    return weighted(shares, tangents, l)
 
 
 @jax.custom_jvp
@@ -150,8 +136,7 @@ def travel(l_from: Array, l_to: Array, lam: Array, sigma2: Array, a: Array, b: A
     c = (a - 1) / b
     above = l_from > 0
     side = jnp.where(above, -1, 1).astype(c.dtype)
-    c_side = jnp.where(above, -1 - c, c)
-    family = make_family(c_side, count_terms(c_side))
+    family = choose_family(c, above)
     ends = [curve_at(family, log_odds(side * l), side * l) for l in (l_from, l_to)]
     return (ends[1] - ends[0]) * jnp.exp(-jnp.log(b * lam) - c * jnp.log(lam / sigma2))
 

@@ -4,11 +4,12 @@ import dataclasses
 
 import diffrax as dfx
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
 from jepa_sim._problem import Problem
-from jepa_sim._solve.base import AbstractMatrixSolver
+from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._stabilised import ROCK4
 from jepa_sim._stiffness import stiffness
 
@@ -45,7 +46,9 @@ class AbstractAdaptive(AbstractMatrixSolver):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return EASY_STEPS + stiffness(problem, times)
 
-    def suited(self, work: float) -> "AbstractAdaptive":
+    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
         if self.solver is not None:
-            return self
-        return dataclasses.replace(self, solver=ROCK4() if work > STIFF else dfx.Tsit5())
+            return [(np.full(work.shape, True), self)]
+        stiff = work > STIFF
+        methods = ((~stiff, dfx.Tsit5()), (stiff, ROCK4()))
+        return [(lanes, dataclasses.replace(self, solver=m)) for lanes, m in methods if lanes.any()]

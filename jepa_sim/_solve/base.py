@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from jepa_sim import _checks as checks
@@ -52,8 +53,9 @@ class AbstractSolver(eqx.Module):
         """Predicted steps, up to a factor: a sweep batches lanes of like work."""
 
     @abc.abstractmethod
-    def suited(self, work: float) -> "AbstractSolver":
-        """The solver for so much work: another one only where this leaves a choice open."""
+    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, "AbstractSolver"]]:
+        """Solvers and the lanes (a mask) that each is for: more than this one, and without a choice
+        left open, where the best depends on the work."""
 
     @abc.abstractmethod
     def prepare(self, problem: Problem) -> Problem:
@@ -132,9 +134,9 @@ def simulate(
         checks.fail("key", "be given for a solver that draws minibatches", key)
     problem = solver.prepare(problem)
     times = jnp.asarray(times, problem.moments.xx.dtype)
-    if solver.suited(0.0) is not solver:
+    if len(solver.suited(np.asarray([0.0, np.inf]))) > 1:
         work = eqx.filter_jit(solver.work)(problem, times)
-        solver = solver.suited(float(work) if is_concrete(work) else 0.0)
+        [(_, solver)] = solver.suited(np.asarray([float(work) if is_concrete(work) else 0.0]))
     return _simulate(problem, times, solver, tuple(observables), key)
 
 

@@ -2,23 +2,26 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jepa_sim._curve import evolve, resolution
+from jepa_sim import _checks as checks
+from jepa_sim._curve import LARGEST_C, LEAST_C, evolve, resolution
 from jepa_sim._problem import Problem
 from jepa_sim._solve.base import AbstractSolver, Observe, Solution, finite_code
 from jepa_sim._solve.reduced import observe_gains
-from jepa_sim._types import ResultCode
+from jepa_sim._types import ResultCode, is_concrete
 
 
 class ClosedForm(AbstractSolver):
-    """u̇ = u^a (λ − σ² u^b) solved exactly, from balanced starts, for any real L, M > 0.
+    """u̇ = u^a (λ − σ² u^b) solved exactly, from balanced starts, for real depths L, M.
 
-    In float64 the relative error is below 1e-12 in u, and near the plateau in 1 − u/u*; the result
-    is differentiable in λ, ρ, ε and t. Exact for the matrix flow where moments commute, and the
-    reduced theory's approximation where they do not. A run whose fastest transition falls between
-    neighbouring floating-point times has the result code `unresolved`; its values still belong to
-    the times as given.
+    c = (a − 1)/b must be at least 0 and below 255: JEPA of 2L + M ≥ 2, MAE of L + M ≥ 2; NaN where
+    traced depths are not. In float64 the relative error is below 1e-12 in u, and near the plateau
+    in 1 − u/u*; the result is differentiable in λ, ρ, ε and t. Exact for the matrix flow where
+    moments commute, and the reduced theory's approximation where they do not. A run whose fastest
+    transition falls between neighbouring floating-point times has the result code `unresolved`;
+    its values still belong to the times as given.
     """
 
     @property
@@ -32,11 +35,17 @@ class ClosedForm(AbstractSolver):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
-    def suited(self, work: float) -> "ClosedForm":
-        return self
+    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
+        return [(np.full(work.shape, True), self)]
 
     def prepare(self, problem: Problem) -> Problem:
-        return problem.reduced("ClosedForm")
+        problem = problem.reduced("ClosedForm")
+        a, b = problem.exponents
+        c = (a - 1) / b
+        if is_concrete(c) and not bool(jnp.all((c > LEAST_C) & (c < LARGEST_C))):
+            rule = f"make c = (a − 1)/b of the flow u^a (λ − σ² u^b) be in [0, {LARGEST_C:g})"
+            checks.fail("depth", rule, f"{float(problem.depth):g} (c = {float(c):g})")
+        return problem
 
     def solve(
         self,

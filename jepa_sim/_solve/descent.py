@@ -17,6 +17,7 @@ from jepa_sim._moments import Moments
 from jepa_sim._problem import Problem
 from jepa_sim._solve.base import (
     AbstractMatrixSolver,
+    AbstractSolver,
     Observe,
     Solution,
     all_finite,
@@ -87,8 +88,8 @@ class Descent(AbstractMatrixSolver):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return times[-1] / jnp.asarray(self.learning_rate, times.dtype)
 
-    def suited(self, work: float) -> "Descent":
-        return self
+    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
+        return [(np.full(work.shape, True), self)]
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check()

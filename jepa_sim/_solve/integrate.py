@@ -43,9 +43,7 @@ def integrate(
         t1=times[-1],
         dt0=None,
         y0=start,
-        saveat=dfx.SaveAt(
-            ts=times, fn=save, solver_state=isinstance(solver, AbstractStabilised)
-        ),
+        saveat=dfx.SaveAt(ts=times, fn=save, solver_state=isinstance(solver, AbstractStabilised)),
         stepsize_controller=controller,
         max_steps=max_steps,
         throw=False,

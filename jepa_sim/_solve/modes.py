@@ -15,6 +15,7 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
@@ -51,8 +52,8 @@ class Modes(AbstractSolver):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
-    def suited(self, work: float) -> "Modes":
-        return self
+    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
+        return [(np.full(work.shape, True), self)]
 
     def prepare(self, problem: Problem) -> Problem:
         return problem.reduced("Modes")
