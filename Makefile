@@ -45,8 +45,8 @@ lint: $(VENV)/.lint  ## Formatting, style, types, and which module may import wh
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: bench
-bench: $(VENV)/.bench  ## Benchmarks, compile time apart from run time
-	$(BIN)/pytest benchmarks -o addopts= --benchmark-only
+bench: $(VENV)/.bench  ## Benchmarks against peers: goals and times, in runs/bench/table.md and .json
+	$(BIN)/pytest benchmarks -o addopts= --benchmark-only --benchmark-quiet -q $(PYTEST_FLAGS)
 
 .PHONY: check
 check: test test-slow demo lint  ## What continuous integration runs
