@@ -30,8 +30,14 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture
 def record(request) -> Callable[[Row], None]:
-    """Add a row to the table."""
-    return request.config.stash[ROWS].append
+    """Add a row to the table, which is written at once: a run that is stopped leaves its rows."""
+
+    def add(row: Row) -> None:
+        rows = request.config.stash[ROWS]
+        rows.append(row)
+        write(rows, request.config.stash[FACTS])
+
+    return add
 
 
 @pytest.fixture
