@@ -112,10 +112,10 @@ TOLERANCES = tuple(float(x) for x in 10.0 ** -np.arange(2, 10.1, 0.5))
 def tune(solve, flows: Flows, wanted: float):
     """The loosest tolerance at which `solve(tolerance)` = (gains, work) is within `wanted`.
 
-    From ten times `wanted` on, in half decades. Returns (tolerance, error, work); None where no
+    From `wanted` on, in half decades. Returns (tolerance, error, work); None where no
     tolerance reaches it. A peer may raise at a tolerance that is too loose.
     """
-    for tolerance in (t for t in TOLERANCES if t <= 10.1 * wanted):
+    for tolerance in (t for t in TOLERANCES if t <= 1.01 * wanted):
         try:
             gains, work = solve(tolerance)
         except (AssertionError, ValueError):  # the step of torchdiffeq has come to 0
