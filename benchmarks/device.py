@@ -150,7 +150,7 @@ def flow_rows(size: str, deadline: float) -> list[Row]:
     for name, solver in {"Tsit5": dfx.Tsit5(), **stabilised()}.items():
         if time.perf_counter() > deadline:
             break
-        arguments = [jnp.asarray(a) for a in (flows.xx, flows.yx, flows.patterns)]
+        arguments = [jnp.asarray(a) for a in (flows.xx, flows.yx, flows.basis)]
         taken = seconds(run, solver, *arguments, rounds=2)
         gains, steps = run(solver, *arguments)
         rows.append(

@@ -42,29 +42,52 @@ def _accumulate(layers):
 
 @dataclasses.dataclass(frozen=True)
 class Flows:
-    """n flows of d features and their exact gains at `times`.
+    """n flows of d features, all of depth L, from the gain ε = `scale`.
 
-    xx, yx: (n, d, d).  factors: L + 1 arrays (n, d, d) at time 0.  times: (t,) from 0 on.
-    patterns: (n, d, d), a feature's in each column.  exact: (n, t, d).  small: the start's singular
-    value ε^{1/L}, to which absolute tolerances refer.
+    lam, rho: (n, d).  basis: (n, d, d), the pattern of a feature in each column.  times: (t,) from
+    0 on.
     """
 
-    xx: np.ndarray
-    yx: np.ndarray
-    factors: tuple[np.ndarray, ...]
+    lam: np.ndarray
+    rho: np.ndarray
+    basis: np.ndarray
     times: np.ndarray
-    patterns: np.ndarray
-    exact: np.ndarray
     scale: float
     depth: int
 
+    @functools.cached_property
+    def xx(self) -> np.ndarray:
+        """(n, d, d) Σxx."""
+        return self._turned(self.lam / self.rho)
+
+    @functools.cached_property
+    def yx(self) -> np.ndarray:
+        """(n, d, d) Σyx."""
+        return self._turned(self.lam)
+
+    def _turned(self, values: np.ndarray) -> np.ndarray:
+        return self.basis * values[:, None, :] @ self.basis.mT
+
+    @property
+    def factors(self) -> tuple[np.ndarray, ...]:
+        """L + 1 arrays (n, d, d) at time 0."""
+        start = np.broadcast_to(self.small * np.eye(self.lam.shape[1]), self.basis.shape)
+        return tuple(start.copy() for _ in range(self.depth + 1))
+
+    @functools.cached_property
+    def exact(self) -> np.ndarray:
+        """(n, t, d) gains in closed form."""
+        scale, depth = jnp.asarray(self.scale), jnp.asarray(float(self.depth))
+        return np.asarray(_exact(self.lam, self.rho, scale, depth, self.times))
+
     @property
     def small(self) -> float:
+        """The start's singular value ε^{1/L}, to which absolute tolerances refer."""
         return self.scale ** (1 / self.depth)
 
     def gains(self, w: np.ndarray) -> np.ndarray:
         """(n, t, d) gains of encoders W̄ (n, t, d, d)."""
-        return np.linalg.norm(w @ self.patterns[:, None], axis=-2)
+        return np.linalg.norm(w @ self.basis[:, None], axis=-2)
 
     def error(self, gains: np.ndarray) -> float:
         """The largest relative error of a gain; inf where something is not finite."""
@@ -72,32 +95,33 @@ class Flows:
         return float(error) if np.isfinite(error) else float("inf")
 
 
+def _problem(lam, rho, scale, depth):
+    moments = js.Moments.from_features(lam, rho)
+    return js.Problem(moments, js.JEPA(), js.DeepLinear(depth), js.Balanced(scale))
+
+
+@jax.jit
+@functools.partial(jax.vmap, in_axes=(0, 0, None, None, None))
+def _exact(lam, rho, scale, depth, times):
+    observables = (js.observables.features,)
+    problem = _problem(lam, rho, scale, depth)
+    return js.simulate(problem, times, js.ClosedForm(), observables=observables).features
+
+
+@jax.jit
+@functools.partial(jax.vmap, in_axes=(0, 0, None, None))
+def _ends(lam, rho, scale, depth):
+    return js.critical_times(_problem(lam, rho, scale, depth), fraction=0.9)
+
+
 def make_flows(lam, rho, scale: float, depth: int, count: int = 12, last: float = 1.5) -> Flows:
     """Flows with λ, ρ (n, d) in random bases, saved until `last` times the last critical time."""
     lam, rho = np.atleast_2d(lam), np.atleast_2d(rho)
     n, d = lam.shape
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(n, d, d)))[0]
-
-    def turned(values):
-        return basis * values[:, None, :] @ basis.mT
-
-    def problem(lam, rho):
-        moments = js.Moments.from_features(lam, rho)
-        return js.Problem(moments, js.JEPA(), js.DeepLinear(float(depth)), js.Balanced(scale))
-
-    ends = jax.vmap(lambda lam, rho: js.critical_times(problem(lam, rho), fraction=0.9))(lam, rho)
+    ends = _ends(lam, rho, jnp.asarray(scale), jnp.asarray(float(depth)))
     times = np.concatenate([[0.0], np.geomspace(1e-2, 1, count - 1)]) * last * float(jnp.max(ends))
-
-    @jax.jit
-    def exact(lam, rho):
-        observables = (js.observables.features,)
-        run = js.simulate(problem(lam, rho), times, js.ClosedForm(), observables=observables)
-        return run.features
-
-    identity = np.broadcast_to(scale ** (1 / depth) * np.eye(d), (n, d, d)).copy()
-    factors = tuple(identity.copy() for _ in range(depth + 1))
-    gains = np.asarray(jax.vmap(exact)(lam, rho))
-    return Flows(turned(lam / rho), turned(lam), factors, times, basis, gains, scale, depth)
+    return Flows(lam, rho, basis, times, scale, depth)
 
 
 def random_flows(n: int, d: int, scale: float, depth: int) -> Flows:

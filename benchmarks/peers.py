@@ -26,7 +26,7 @@ MAX_STEPS = 50_000  # what needs more has gone astray: a step too long, and the 
 def ours(flows: Flows, solver=None, max_steps: int = MAX_STEPS):
     """`GradientFlow`, vmapped; rhs of the slowest flow, since lanes step together."""
     xx, yx = jnp.asarray(flows.xx), jnp.asarray(flows.yx)
-    patterns = jnp.asarray(flows.patterns)
+    patterns = jnp.asarray(flows.basis)
     solver = dfx.Tsit5() if solver is None else solver
 
     @jax.jit

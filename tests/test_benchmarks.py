@@ -1,5 +1,6 @@
 """The table of the benchmarks, and the field that its peers integrate."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -38,7 +39,7 @@ def test_table_is_aligned():
 
 def test_field_of_peers_is_the_velocity():
     draw = np.random.default_rng(0)
-    factors = tuple(draw.normal(size=(4, 3, 3)))
+    factors = tuple(map(jnp.asarray, draw.normal(size=(4, 3, 3))))
     root = draw.normal(size=(3, 3))
     xx, yx = root @ root.T + np.eye(3), 0.1 * (root + root.T)
     problem = js.Problem(js.Moments(xx, yx), js.JEPA(), js.DeepLinear(3), js.Balanced(0.1))
