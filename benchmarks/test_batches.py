@@ -104,7 +104,7 @@ def test_step(race, record, d, lanes):
 def test_mixed_grid(benchmark, record):
     """MAE, whose matrix flow Tsit5 can follow to the end at every depth and scale."""
     lam, rho = np.array([1.0, 0.8, 0.6, 0.5]), np.array([0.9, 0.7, 0.5, 0.3])
-    depths, scales, seeds = (1, 2, 3, 4, 5), (1e-1, 1e-2, 1e-3, 1e-4), range(8)
+    depths, scales, seeds = (1, 2, 3, 4, 5), (1e-1, 1e-2, 1e-3, 1e-4), range(4)
     solver = js.GradientFlow(rtol=1e-6)
 
     def sweep(depths, scales):
@@ -121,16 +121,14 @@ def test_mixed_grid(benchmark, record):
 
     def timed(depths, scales):
         sweep(depths, scales)  # compiles
-        fewest = float("inf")
-        for _ in range(2):
-            begin = time.perf_counter()
-            found = sweep(depths, scales)
-            fewest = min(fewest, time.perf_counter() - begin)
-        return fewest, found
+        begin = time.perf_counter()
+        sweep(depths, scales)
+        return time.perf_counter() - begin
 
-    parts = sum(timed((depth,), (scale,))[0] for depth in depths for scale in scales)
-    whole, found = timed(depths, scales)
-    benchmark.pedantic(lambda: sweep(depths, scales), rounds=1)
+    parts = sum(timed((depth,), (scale,)) for depth in depths for scale in scales)
+    found = sweep(depths, scales)
+    benchmark.pedantic(lambda: sweep(depths, scales), rounds=2)
+    whole = benchmark.stats.stats.min
     assert (found.result == 0).all()
     occupancy = found.get("occupancy", found.attrs.get("occupancy"))
     shown = "not published" if occupancy is None else f"{float(np.mean(occupancy)):.3g}"
