@@ -73,29 +73,29 @@ def measure() -> dict[str, dict[str, Curve]]:
         return [float(s) for s in sizes], [seconds(run(s)) for s in sizes]
 
     stabilised = peers.stabilised().items()
-    shallow, deep = (1e-1, 3e-2, 1e-2), (1e-1, 3e-2, 1e-2)
+    scales = (1e-1, 3e-2, 1e-2)
     return {
         "trajectories": {
-            "closed form, 16 features": curve((16, 64, 256, 1024), closed_form),
-            "matrix flow, d = 8": curve((4, 16, 64, 256), lambda n: matrix_flow(lanes=n)),
+            "closed form, 16 features": curve((16, 256, 1024), closed_form),
+            "matrix flow, d = 8": curve((4, 32, 256), lambda n: matrix_flow(lanes=n)),
         },
         "dimension d": {
-            "matrix flow, 4 lanes": curve((8, 16, 32, 64), lambda d: matrix_flow(lanes=4, d=d)),
+            "matrix flow, 4 lanes": curve((8, 24, 64), lambda d: matrix_flow(lanes=4, d=d)),
         },
         "depth L": {
             "closed form": curve((1, 2, 3, 5, 8), lambda n: closed_form(256, depth=float(n))),
-            "matrix flow, ε = 0.1": curve((1, 2, 3, 4), lambda n: matrix_flow(4, 4, depth=n)),
+            "matrix flow, ε = 0.1": curve((1, 2, 4), lambda n: matrix_flow(4, 4, depth=n)),
         },
         "1/ε": {
             "closed form, L = 3": _inverse(
                 curve((1e-1, 1e-3, 1e-6, 1e-9, 1e-12), lambda e: closed_form(256, scale=e))
             ),
             "matrix flow, L = 2, Tsit5": _inverse(
-                curve(shallow, lambda e: matrix_flow(4, 4, scale=e))
+                curve(scales, lambda e: matrix_flow(4, 4, scale=e))
             ),
             **{
                 f"matrix flow, L = 2, {name}": _inverse(
-                    curve(deep, lambda e, solver=solver: matrix_flow(4, 4, e, 2, solver))
+                    curve(scales, lambda e, solver=solver: matrix_flow(4, 4, e, 2, solver))
                 )
                 for name, solver in stabilised
             },

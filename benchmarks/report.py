@@ -112,7 +112,10 @@ def write(rows: list[Row], facts: dict[str, Any], stem: str = "table") -> str:
     FOLDER.mkdir(parents=True, exist_ok=True)
     text = markdown(rows, facts)
     (FOLDER / f"{stem}.md").write_text(text, encoding="utf-8")
-    found = {"facts": facts, "rows": [dataclasses.asdict(r) | {"met": r.met} for r in rows]}
+    records = [dataclasses.asdict(r) | {"met": r.met} for r in rows]
+    for record in records:  # JSON has no NaN
+        record["ours"] = None if math.isnan(record["ours"]) else record["ours"]
+    found = {"facts": facts, "rows": records}
     (FOLDER / f"{stem}.json").write_text(
         json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8"
     )
