@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTHONS ?= python3.11 python3.12 python3.13
 PYTEST_FLAGS ?=
+SIZE ?= full
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 # What make test-lowest installs: the lower bounds of pyproject.toml.
@@ -45,8 +46,12 @@ lint: $(VENV)/.lint  ## Formatting, style, types, and which module may import wh
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: bench
-bench: $(VENV)/.bench  ## Benchmarks, compile time apart from run time
-	$(BIN)/pytest benchmarks -o addopts= --benchmark-only
+bench: $(VENV)/.bench  ## Benchmarks against peers: goals, times and growth, in runs/bench/
+	$(BIN)/pytest benchmarks -o addopts= --benchmark-only --benchmark-quiet -q $(PYTEST_FLAGS)
+
+.PHONY: bench-gpu
+bench-gpu: $(VENV)/.bench  ## The device's benchmarks in one call (under 8 minutes on one GPU; SIZE=small to try)
+	$(BIN)/python -m benchmarks.device --size $(SIZE)
 
 .PHONY: check
 check: test test-slow demo lint  ## What continuous integration runs

@@ -1,0 +1,146 @@
+"""Batches of matrix flows: ours against peers, the cost of a step, a mixed grid by its parts."""
+
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import jepa_sim as js
+from benchmarks import peers
+from benchmarks.flows import random_flows, tune
+from benchmarks.report import NOT_INSTALLED, Row
+from jepa_sim._dynamics import velocity
+
+WANTED = 1e-5  # relative error of a gain
+
+
+def test_matrix_flows(race, record):
+    flows = random_flows(64, 16, 0.1, 2)
+    ours = peers.ours(flows)
+    tolerance, error, work = tune(ours, flows, WANTED)
+    runs, errors, notes, missing = {}, {"ours": error}, [f"ours {work['rhs']}"], {}
+    for name, prepare in peers.of_matrix_flows().items():
+        solve = prepare(flows)
+        found = None if solve is None else tune(solve, flows, WANTED)
+        if found is None:
+            missing[name] = NOT_INSTALLED if solve is None else f"does not reach {WANTED:g}"
+            continue
+        runs[name] = lambda solve=solve, tolerance=found[0]: solve(tolerance)
+        errors[name] = found[1]
+        if found[2]["rhs"]:
+            notes.append(f"{name} {found[2]['rhs']}")
+    seconds = race(lambda: ours(tolerance), runs, rounds=2)
+    mine = seconds.pop("ours")
+    record(
+        Row(
+            f"64 matrix flows, d=16, L=2, ε=0.1, gains within {WANTED:g}",
+            1e3 * mine,
+            "ms",
+            {name: 1e3 * s for name, s in seconds.items()} | missing,
+            errors,
+            ratio=mine / min(seconds.values()),
+            note="ratio to the fastest peer; right-hand sides: " + ", ".join(notes),
+        )
+    )
+
+
+@pytest.mark.parametrize(("d", "lanes"), [(4, 64), (16, 64), (64, 16), (128, 4)])
+def test_step(race, record, d, lanes):
+    flows = random_flows(lanes, d, 0.1, 2)
+    steps, rtol = 20, 1e-6
+
+    def problem_of(xx, yx):
+        return js.Problem(js.Moments(xx, yx), js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
+
+    # features are solved for beforehand: a step is to be measured, not an eigenproblem
+    moments = jax.vmap(lambda xx, yx: problem_of(xx, yx).moments)(flows.xx, flows.yx)
+    moments = jax.vmap(lambda m: m.with_features(m.features()))(moments)
+
+    def nothing(t, state, problem):
+        return t
+
+    @jax.jit
+    def solve(moments):
+        def one(moments):
+            problem = js.Problem(moments, js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
+            method = js.GradientFlow(rtol=rtol, max_steps=100_000)
+            run = js.simulate(problem, flows.times[-1:] * 0.5, method, observables=(nothing,))
+            return run["nothing"], run.stats["steps"]
+
+        return jax.vmap(one)(moments)
+
+    @jax.jit
+    def sides(moments):
+        def one(moments):
+            problem = js.Problem(moments, js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
+
+            def six(_, weights):
+                for _ in range(6):
+                    speed = velocity(problem, weights)
+                    weights = jax.tree.map(lambda w, s: w + 1e-3 * s, weights, speed)
+                return weights
+
+            return jax.lax.fori_loop(0, steps, six, problem.weights())
+
+        return jax.vmap(one)(moments)
+
+    taken = int(solve(moments)[1].max())
+    seconds = race(lambda: solve(moments), {"six": lambda: sides(moments)}, rounds=5)
+    step, six = seconds["ours"] / taken, seconds["six"] / steps
+    record(
+        Row(
+            f"a Tsit5 step, {lanes} matrix flows, d={d}, L=2 ({taken} steps)",
+            1e6 * step,
+            "µs",
+            {"six right-hand sides": 1e6 * six},
+            ratio=step / six,
+            limit=1.5,
+            goal=f"a step of the matrix flow in its right-hand sides, d={d}",
+        )
+    )
+
+
+def test_mixed_grid(benchmark, record):
+    """MAE, whose matrix flow Tsit5 can follow to the end at every depth and scale."""
+    lam, rho = np.array([1.0, 0.8, 0.6, 0.5]), np.array([0.9, 0.7, 0.5, 0.3])
+    depths, scales, seeds = (1, 2, 3, 4, 5), (1e-1, 1e-2, 1e-3, 1e-4), range(4)
+    solver = js.GradientFlow(rtol=1e-6)
+
+    def sweep(depths, scales):
+        grid = js.Grid(
+            spectrum=js.Moments.from_features(lam, rho),
+            objective=[js.MAE()],
+            depth=depths,
+            scale=scales,
+            seed=seeds,
+            start=lambda scale: js.Balanced(scale, rotated=True),
+        )
+        times, observables = js.CriticalGrid(50), (js.observables.features,)
+        return js.sweep(grid, solver, times=times, observables=observables, progress=False)
+
+    def timed(depths, scales):
+        sweep(depths, scales)  # compiles
+        begin = time.perf_counter()
+        sweep(depths, scales)
+        return time.perf_counter() - begin
+
+    parts = sum(timed((depth,), (scale,)) for depth in depths for scale in scales)
+    found = sweep(depths, scales)
+    benchmark.pedantic(lambda: sweep(depths, scales), rounds=2)
+    whole = benchmark.stats.stats.min
+    assert (found.result == 0).all()
+    occupancy = found.get("occupancy", found.attrs.get("occupancy"))
+    shown = "not published" if occupancy is None else f"{float(np.mean(occupancy)):.3g}"
+    record(
+        Row(
+            f"mixed grid, L = 1 … 5, ε = 1e-1 … 1e-4, {len(seeds)} seeds, MAE, d=4",
+            1e3 * whole,
+            "ms",
+            {"sum of its 20 parts": 1e3 * parts},
+            ratio=whole / parts,
+            limit=1.5,
+            goal="a mixed grid in the sum of its parts",
+            note=f"occupancy {shown}",
+        )
+    )

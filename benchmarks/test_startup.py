@@ -1,0 +1,94 @@
+"""What one waits for before the first number: the import, and first calls that compile.
+
+Each is a fresh process. A second process finds the compiled programs in the persistent cache.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.report import Row
+
+START = """
+import time
+import jax
+jax.config.update("jax_enable_x64", True)
+import jepa_sim as js
+lam, rho = [1.0, 0.8, 0.6, 0.5], [0.9, 0.7, 0.5, 0.3]
+moments = js.Moments.from_features(lam, rho)
+problem = js.Problem(moments, js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
+times = [1.0, 10.0, 100.0]
+def sweep(padded):
+    grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 2, 3], scale=[0.1])
+    return js.sweep(grid, js.GradientFlow(), times=times, padded=padded, progress=False)
+begin = time.perf_counter()
+jax.block_until_ready(CALL)
+print("seconds", time.perf_counter() - begin)
+"""
+CALLS = {
+    "ClosedForm": "js.simulate(problem, times, js.ClosedForm()).values",
+    "GradientFlow": "js.simulate(problem, times, js.GradientFlow()).values",
+    "sweep, padded": "sweep(True).features.values",
+    "sweep, in groups": "sweep(False).features.values",
+}
+
+
+def seconds_in_process(code: str, **environment: str) -> float:
+    """What a fresh process prints as its seconds."""
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(re.findall(r"seconds (\S+)", found.stdout)[-1])
+
+
+def test_import(benchmark, record):
+    def imported(name):
+        code = f"import time; b = time.perf_counter(); import {name}\n"
+        return code + "print('seconds', time.perf_counter() - b)"
+
+    # what is public is loaded when it is first used, so one name of each kind is asked for
+    used = imported("jepa_sim").replace(
+        "import jepa_sim\n", "import jepa_sim as js; js.simulate, js.sweep, js.ClosedForm\n"
+    )
+    codes = {"ours": imported("jepa_sim"), "with simulate, sweep": used, "jax": imported("jax")}
+    seconds_in_process(codes["ours"])  # fills the file cache
+    seconds = {name: min(seconds_in_process(c) for _ in range(3)) for name, c in codes.items()}
+    benchmark.pedantic(lambda: seconds_in_process(codes["ours"]), rounds=1)
+    record(
+        Row(
+            "import jepa_sim",
+            seconds.pop("ours"),
+            "s",
+            seconds,
+            ratio=max(0.0, seconds["with simulate, sweep"] - seconds["jax"]),
+            limit=1.5,
+            goal="seconds of import jepa_sim (what is used, loaded) above import jax",
+        )
+    )
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_first_call(benchmark, record, tmp_path, name):
+    code = START.replace("CALL", CALLS[name])
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    first = seconds_in_process(code, **cache)
+    second = benchmark.pedantic(lambda: seconds_in_process(code, **cache), rounds=1)
+    record(
+        Row(
+            f"first call, {name}",
+            first,
+            "s",
+            {"second process, from the cache": second},
+            note="d=4; sweeps: 2 objectives × 3 depths",
+        )
+    )
