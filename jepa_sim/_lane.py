@@ -70,7 +70,7 @@ class Program(eqx.Module):
         """Predicted steps of every lane, up to a factor."""
 
         def one(lane: Lane) -> Float[Array, ""]:
-            problem = self._problem(lane, lane.depth, lane.predictor_depth)
+            problem, _ = self._pose(lane)
             return self.solver.work(problem, self.times.times(problem))
 
         return jax.vmap(one)(lanes)

@@ -1,0 +1,59 @@
+"""What is predicted of a flow's cost, against what its integration takes."""
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import jepa_sim as js
+from jepa_sim._dynamics import velocity
+from jepa_sim._stiffness import stiffness
+from tests.problems import two_features
+
+
+def posed(objective, depth, scale, **training):
+    start = js.Balanced(scale)
+    network = js.DeepLinear(depth)
+    return js.Problem(two_features(), objective, network, start, js.Training(**training))
+
+
+@pytest.mark.parametrize("objective", [js.JEPA(), js.MAE()], ids=lambda o: o.name)
+@pytest.mark.parametrize(("depth", "predictor_depth"), [(1, 1), (2, 1), (2, 2)])
+def test_rates_are_the_jacobians_spectral_radius_at_the_plateau(objective, depth, predictor_depth):
+    network = js.DeepLinear(depth, predictor_depth)
+    problem = js.Problem(two_features(), objective, network, js.Balanced(0.1))
+    patterns, u = problem.features.patterns, problem.plateaus ** (1 / depth)
+    layer = (patterns * u[None, :]) @ patterns.T
+    rest = jax.tree.map(lambda _: layer, problem.weights())
+    flat, unravel = ravel_pytree(rest)
+    speed = ravel_pytree(velocity(problem, rest))[0]
+    np.testing.assert_allclose(speed, 0, atol=1e-12)  # the plateau it is
+    jacobian = jax.jacobian(lambda x: ravel_pytree(velocity(problem, unravel(x)))[0])(flat)
+    radius = np.abs(np.linalg.eigvals(np.asarray(jacobian))).max()
+    predicted = stiffness(problem, jnp.asarray([1.0]))
+    # of pairs of features some relax a little faster than each by itself
+    assert 0.85 * radius <= float(predicted[()]) <= radius * (1 + 1e-9)
+
+
+def test_decay_and_teacher_count():
+    times = jnp.asarray([10.0])
+    assert stiffness(posed(js.MAE(), 1, 0.1, decay=50.0), times) == pytest.approx(500)
+    teacher = js.JEPA(js.MovingAverage(0.01))
+    assert stiffness(posed(teacher, 1, 0.1), times) == pytest.approx(1000)
+
+
+def test_the_flow_takes_a_stabilised_method_where_the_closed_form_says_stiff():
+    problem = posed(js.JEPA(), 2, 3e-3)
+    times = js.CriticalGrid(count=12, first=0.1).times(problem)
+    assert float(stiffness(problem, times)) > 1000
+    exact = js.simulate(problem, times, js.ClosedForm()).features
+    chosen = js.simulate(problem, times, js.GradientFlow())
+    tsit = js.simulate(problem, times, js.GradientFlow(dfx.Tsit5()))
+    for run in (chosen, tsit):
+        assert run.result == js.ResultCode.success
+        np.testing.assert_allclose(run.features, exact, rtol=1e-4)
+    assert int(chosen.stats["rhs"]) < int(tsit.stats["rhs"])
+    easy = js.simulate(problem, times[:2] / 100, js.GradientFlow())
+    assert easy.stats["rhs"] == 6 * easy.stats["steps"]  # Tsit5's
