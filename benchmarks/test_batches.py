@@ -15,6 +15,11 @@ from jepa_sim._dynamics import velocity
 WANTED = 1e-5  # relative error of a gain
 
 
+def rotated(scale):
+    """A start; one function, lest every sweep be compiled again."""
+    return js.Balanced(scale, rotated=True)
+
+
 def test_matrix_flows(race, record):
     flows = random_flows(64, 16, 0.1, 2)
     ours = peers.ours(flows)
@@ -114,7 +119,7 @@ def test_mixed_grid(benchmark, record):
             depth=depths,
             scale=scales,
             seed=seeds,
-            start=lambda scale: js.Balanced(scale, rotated=True),
+            start=rotated,
         )
         times, observables = js.CriticalGrid(50), (js.observables.features,)
         return js.sweep(grid, solver, times=times, observables=observables, progress=False)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import diffrax as dfx
 import numpy as np
 import optax
 
@@ -38,6 +39,7 @@ from jepa_sim._solve.descent import Descent
 from jepa_sim._solve.flow import GradientFlow
 from jepa_sim._solve.layer_modes import LayerModes
 from jepa_sim._solve.modes import Modes
+from jepa_sim._stabilised import RKC2, ROCK4
 from jepa_sim._start import (
     AbstractStart,
     Balanced,
@@ -149,6 +151,13 @@ def _pose(grid: tables.Grid) -> Callable[..., Problem] | None:
 
 
 _OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
+_METHODS = {
+    None: None,
+    "tsit5": dfx.Tsit5(),
+    "kvaerno5": dfx.Kvaerno5(),
+    "rkc2": RKC2(),
+    "rock4": ROCK4(),
+}
 
 
 _TARGETS = {"whole": Whole(), "hidden": Hidden(), "remasked": Remasked()}
@@ -302,9 +311,11 @@ def _solver(
         case tables.Modes():
             return Modes(**_given(solve, "tolerance", "max_steps"))
         case tables.LayerModes():
-            return LayerModes(**_given(solve, "rtol", "atol", "max_steps"))
+            method = _METHODS[solve.method]
+            return LayerModes(method, **_given(solve, "rtol", "atol", "max_steps"))
         case tables.GradientFlow():
-            return GradientFlow(**_given(solve, "rtol", "atol", "max_steps"))
+            method = _METHODS[solve.method]
+            return GradientFlow(method, **_given(solve, "rtol", "atol", "max_steps"))
         case tables.Descent():
             samples = None
             if solve.batch_size is not None and isinstance(data, given.Samples):

@@ -74,14 +74,6 @@ def where(condition: Array, x: Pair, y: Pair) -> Pair:
     return jnp.where(condition, x[0], y[0]), jnp.where(condition, x[1], y[1])
 
 
-def stack(*numbers: Pair) -> Pair:
-    return jnp.stack([x[0] for x in numbers]), jnp.stack([x[1] for x in numbers])
-
-
-def unstack(x: Pair) -> list[Pair]:
-    return list(zip(x[0], x[1], strict=True))
-
-
 def add(x: Pair, y: Pair) -> Pair:
     s, e = two_sum(x[0], y[0])
     t, f = two_sum(x[1], y[1])

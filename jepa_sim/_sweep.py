@@ -8,6 +8,8 @@ objective is chosen inside.
 
 import dataclasses
 import itertools
+import math
+import os
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -29,7 +31,8 @@ from jepa_sim._schedule import occupancy, schedule
 from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._types import ArrayLike, Number
 
-VALUES_PER_CHUNK = 2**22  # saved gains: a chunk takes a second or so
+VALUES_PER_CHUNK = 2**22  # saved gains: a chunk takes a second or so on two cores …
+ARRAYS = 16  # … and at most a quarter of the memory, with so many arrays of its size at a time
 MATRIX_ENTRIES = 2**15  # of all lanes of a chunk: enough to fill a CPU …
 MATRIX_LANES = 128, 2048  # … but so many lanes that one stiff lane does not hold up all others
 STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
@@ -165,7 +168,8 @@ def _plan(
 ) -> Iterator[tuple[Program, list[tuple[np.ndarray, int]]]]:
     """The lanes `which`, by the solver that suits them, in chunks of like work."""
     dimension = lanes.moments.xx.shape[-1]
-    largest = VALUES_PER_CHUNK // (program.times.count * dimension)
+    fitting = memory_bytes() / 4 / (ARRAYS * lanes.moments.xx.dtype.itemsize)
+    largest = int(min(VALUES_PER_CHUNK, fitting)) // (program.times.count * dimension)
     work = np.ones(len(which))
     if program.networks is not None:
         fill = MATRIX_ENTRIES // dimension**2
@@ -177,6 +181,19 @@ def _plan(
         places = which[suits]
         program = dataclasses.replace(program, solver=solver)
         yield program, [(places[chunk], size) for chunk, size in chunks]
+
+
+def memory_bytes() -> float:
+    """Memory of the device; of the machine, where the device does not say.
+
+    All of it rather than what is free, which would give chunks other shapes at every run.
+    """
+    stats = jax.local_devices()[0].memory_stats()
+    if stats:
+        return stats["bytes_limit"]
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return math.inf
 
 
 def _run(program: Program, lanes: Lane, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:

@@ -164,6 +164,11 @@ def test_times():
             js.LayerModes,
             {"rtol": 1e-5, "atol": 1e-7, "max_steps": 7},
         ),
+        (
+            'solver = "gradient_flow"\nmethod = "rock4"',
+            js.GradientFlow,
+            {"solver": js.ROCK4()},
+        ),
         ('solver = "gradient_flow"', js.GradientFlow, {"max_steps": js.GradientFlow().max_steps}),
         (
             'solver = "gradient_flow"\nrtol = 1e-5\natol = 1e-7\nmax_steps = 7',

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from mpmath import mpf
 
-from jepa_sim._curve import evolve, hitting_time, resolution, travel_time
+from jepa_sim._curve import evolve, hitting_time, resolution, table, tabulate, travel_time
+from jepa_sim._curve.inverse import invert, make_inverse
 
 mp.mp.dps = 45
 NODES = 30
@@ -373,3 +374,33 @@ def test_float32():
     ):
         if u_i > 1e-30 and abs(gap_i) > 1e-30:
             assert residual(row[0], u_i, gap_i, *row[1:]) < 2e-5, (row, u_i, gap_i)
+
+
+def test_the_table_is_what_its_quadrature_says(run):
+    """Between the nodes of the table, in every octave of c, on both sides of the plateau."""
+    rng = np.random.default_rng(7)
+    rows, expected = [], []
+    for above in (False, True):
+        octaves = range(0 if above else table.FIRST, table.LAST)
+        for exponent, z in zip(octaves, rng.uniform(-1, 1, 100), strict=False):
+            c = table.parameter(exponent, z) - above
+            x = 10 ** rng.uniform(-6, 1, 8) / max(c, 1)
+            curve = partial(tabulate.above, tabulate.Real(1 + c))
+            if not above:
+                curve = partial(tabulate.below, tabulate.Real(c))
+            value = curve(x.astype(tabulate.Real))[0]
+            inverse = make_inverse(jnp.asarray(c))
+            found = jax.vmap(partial(invert, inverse, above))(jnp.asarray(value, float))
+            slope = curve(x.astype(tabulate.Real))[1].astype(float)
+            rounding = 4 * EPS * np.abs(value.astype(float) / slope)
+            rows.append(np.abs(-found - x))
+            expected.append(5e-13 * np.minimum(x, 1) + rounding)
+    assert (np.array(rows) <= np.array(expected)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="needs extended precision")
+def test_the_table_can_be_made_again():
+    made = tabulate.block((False, 0))
+    stored = table.load()[-table.FIRST]
+    np.testing.assert_allclose(made, stored, rtol=0, atol=1e-15 * np.abs(stored).max())

@@ -163,3 +163,14 @@ def test_a_trajectory_prints_its_summary():
     text = str(js.simulate(problem(js.JEPA(), 2, 1, 0.1), [1.0, 5.0], js.Modes()))
     assert "jepa, depth 2, predictor depth 1, d = 4" in text
     assert "The trajectory reached its last time." in text
+
+
+def test_depths_that_the_closed_form_does_not_take():
+    with pytest.raises(ValueError, match=r"`depth` must make c = .* in \[0, 255\), but is 0.5"):
+        js.simulate(problem(js.MAE(), 0.5, 0.5, 0.1), [1.0], js.ClosedForm())
+
+    def run(depth):
+        return js.simulate(problem(js.MAE(), depth, 1, 0.1), jnp.array([5.0]), js.ClosedForm())
+
+    runs = jax.vmap(run)(jnp.array([0.5, 1.0]))
+    np.testing.assert_array_equal(runs.result, [js.ResultCode.not_finite, js.ResultCode.success])

@@ -174,11 +174,6 @@ def laurent(c: Array, terms: Array, l: Array, sign: int) -> Array:
     return jnp.exp(-c * l) * total - constant + singular
 
 
-def log_logistic(y: Array) -> Array:
-    """ln q from y = ln(q / (1 − q))."""
-    return jnp.minimum(y, 0) - jnp.log1p(jnp.exp(-jnp.abs(y)))
-
-
 def log_odds(l: Array) -> Array:
     """y from l = ln q ≤ 0."""
     inside = jnp.where(l == 0, -1, l)

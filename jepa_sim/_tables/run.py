@@ -160,10 +160,14 @@ class Modes(Solve):
     max_steps: Count | None = None
 
 
+Method = Literal["tsit5", "kvaerno5", "rkc2", "rock4"]
+
+
 class LayerModes(Solve):
     """One scalar per layer and feature by an ODE solver; None leaves a field to the solver."""
 
     solver: Literal["layer_modes"]
+    method: Method | None = None
     rtol: Positive | None = None
     atol: Positive | None = None
     max_steps: Count | None = None
@@ -173,6 +177,7 @@ class GradientFlow(Solve):
     """All matrices by an ODE solver; None leaves a field to the solver."""
 
     solver: Literal["gradient_flow"]
+    method: Method | None = None
     rtol: Positive | None = None
     atol: Positive | None = None
     max_steps: Count | None = None
