@@ -3,8 +3,8 @@
 `python benchmarks/stabilised.py` prints Markdown tables: the matrix flow of four features, to 1.5
 times the last critical time, against the closed form. The error in the gains is the largest one,
 relative to the plateau: at the end, and over the trajectory, where a shift in time counts too. The
-right-hand sides are counted as they are called, those of rejected steps and of the estimate of the
-spectral radius included; a product with the Jacobian counts as one.
+right-hand sides include the estimates of the spectral radius, a product with the Jacobian counting
+as one; a rejected step of a stabilised method counts as much as its mean accepted one.
 """
 
 import time
