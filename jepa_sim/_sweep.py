@@ -27,7 +27,7 @@ from jepa_sim._grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim._lane import Lane, Networks, Program
 from jepa_sim._objective import OneOf
 from jepa_sim._observables import Observable
-from jepa_sim._schedule import occupancy, schedule
+from jepa_sim._schedule import Chunk, occupancy, schedule
 from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._types import ArrayLike, Number
 
@@ -84,7 +84,7 @@ def sweep(
     lanes = _lanes(grid, index)
     fractions = tuple(map(float, critical_fraction))
     results: dict[str, np.ndarray] = {}
-    batches: list[tuple[np.ndarray, int]] = []
+    batches: list[Chunk] = []
     with tqdm(
         total=index.shape[1], unit="run", unit_scale=True, delay=2, disable=not progress
     ) as bar:
@@ -165,7 +165,7 @@ def _groups(
 
 def _plan(
     program: Program, lanes: Lane, which: np.ndarray
-) -> Iterator[tuple[Program, list[tuple[np.ndarray, int]]]]:
+) -> Iterator[tuple[Program, list[Chunk]]]:
     """The lanes `which`, by the solver that suits them, in chunks of like work."""
     dimension = lanes.moments.xx.shape[-1]
     fitting = memory_bytes() / 4 / (ARRAYS * lanes.moments.xx.dtype.itemsize)
@@ -190,9 +190,9 @@ def memory_bytes() -> float:
     """
     stats = jax.local_devices()[0].memory_stats()
     if stats:
-        return stats["bytes_limit"]
+        return float(stats["bytes_limit"])
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return math.inf
 
 

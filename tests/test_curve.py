@@ -390,7 +390,9 @@ def test_the_table_is_what_its_quadrature_says(run):
                 curve = partial(tabulate.below, tabulate.Real(c))
             value = curve(x.astype(tabulate.Real))[0]
             inverse = make_inverse(jnp.asarray(c))
-            found = jax.vmap(partial(invert, inverse, above))(jnp.asarray(value, float))
+            found = jax.vmap(partial(invert, inverse, jnp.asarray(above)))(
+                jnp.asarray(value, float)
+            )
             slope = curve(x.astype(tabulate.Real))[1].astype(float)
             rounding = 4 * EPS * np.abs(value.astype(float) / slope)
             rows.append(np.abs(-found - x))

@@ -49,6 +49,6 @@ class AbstractAdaptive(AbstractMatrixSolver):
     def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
         if self.solver is not None:
             return [(np.full(work.shape, True), self)]
-        stiff = work > STIFF
+        stiff = work > EASY_STEPS + STIFF
         methods = ((~stiff, dfx.Tsit5()), (stiff, ROCK4()))
         return [(lanes, dataclasses.replace(self, solver=m)) for lanes, m in methods if lanes.any()]
