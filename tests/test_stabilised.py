@@ -168,6 +168,7 @@ def test_complex_pairs_are_never_silently_wrong(solver, degrees):
 
 
 @both
+@pytest.mark.slow
 def test_a_radius_said_too_small_fails_or_costs_but_does_not_mislead(solver):
     """A thousandth of the true radius: the steps must come down to what is stable."""
     liar = type(solver)(spectral_radius=lambda t, y, args: 10.0)
@@ -179,6 +180,7 @@ def test_a_radius_said_too_small_fails_or_costs_but_does_not_mislead(solver):
 
 
 @both
+@pytest.mark.slow
 def test_no_step_takes_more_than_the_stages_allowed(solver):
     few = type(solver)(max_stages=6)
     far = solver.stages(jnp.array([0.0, 1e3, 1e9, jnp.inf, jnp.nan]))
@@ -321,6 +323,7 @@ def test_single_precision_keeps_its_dtype_and_its_digits(solver):
 
 
 @both
+@pytest.mark.slow
 def test_a_flow_of_features_ends_where_the_closed_form_does(solver):
     moments = js.Moments.from_features(jnp.array([1.0, 0.8]), jnp.array([0.9, 0.5]))
     problem = js.Problem(moments, js.JEPA(), js.DeepLinear(2), js.Balanced(1e-2))
@@ -339,6 +342,7 @@ def test_a_flow_of_features_ends_where_the_closed_form_does(solver):
     assert int(rhs_count(sol)) < 6 * int(explicit.stats["num_steps"])
 
 
+@pytest.mark.slow
 def test_a_predictive_controller_rejects_less_where_the_solution_quickens():
     """u' = u² from 1 up to u = 1000: every step must be shorter than the last."""
 

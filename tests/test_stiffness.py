@@ -44,6 +44,7 @@ def test_decay_and_teacher_count():
     assert stiffness(posed(teacher, 1, 0.1), times) == pytest.approx(1000)
 
 
+@pytest.mark.slow
 def test_the_flow_takes_a_stabilised_method_where_the_closed_form_says_stiff():
     problem = posed(js.JEPA(), 2, 3e-3)
     times = js.CriticalGrid(count=12, first=0.1).times(problem)

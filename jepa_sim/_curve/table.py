@@ -3,7 +3,7 @@
 ln v, v = (1 + c) ln(1/q) below the plateau and v = A ln(1/q) above it, as a polynomial of degree
 DEGREE in the place within the cell, whose coefficients are polynomials of degree DEGREE_C in the
 place within the octave. `tabulate` made `table.npy`: (octaves, powers of z, cells, powers of r).
-The octaves are [0, 2^FIRST), [2^FIRST, 2^{FIRST+1}), … of c, then [1, 2), … of A.
+The octaves are [0, 2^{FIRST+1}), [2^{FIRST+1}, 2^{FIRST+2}), … 2^LAST of c, then [1, 2), … of A.
 """
 
 from functools import cache
@@ -20,7 +20,7 @@ LARGEST = 2.0**LAST  # neither c nor A may be that large
 BELOW_ZERO = 1e-6  # c may be so far, by rounding
 
 
-def parameter(exponent: int, z: float) -> float:
+def parameter(exponent: int, z: Any) -> Any:
     """c or A at z in [−1, 1] of the octave that starts at 2^exponent; the first starts at 0."""
     if exponent == FIRST:
         return 2.0**FIRST * (1 + z)

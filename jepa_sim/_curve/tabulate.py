@@ -116,7 +116,7 @@ def log_v_below(c: Real, p: Array) -> Array:
 
     highest = np.log(np.minimum(4000, 11000 / c)) if c > 0 else np.log(4000)
     low, high = np.full_like(p, -400), np.full_like(p, highest)
-    wanted = centre + value(_bisect(place, p, -3000, 60))
+    wanted = centre + value(_bisect(place, p, -3000.0, 60.0))
     return _solve(partial(below, c), wanted, straighten, low, high) + np.log(1 + c)
 
 
@@ -131,7 +131,7 @@ def log_v_above(remainder: Real, p: Array) -> Array:
         return np.where(f > 1, f - 1, np.log(low)), 1 / low
 
     low, high = np.full_like(p, -400), np.full_like(p, np.log(4000))
-    wanted = np.exp(_bisect(place, p, -11000, 20))
+    wanted = np.exp(_bisect(place, p, -11000.0, 20.0))
     return _solve(partial(above, remainder), wanted, straighten, low, high) + np.log(remainder)
 
 
