@@ -33,8 +33,9 @@ from jepa_sim._types import ArrayLike, Number
 
 VALUES_PER_CHUNK = 2**22  # saved gains: a chunk takes a second or so on two cores …
 ARRAYS = 16  # … and at most a quarter of the memory, with so many arrays of its size at a time
-MATRIX_ENTRIES = 2**15  # of all lanes of a chunk: enough to fill a CPU …
-MATRIX_LANES = 128, 2048  # … but so many lanes that one stiff lane does not hold up all others
+MATRIX_ENTRIES = {"cpu": 2**15}  # of one factor in all lanes of a chunk: what a cache holds …
+ACCELERATOR_ENTRIES = 2**22  # … or what keeps an accelerator busy
+MATRIX_LANES = 2048  # … but no more lanes than can wait for the slowest
 STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
 PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than padding
 
@@ -172,8 +173,8 @@ def _plan(
     largest = int(min(VALUES_PER_CHUNK, fitting)) // (program.times.count * dimension)
     work = np.ones(len(which))
     if program.networks is not None:
-        fill = MATRIX_ENTRIES // dimension**2
-        largest = min(largest, max(MATRIX_LANES[0], min(fill, MATRIX_LANES[1])))
+        entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
+        largest = min(largest, entries // dimension**2, MATRIX_LANES)
         work = np.asarray(program.work(_take(lanes, which)))
     seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
     for suits, solver in program.solver.suited(work):

@@ -1,6 +1,5 @@
 """What is predicted of a flow's cost, against what its integration takes."""
 
-import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,10 +50,9 @@ def test_the_flow_takes_a_stabilised_method_where_the_closed_form_says_stiff():
     assert float(stiffness(problem, times)) > 1000
     exact = js.simulate(problem, times, js.ClosedForm()).features
     chosen = js.simulate(problem, times, js.GradientFlow())
-    tsit = js.simulate(problem, times, js.GradientFlow(dfx.Tsit5()))
-    for run in (chosen, tsit):
-        assert run.result == js.ResultCode.success
-        np.testing.assert_allclose(run.features, exact, rtol=1e-4)
-    assert int(chosen.stats["rhs"]) < int(tsit.stats["rhs"])
+    assert chosen.result == js.ResultCode.success
+    np.testing.assert_allclose(chosen.features, exact, rtol=1e-4)
+    # what the stability of Tsit5, 3.3 relaxation times a step, leaves it at best
+    assert int(chosen.stats["rhs"]) < 0.75 * 6 * float(stiffness(problem, times)) / 3.3
     easy = js.simulate(problem, times[:2] / 100, js.GradientFlow())
     assert easy.stats["rhs"] == 6 * easy.stats["steps"]  # Tsit5's

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jepa_sim._solve.base import Observe, Solution, all_finite, blank_unless, finite_code
+from jepa_sim._solve.unrolled import Unrolled, write_out
 from jepa_sim._stabilised import AbstractStabilised, PredictiveController, rhs_count
 from jepa_sim._state import Weights
 from jepa_sim._types import ResultCode
@@ -32,6 +33,7 @@ def integrate(
     def save(t: Float[Array, ""], state: PyTree, args: Any) -> dict:
         return {"values": observe(t, state), "finite": all_finite(state)}
 
+    solver = write_out(solver)
     if isinstance(solver, AbstractStabilised):
         controller = PredictiveController(rtol, atol)
     else:
@@ -62,10 +64,8 @@ def integrate(
     stats = {"steps": sol.stats["num_steps"], "accepted": sol.stats["num_accepted_steps"]}
     if isinstance(solver, AbstractStabilised):
         stats["rhs"] = rhs_count(sol)
-    tableau = getattr(solver, "tableau", None)
-    if isinstance(solver, dfx.AbstractERK) and isinstance(tableau, dfx.ButcherTableau):
-        # the last stage of an FSAL step is the next's first
-        stats["rhs"] = stats["steps"] * (tableau.num_stages - tableau.fsal)
+    if isinstance(solver, Unrolled):
+        stats["rhs"] = stats["steps"] * solver.rhs
     return Solution(times, values, finite_code(finite, code), stats)
 
 

@@ -1,0 +1,48 @@
+"""Written-out methods against diffrax's own: the same steps, the same numbers."""
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jepa_sim._solve.unrolled import Unrolled, write_out
+
+CONTROL = {"rtol": 1e-6, "atol": 1e-8, "pcoeff": 0.4, "icoeff": 0.3}
+
+
+def pendulum(t, y, args):
+    angle, speed = y
+    return speed, -jnp.sin(angle) - 0.1 * speed + jnp.where(t < 1.5, args, -args)
+
+
+@pytest.mark.parametrize("method", [dfx.Tsit5(), dfx.Bosh3()], ids=lambda m: type(m).__name__)
+def test_as_diffrax_has_it(method):
+    """Saves between steps, a jump of the right-hand side, a batch, a gradient in reverse."""
+
+    def solve(force, solver):
+        sol = dfx.diffeqsolve(
+            dfx.ODETerm(pendulum), solver, 0.0, 4.0,
+            0.3,  # the error of a much shorter first step would be rounding
+            (jnp.array([0.5, 1.0]), jnp.zeros(2)), force,
+            saveat=dfx.SaveAt(ts=jnp.linspace(0, 4, 9)), max_steps=64,
+            stepsize_controller=dfx.ClipStepSizeController(
+                dfx.PIDController(**CONTROL), jump_ts=jnp.array([1.5])
+            ),
+        )  # fmt: skip
+        return jnp.sum(sol.ys[0] ** 2), (sol.ys, sol.stats["num_steps"])
+
+    @jax.jit
+    def run(forces):
+        both = jax.value_and_grad(solve, has_aux=True)
+        return [jax.vmap(lambda f, s=s: both(f, s))(forces) for s in (method, write_out(method))]
+
+    theirs, ours = run(jnp.array([0.1, 0.7, 2.0]))
+    for expected, found in zip(*map(jax.tree.leaves, (theirs, ours)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_other_methods_stay():
+    for solver in (dfx.Heun(), dfx.Kvaerno5()):
+        assert write_out(solver) is solver
+    assert isinstance(write_out(dfx.Tsit5()), Unrolled)
