@@ -74,7 +74,7 @@ def markdown(rows: list[Row], facts: dict[str, Any]) -> str:
     """Goals first, then every row with its peers."""
     verdict = {True: "met", False: "not met", None: "not measured"}
     goals = [
-        [r.goal, f"{number(r.ratio)} (limit {number(r.limit)})", verdict[r.met], r.note]
+        [r.goal, f"{number(r.ratio)} (limit {number(r.limit)})", verdict[r.met]]
         for r in rows
         if r.goal
     ]
@@ -90,6 +90,7 @@ def markdown(rows: list[Row], facts: dict[str, Any]) -> str:
             ),
             number(r.ratio),
             number(r.limit),
+            r.note,
         ]
         for r in rows
     ]
@@ -98,10 +99,10 @@ def markdown(rows: list[Row], facts: dict[str, Any]) -> str:
             "# Benchmarks",
             "\n".join(f"- {name}: {value}" for name, value in facts.items()),
             "## Goals",
-            table(["goal", "measured", "met", "note"], goals),
+            table(["goal", "measured", "met"], goals),
             "## All rows",
             "Peers have ours' unit. Errors are against the exact solution.",
-            table(["row", "ours", "error", "peers", "ratio", "limit"], lines),
+            table(["row", "ours", "error", "peers", "ratio", "limit", "note"], lines),
             "",
         ]
     )

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -32,7 +33,10 @@ from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._types import ArrayLike, Number
 
 VALUES_PER_CHUNK = 2**22  # saved gains: a chunk takes a second or so on two cores …
-ARRAYS = 16  # … and at most a quarter of the memory, with so many arrays of its size at a time
+MEMORY_SHARE = 0.25  # … and at most so much of the memory
+# What a lane needs while it runs, by `memory_analysis` of compiled programs: so many times what is
+# saved of it, and for every factor so many matrices.
+COPIES, MATRICES = 10, 20
 MATRIX_ENTRIES = {"cpu": 2**15}  # of one factor in all lanes of a chunk: what a cache holds …
 ACCELERATOR_ENTRIES = 2**22  # … or what keeps an accelerator busy
 MATRIX_LANES = 2048  # … but no more lanes than can wait for the slowest
@@ -169,19 +173,33 @@ def _plan(
 ) -> Iterator[tuple[Program, list[Chunk]]]:
     """The lanes `which`, by the solver that suits them, in chunks of like work."""
     dimension = lanes.moments.xx.shape[-1]
-    fitting = memory_bytes() / 4 / (ARRAYS * lanes.moments.xx.dtype.itemsize)
-    largest = int(min(VALUES_PER_CHUNK, fitting)) // (program.times.count * dimension)
+    fitting = MEMORY_SHARE * memory_bytes() / _footprint(program, lanes)
+    largest = int(min(VALUES_PER_CHUNK // (program.times.count * dimension), fitting))
     work = np.ones(len(which))
     if program.networks is not None:
         entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
         largest = min(largest, entries // dimension**2, MATRIX_LANES)
-        work = np.asarray(program.work(_take(lanes, which)))
+        work = np.nan_to_num(np.asarray(program.work(_take(lanes, which))))
     seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
     for suits, solver in program.solver.suited(work):
         chunks = schedule(work[suits], max(largest, 1), seconds)
         places = which[suits]
         program = dataclasses.replace(program, solver=solver)
         yield program, [(places[chunk], size) for chunk, size in chunks]
+
+
+def _footprint(program: Program, lanes: Lane) -> int:
+    """Bytes that a lane needs while it runs."""
+
+    def size(tree: object) -> int:
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+    one = _take(lanes, np.arange(1))
+    saved = COPIES * size(eqx.filter_eval_shape(program.run, one))
+    if program.networks is None:
+        return saved
+    factors = max(program.networks.depths) + program.networks.predictor_depth
+    return saved + MATRICES * factors * size(one.moments.xx)
 
 
 def memory_bytes() -> float:

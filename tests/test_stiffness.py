@@ -36,11 +36,14 @@ def test_rates_are_the_jacobians_spectral_radius_at_the_plateau(objective, depth
     assert 0.85 * radius <= float(predicted[()]) <= radius * (1 + 1e-9)
 
 
-def test_decay_and_teacher_count():
+def test_decay_teacher_and_rates_count():
     times = jnp.asarray([10.0])
     assert stiffness(posed(js.MAE(), 1, 0.1, decay=50.0), times) == pytest.approx(500)
     teacher = js.JEPA(js.MovingAverage(0.01))
     assert stiffness(posed(teacher, 1, 0.1), times) == pytest.approx(1000)
+    alike = stiffness(posed(js.MAE(), 1, 0.1), times)
+    fast = stiffness(posed(js.MAE(), 1, 0.1, predictor_rate=20.0), times)
+    assert fast == pytest.approx(20 * float(alike))
 
 
 @pytest.mark.slow
