@@ -6,6 +6,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from jepa_sim import _observables
@@ -62,8 +64,16 @@ class Program(eqx.Module):
 
     @eqx.filter_jit
     def run(self, lanes: Lane) -> dict[str, Array]:
-        """What is saved of a chunk of lanes, each with a leading axis over lanes."""
-        return jax.vmap(self._run_one)(lanes)
+        """What is saved of a chunk of lanes, each with a leading axis over lanes.
+
+        Of several devices each runs its share by itself: lanes must be a multiple of them.
+        """
+        mesh, split = Mesh(np.asarray(jax.local_devices()), ("lanes",)), PartitionSpec("lanes")
+        every = jax.vmap(self._run_one)
+        # on a single device too: the last digits depend on it
+        return jax.shard_map(every, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)(
+            lanes
+        )
 
     @eqx.filter_jit
     def work(self, lanes: Lane) -> Float[Array, " lanes"]:

@@ -10,9 +10,8 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -32,7 +31,7 @@ from jepa_sim._schedule import Chunk, occupancy, schedule
 from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._types import ArrayLike, Number
 
-VALUES_PER_CHUNK = 2**22  # saved gains: a chunk takes a second or so on two cores …
+VALUES_PER_CHUNK = 2**20  # saved gains: a chunk takes a moment on two cores …
 MEMORY_SHARE = 0.25  # … and at most so much of the memory
 # What a lane needs while it runs, by `memory_analysis` of compiled programs: so many times what is
 # saved of it, and for every factor so many matrices.
@@ -42,6 +41,96 @@ ACCELERATOR_ENTRIES = 2**22  # … or what keeps an accelerator busy
 MATRIX_LANES = 2048  # … but no more lanes than can wait for the slowest
 STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
 PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than padding
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What is to be computed: every trajectory of a grid, how, and what is saved of each."""
+
+    grid: Grid
+    solver: AbstractSolver
+    times: AbstractTimes
+    observables: tuple[Observable, ...]
+    critical_fraction: tuple[float, ...]
+    padded: bool
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Lengths of the axes of what is computed.
+
+        Without chance all seeds are the same trajectory: it is computed once.
+        """
+        return {**self.grid.shape, "seed": len(self.grid.seed) if self.is_random else 1}
+
+    @property
+    def is_random(self) -> bool:
+        return self.solver.is_random or next(self.grid.problems()).start.is_random
+
+    def compute(
+        self, index: np.ndarray, advance: Callable[[int], object]
+    ) -> tuple[dict[str, np.ndarray], list[Chunk]]:
+        """Results of the lanes at `index`, (axis, lane), and the batches that they were run in.
+
+        advance: is told of every batch how many lanes it had.
+        """
+        lanes = _lanes(self.grid, index)
+        results: dict[str, np.ndarray] = {}
+        batches: list[Chunk] = []
+        for program, which in self._programs(index):
+            for suited, chunks in _plan(program, lanes, which):
+                for chunk, size in chunks:
+                    for name, value in _run(suited, lanes, chunk, size).items():
+                        if name not in results:
+                            shape = (index.shape[1], *value.shape[1:])
+                            results[name] = np.empty(shape, value.dtype)
+                        results[name][chunk] = value
+                    advance(len(chunk))
+                batches += chunks
+        return results, batches
+
+    def _programs(self, index: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
+        """Programs, and the lanes that each is for."""
+        for which, objectives, networks in _groups(self.grid, self.solver, index, self.padded):
+            if len(which):
+                yield self._program(objectives, networks), which
+
+    def _program(self, objectives: tuple, networks: Networks | None) -> Program:
+        return Program(
+            solver=self.solver,
+            times=self.times,
+            start=self.grid.start,
+            network=self.grid.network,
+            training=self.grid.training,
+            pose=self.grid.pose,
+            objectives=objectives,
+            networks=networks,
+            observables=self.observables,
+            critical_fraction=self.critical_fraction,
+        )
+
+
+def plan(
+    grid: Grid,
+    solver: AbstractSolver,
+    *,
+    times: AbstractTimes | ArrayLike | None = None,
+    observables: Sequence[Observable] = (_observables.features, _observables.loss),
+    critical_fraction: Sequence[Number] = (0.5, 0.9),
+    padded: bool | None = None,
+) -> Sweep:
+    """What `sweep` with these arguments computes; ValueError where they are wrong."""
+    for fraction in critical_fraction:
+        checks.check_open_unit("critical_fraction", fraction)
+    times = CriticalGrid() if times is None else times
+    if not isinstance(times, AbstractTimes):
+        times = FixedTimes(times)
+    for problem in grid.problems():
+        solver.prepare(problem)
+    fractions = tuple(map(float, critical_fraction))
+    planned = Sweep(grid, solver, times, tuple(observables), fractions, padded=False)
+    if padded is None:
+        padded = math.prod(planned.axes.values()) <= PADDED_LANES
+    return dataclasses.replace(planned, padded=padded)
 
 
 def sweep(
@@ -71,54 +160,28 @@ def sweep(
     steps that a lane needed of those that its batch took: lanes of like predicted work run
     together. Nothing random depends on the order of work: a seed alone decides.
 
+    All is held in memory; `campaign` writes to a folder what is larger, or takes a night.
+
     Raises ValueError where arguments are wrong, before anything is computed.
     """
-    for fraction in critical_fraction:
-        checks.check_open_unit("critical_fraction", fraction)
-    times = CriticalGrid() if times is None else times
-    if not isinstance(times, AbstractTimes):
-        times = FixedTimes(times)
-    problems = list(grid.problems())
-    for problem in problems:
-        solver.prepare(problem)
-
-    # Without chance all seeds are the same trajectory: it is computed once and shown for each.
-    random = solver.is_random or problems[0].start.is_random
-    axes = {**grid.shape, "seed": len(grid.seed) if random else 1}
-    index = np.indices(tuple(axes.values())).reshape(len(axes), -1)
-    lanes = _lanes(grid, index)
-    fractions = tuple(map(float, critical_fraction))
-    results: dict[str, np.ndarray] = {}
-    batches: list[Chunk] = []
+    planned = plan(
+        grid,
+        solver,
+        times=times,
+        observables=observables,
+        critical_fraction=critical_fraction,
+        padded=padded,
+    )
+    shape = tuple(planned.axes.values())
+    index = np.indices(shape).reshape(len(shape), -1)
     with tqdm(
         total=index.shape[1], unit="run", unit_scale=True, delay=2, disable=not progress
     ) as bar:
-        for which, objectives, networks in _groups(grid, solver, index, padded):
-            program = Program(
-                solver=solver,
-                times=times,
-                start=grid.start,
-                network=grid.network,
-                training=grid.training,
-                pose=grid.pose,
-                objectives=objectives,
-                networks=networks,
-                observables=tuple(observables),
-                critical_fraction=fractions,
-            )
-            for suited, chunks in _plan(program, lanes, which):
-                for chunk, size in chunks:
-                    for name, value in _run(suited, lanes, chunk, size).items():
-                        if name not in results:
-                            shape = (index.shape[1], *value.shape[1:])
-                            results[name] = np.empty(shape, value.dtype)
-                        results[name][chunk] = value
-                    bar.update(len(chunk))
-                batches += chunks
+        results, batches = planned.compute(index, bar.update)
     shares = {"occupancy": occupancy(results["steps"], batches)} if "steps" in results else {}
-    shape = tuple(axes.values())
     results = {name: value.reshape(*shape, *value.shape[1:]) for name, value in results.items()}
-    return label(grid, solver, times, fractions, results).assign_attrs(shares)
+    found = label(grid, solver, planned.times, planned.critical_fraction, results)
+    return found.assign_attrs(shares)
 
 
 def _lanes(grid: Grid, index: np.ndarray) -> Lane:
@@ -141,10 +204,9 @@ def _lanes(grid: Grid, index: np.ndarray) -> Lane:
 
 
 def _groups(
-    grid: Grid, solver: AbstractSolver, index: np.ndarray, padded: bool | None
+    grid: Grid, solver: AbstractSolver, index: np.ndarray, padded: bool
 ) -> Iterator[tuple[np.ndarray, tuple, Networks | None]]:
     """Lanes that share a program, with the objectives and the networks of that program."""
-    count = index.shape[1]
     all_objectives = [tuple(range(len(grid.objective)))]
     each_objective = [(i,) for i in range(len(grid.objective))]
     if not isinstance(solver, AbstractMatrixSolver):
@@ -153,7 +215,6 @@ def _groups(
             inside = np.isin(index[0], some)
             yield np.flatnonzero(inside), tuple(grid.objective[i] for i in some), None
         return
-    padded = count <= PADDED_LANES if padded is None else padded
     network = grid.network(grid.depth[0], grid.predictor_depth[0])
     single = network.width is None and network.frames == (1, 1)
     square = single and grid.spectrum.dimension == grid.spectrum.target_dimension
@@ -189,17 +250,13 @@ def _plan(
 
 
 def _footprint(program: Program, lanes: Lane) -> int:
-    """Bytes that a lane needs while it runs."""
-
-    def size(tree: object) -> int:
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-    one = _take(lanes, np.arange(1))
-    saved = COPIES * size(eqx.filter_eval_shape(program.run, one))
+    """Bytes that a lane needs while it runs, if observables are no larger than gains."""
+    d, size = lanes.moments.xx.shape[-1], lanes.moments.xx.dtype.itemsize
+    saved = COPIES * size * program.times.count * (d * len(program.observables) + 1)
     if program.networks is None:
         return saved
     factors = max(program.networks.depths) + program.networks.predictor_depth
-    return saved + MATRICES * factors * size(one.moments.xx)
+    return saved + MATRICES * factors * size * d**2
 
 
 def memory_bytes() -> float:
@@ -216,10 +273,23 @@ def memory_bytes() -> float:
 
 
 def _run(program: Program, lanes: Lane, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """Results of a chunk on the host. It is filled up to `size`: one shape is one program."""
-    filled = np.pad(chunk, (0, size - len(chunk)), mode="edge")
-    found = jax.device_get(program.run(_take(lanes, filled)))
-    return {name: value[: len(chunk)] for name, value in found.items()}
+    """Results of a chunk on the host. It is filled up to `size`: one shape is one program.
+
+    Lanes go to the devices in turns, so that all have alike work. A chunk that the devices have no
+    memory for is halved.
+    """
+    devices = jax.local_device_count()
+    filled = np.pad(chunk, (0, -(-size // devices) * devices - len(chunk)), mode="edge")
+    try:
+        found = jax.device_get(program.run(_take(lanes, filled.reshape(-1, devices).T.ravel())))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) or len(chunk) == 1:
+            raise
+        half = math.ceil(len(chunk) / 2)
+        parts = [_run(program, lanes, part, half) for part in (chunk[:half], chunk[half:])]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    in_turns = np.arange(len(filled)).reshape(devices, -1).T.ravel()[: len(chunk)]
+    return {name: value[in_turns] for name, value in found.items()}
 
 
 def _take(lanes: Lane, which: np.ndarray) -> Lane:
