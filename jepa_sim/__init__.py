@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jepa_sim import _data as data
     from jepa_sim import _observables as observables
+    from jepa_sim._campaign import campaign
     from jepa_sim._critical import asymptotic_critical_times, critical_times
     from jepa_sim._diagnose import Diagnosis, Finding, Status, diagnose
+    from jepa_sim._engine import AbstractEngine, Dask, Local
     from jepa_sim._equilibria import Rest
+    from jepa_sim._faults import StoreError
     from jepa_sim._grid import CriticalGrid, FixedTimes, Grid, LogGrid
     from jepa_sim._moments import Features, Moments
     from jepa_sim._network import DeepLinear
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
         Unbalanced,
     )
     from jepa_sim._state import Gains, Separate, Weights
+    from jepa_sim._store import open_run
     from jepa_sim._sweep import sweep
     from jepa_sim._target import MovingAverage, NoStopGradient, StopGradient
     from jepa_sim._training import DirectPred, FastPredictor, Learned, Training
@@ -48,6 +52,7 @@ __all__ = [
     "MAE",
     "RKC2",
     "ROCK4",
+    "AbstractEngine",
     "AbstractObjective",
     "AbstractSolver",
     "AbstractStart",
@@ -55,6 +60,7 @@ __all__ = [
     "BarlowTwins",
     "ClosedForm",
     "CriticalGrid",
+    "Dask",
     "DeepLinear",
     "Descent",
     "Diagnosis",
@@ -69,6 +75,7 @@ __all__ = [
     "Grid",
     "LayerModes",
     "Learned",
+    "Local",
     "LogGrid",
     "Misaligned",
     "Modes",
@@ -83,26 +90,32 @@ __all__ = [
     "Separate",
     "Status",
     "StopGradient",
+    "StoreError",
     "Training",
     "Trajectory",
     "Unbalanced",
     "Weights",
     "WhitenedJoint",
     "asymptotic_critical_times",
+    "campaign",
     "critical_times",
     "data",
     "diagnose",
     "joint_embedding_optimum",
     "observables",
+    "open_run",
     "reconstruction_optimum",
     "simulate",
     "sweep",
 ]
 
 _HOMES = {
+    "._campaign": ("campaign",),
     "._critical": ("asymptotic_critical_times", "critical_times"),
     "._diagnose": ("Diagnosis", "Finding", "Status", "diagnose"),
+    "._engine": ("AbstractEngine", "Dask", "Local"),
     "._equilibria": ("Rest",),
+    "._faults": ("StoreError",),
     "._grid": ("CriticalGrid", "FixedTimes", "Grid", "LogGrid"),
     "._moments": ("Features", "Moments"),
     "._network": ("DeepLinear",),
@@ -126,6 +139,7 @@ _HOMES = {
         "Unbalanced",
     ),
     "._state": ("Gains", "Separate", "Weights"),
+    "._store": ("open_run",),
     "._sweep": ("sweep",),
     "._target": ("MovingAverage", "NoStopGradient", "StopGradient"),
     "._training": ("DirectPred", "FastPredictor", "Learned", "Training"),

@@ -43,6 +43,7 @@ _KNOWN = {
         "features learned before the first with ρ < 1/2",
         "1",
     ),
+    "plateau": (("feature",), "gain at which each feature comes to rest", "1"),
     "result": ((), "how the trajectory ended", "1"),
     "steps": ((), "steps of the solver", "1"),
     "accepted": ((), "accepted steps of the solver", "1"),
@@ -74,35 +75,45 @@ def label(
     # the same for every scale and seed
     plateau = results.pop("plateau")[:, :, :, 0].take(0, axis=lanes.index("seed") - 1)
     axes = ("objective", "depth", "predictor_depth", *grid.axes, "spectrum", "feature")
-    attrs = {"long_name": "gain at which each feature comes to rest", "units": "1"}
-    variables["plateau"] = (axes, plateau, attrs)
+    variables["plateau"] = (axes, plateau, meaning("plateau", 1)[1])
     for name, value in results.items():
-        inner, long_name, units = _KNOWN.get(name, (None, name, "unknown"))
-        rest = value.shape[len(lanes) :]
-        if inner is None:  # an observable of the user's own
-            inner = ("time", *(f"{name}_{axis}" for axis in range(1, len(rest))))
+        inner, attrs = meaning(name, value.ndim - len(lanes))
         seed = lanes.index("seed")
         whole = (*value.shape[:seed], len(grid.seed), *value.shape[seed + 1 :])
-        attrs = {"long_name": long_name, "units": units}
-        if name == "result":
-            attrs["flag_values"] = np.array([code.value for code in ResultCode], np.int8)
-            attrs["flag_meanings"] = " ".join(code.name for code in ResultCode)
         variables[name] = ((*lanes, *inner), np.broadcast_to(value, whole), attrs)
-    features = grid.features
-    for name, long_name, units in (
-        ("lam", "covariance λ of each feature", "units of x y"),
-        ("rho", "regression coefficient ρ = λ/σ² of each feature", "1"),
-    ):
-        attrs = {"long_name": long_name, "units": units}
-        variables[name] = (("spectrum", "feature"), np.asarray(getattr(features, name)), attrs)
-    return xr.Dataset(variables, _coordinates(grid, times, fractions), provenance(grid, solver))
+    known = {**variables, **constants(grid)}
+    return xr.Dataset(known, coordinates(grid, times, fractions), provenance(grid, solver))
 
 
-def _coordinates(grid: Grid, times: AbstractTimes, fractions: tuple[float, ...]) -> dict:
+def meaning(name: str, rank: int) -> tuple[tuple[str, ...], dict]:
+    """The axes of a result after those of its lane, of which there are `rank`, and attributes."""
+    inner, long_name, units = _KNOWN.get(name, (None, name, "unknown"))
+    if inner is None:  # an observable of the user's own
+        inner = ("time", *(f"{name}_{axis}" for axis in range(1, rank)))
+    attrs: dict = {"long_name": long_name, "units": units}
+    if name == "result":
+        attrs["flag_values"] = np.array([code.value for code in ResultCode], np.int8)
+        attrs["flag_meanings"] = " ".join(code.name for code in ResultCode)
+    return inner, attrs
+
+
+def constants(grid: Grid) -> dict[str, tuple]:
+    """λ and ρ of every spectrum."""
+    features, dims = grid.features, ("spectrum", "feature")
+    lam, rho = "covariance λ of each feature", "regression coefficient ρ = λ/σ² of each feature"
+    return {
+        "lam": (dims, np.asarray(features.lam), {"long_name": lam, "units": "units of x y"}),
+        "rho": (dims, np.asarray(features.rho), {"long_name": rho, "units": "1"}),
+    }
+
+
+def coordinates(grid: Grid, times: AbstractTimes, fractions: tuple[float, ...]) -> dict:
+    """Every axis by name."""
+
     def axis(name: str, values: object, long_name: str) -> tuple:
         return name, np.asarray(values), {"long_name": long_name, "units": "1"}
 
-    coordinates = {
+    axes = {
         "objective": axis("objective", [o.name for o in grid.objective], "training objective"),
         "depth": axis("depth", grid.depth, "layers L of the encoder"),
         "predictor_depth": axis(
@@ -119,15 +130,14 @@ def _coordinates(grid: Grid, times: AbstractTimes, fractions: tuple[float, ...])
         "critical_fraction": axis("critical_fraction", fractions, "fraction of the plateau"),
     }
     if times.fractions is not None:
-        coordinates["time_fraction"] = axis(
+        axes["time_fraction"] = axis(
             "time", times.fractions, "time over the trajectory's own last critical time"
         )
-    return coordinates
+    return axes
 
 
 def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
     """What made a result: versions, precision, device, when, and the grid and solver."""
-    packages = ("jepa_sim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
     device = jax.devices()[0]
     axes = {
         "objective": [o.name for o in grid.objective],
@@ -143,17 +153,23 @@ def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
     }
     return {
         "title": "jepa_sim sweep",
-        **{f"{package}_version": _version(package) for package in packages},
-        "python_version": platform.python_version(),
+        **{f"{package}_version": version for package, version in versions().items()},
         "precision": str(grid.spectrum.xx.dtype),
         "device": f"{device.platform}: {device.device_kind} × {jax.device_count()}",
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "solver": _described(solver),
+        "solver": described(solver),
         "config": json.dumps(axes),
     }
 
 
-def _described(solver: AbstractSolver) -> str:
+def versions() -> dict[str, str]:
+    """Of Python, and of the packages that a result depends on."""
+    packages = ("jepa_sim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
+    found = {package: _version(package) for package in packages}
+    return {**found, "python": platform.python_version()}
+
+
+def described(solver: AbstractSolver) -> str:
     """The solver with the values of its fields, arrays of samples by their shapes."""
     fields = []
     for field in dataclasses.fields(solver):

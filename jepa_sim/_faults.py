@@ -10,6 +10,10 @@ from typing import Any, NamedTuple
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 
+class StoreError(Exception):
+    """A run on disk that is not what was asked for, or that cannot be read or written."""
+
+
 class ConfigError(ValueError):
     """What is wrong with a configuration: one line per fault."""
 

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -39,6 +40,7 @@ COPIES, MATRICES = 10, 20
 MATRIX_ENTRIES = {"cpu": 2**15}  # of one factor in all lanes of a chunk: what a cache holds …
 ACCELERATOR_ENTRIES = 2**22  # … or what keeps an accelerator busy
 MATRIX_LANES = 2048  # … but no more lanes than can wait for the slowest
+VALUE_SECONDS = 1e-7  # of a gain in closed form (2 cores)
 STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
 PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than padding
 
@@ -87,6 +89,33 @@ class Sweep:
                     advance(len(chunk))
                 batches += chunks
         return results, batches
+
+    def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shape and type of what is saved of a lane, by name."""
+        index = np.zeros((len(self.axes), jax.local_device_count()), int)
+        [(program, _), *_] = self._programs(index)
+        [(_, solver), *_] = self.solver.suited(np.zeros(1))
+        program = dataclasses.replace(program, solver=solver)
+        found = eqx.filter_eval_shape(program.run, _lanes(self.grid, index))
+        return {
+            name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in found.items()
+        }
+
+    def cost(self) -> tuple[int, float]:
+        """Programs to compile, and roughly the seconds of all runs on two cores."""
+        index = np.indices(tuple(self.axes.values())).reshape(len(self.axes), -1)
+        lanes, d = _lanes(self.grid, index), self.grid.spectrum.xx.shape[-1]
+        programs, seconds = 0, 0.0
+        for program, which in self._programs(index):
+            if program.networks is None:
+                programs += 1
+                seconds += VALUE_SECONDS * len(which) * self.times.count * d
+                continue
+            for _, chunks in _plan(program, lanes, which):
+                programs += len({size for _, size in chunks})
+            work = np.nan_to_num(np.asarray(program.work(_take(lanes, which))))
+            seconds += float(work.sum()) * (STEP_SECONDS + MATRIX_SECONDS * d**3)
+        return programs, seconds
 
     def _programs(self, index: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
         """Programs, and the lanes that each is for."""

@@ -1,4 +1,4 @@
-"""The command line: `jepa-sim sweep`, `show`, `info` and `demo`.
+"""The command line: `jepa-sim sweep`, `status`, `show`, `retry`, `export`, `info` and `demo`.
 
 JAX and what rests on it are imported by the commands that need them, and not before the
 configuration is known to be right.
@@ -6,14 +6,17 @@ configuration is known to be right.
 
 import argparse
 import contextlib
+import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jepa_sim import __version__
 from jepa_sim import config as toml
+from jepa_sim._faults import StoreError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,7 +46,8 @@ an example of CONFIG.toml:
   #   or  { kind = "log", start = 1.0, stop = 1e6, count = 200 }
 
   [output]
-  path = "runs/first.nc"
+  path = "runs/first.nc"            # one NetCDF file; without suffix, a folder that is written
+                                    # block by block: what a large sweep wants
   critical_fraction = [0.5, 0.9]
 
 further keys:
@@ -105,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.run(arguments)
     except toml.ConfigError as error:
         return _complain(error.lines, FAULT)
+    except StoreError as error:
+        return _complain([str(error)], FAULT)
     except MemoryError as error:
         return _complain([f"There is not enough memory. {error}"], FAILURE)
     except OSError as error:
@@ -139,14 +145,72 @@ def _parser() -> argparse.ArgumentParser:
     sweep = command(
         "sweep",
         _sweep,
-        "Simulate every trajectory of a grid and write one NetCDF file.",
-        f"example:\n\n  jepa-sim sweep CONFIG.toml\n\n{EXAMPLE}",
+        "Simulate every trajectory of a grid. Written to a folder, a run that was stopped goes on "
+        "where it was.",
+        f"examples:\n\n  jepa-sim sweep CONFIG.toml\n  jepa-sim sweep CONFIG.toml --engine dask "
+        f"--workers 4\n  jepa-sim sweep CONFIG.toml --shard 0/8\n\n{EXAMPLE}",
     )
     sweep.add_argument("config", metavar="CONFIG.toml", help="what to sweep, and where to write it")
     sweep.add_argument(
         "--overwrite", action="store_true", help="replace the result if there is one already"
     )
-    sweep.add_argument("--quiet", action="store_true", help="no progress bar and no table")
+    sweep.add_argument("--quiet", action="store_true", help="no progress and no table")
+    large = sweep.add_argument_group("for a result in a folder")
+    large.add_argument(
+        "--dry-run", action="store_true", help="say what it would take, and compute nothing"
+    )
+    large.add_argument(
+        "--extend",
+        action="store_true",
+        help="let axes of the grid be longer than in the run that is there: more seeds, depths, …",
+    )
+    large.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="i/n",
+        help="compute every n-th block, from the i-th on (from 0): for job arrays",
+    )
+    large.add_argument(
+        "--engine",
+        choices=("local", "dask"),
+        help="who computes: this process (the default), or workers of a Dask cluster",
+    )
+    large.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that runs")
+    large.add_argument(
+        "--workers", type=int, metavar="N", help="processes of a Dask cluster on this machine (2)"
+    )
+
+    status = command(
+        "status",
+        _status,
+        "Say how far a run is, from its folder; it may be running.",
+        "example:\n\n  jepa-sim status runs/first",
+    )
+    status.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
+    status.add_argument(
+        "--verify", action="store_true", help="read everything; what is damaged is pending again"
+    )
+
+    retry = command(
+        "retry",
+        _retry,
+        "Compute those trajectories of a run again that failed.",
+        "example:\n\n  jepa-sim retry runs/first --max-steps 1000000",
+    )
+    retry.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
+    retry.add_argument("--max-steps", type=int, metavar="N", help="steps that a solver may take")
+    retry.add_argument("--quiet", action="store_true", help="no progress")
+
+    export = command(
+        "export",
+        _export,
+        "Write a run to one file, for other programs.",
+        "examples:\n\n  jepa-sim export runs/first first.nc\n"
+        "  jepa-sim export runs/first first.parquet   # a row a trajectory, feature and fraction",
+    )
+    export.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
+    export.add_argument("path", metavar="FILE", help="a name that ends in .nc or .parquet")
+    export.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
 
     show = command(
         "show",
@@ -154,7 +218,9 @@ def _parser() -> argparse.ArgumentParser:
         "Show what a sweep found: its axes, where it came from, when features are learned.",
         "example:\n\n  jepa-sim show runs/first.nc",
     )
-    show.add_argument("run_path", metavar="RUN.nc", help="a file written by `jepa-sim sweep`")
+    show.add_argument(
+        "run_path", metavar="RUN", help="a file or folder written by `jepa-sim sweep`"
+    )
 
     command(
         "info", _info, "Show versions, devices, precision and where compiled programs are kept."
@@ -170,6 +236,13 @@ def _sweep(arguments: argparse.Namespace) -> int:
     config = toml.load(arguments.config)
     path = Path(config.output.path)
     toml.check_output(path, overwrite=arguments.overwrite)
+    if not path.suffix:
+        return _campaign(arguments, config, path)
+    for option in ("dry_run", "extend", "shard", "engine", "scheduler", "workers"):
+        if getattr(arguments, option):
+            rule = "be left out unless `output.path` is a folder"
+            name = "--" + option.replace("_", "-")
+            raise toml.ConfigError([f"Option `{name}` must {rule}, but that is `{path}`."])
     _prepare_jax(config.solve.precision)
     from jepa_sim._build import build
     from jepa_sim._sweep import sweep
@@ -190,6 +263,132 @@ def _sweep(arguments: argparse.Namespace) -> int:
         from jepa_sim._report import print_run
 
         print_run(dataset, path)
+    return 0
+
+
+def _campaign(arguments: argparse.Namespace, config: toml.Config, path: Path) -> int:
+    engine = _engine(arguments)
+    if arguments.overwrite and path.exists():
+        rule = "be left out for a run in a folder: remove the folder, or let the run go on"
+        raise toml.ConfigError([f"Option `--overwrite` must {rule}."])
+    _prepare_jax(config.solve.precision)
+    from jepa_sim import _campaign as campaigns
+    from jepa_sim._build import build
+
+    run = build(config)
+    asked = {"times": run.times, "observables": run.observables}
+    asked["critical_fraction"] = run.critical_fraction
+    if arguments.dry_run:
+        from jepa_sim._sweep import plan
+
+        print(campaigns.forecast(plan(run.grid, run.solver, **asked)))
+        return 0
+    try:
+        dataset = campaigns.campaign(
+            path,
+            run.grid,
+            run.solver,
+            **asked,
+            engine=engine(),
+            shard=arguments.shard,
+            extend=arguments.extend,
+            progress=not arguments.quiet,
+            configuration=config.beside_axes,
+            text=config.text,
+        )
+    except KeyboardInterrupt:
+        again = f"The same command goes on with `{path}`."
+        return _complain([f"Interrupted; what was in hand is written. {again}"], 130)
+    if not arguments.quiet and arguments.shard is None:
+        from jepa_sim._report import print_run
+
+        print_run(dataset, path)
+    return 0
+
+
+def _engine(arguments: argparse.Namespace) -> Callable[[], Any]:
+    """Makes the engine, once JAX may be imported."""
+    dask = arguments.engine == "dask"
+    for option in ("scheduler", "workers"):
+        if getattr(arguments, option) is not None and not dask:
+            raise toml.ConfigError([f"Option `--{option}` must come with `--engine dask`."])
+    if dask and arguments.shard:
+        raise toml.ConfigError(["Option `--shard` must be left out with `--engine dask`."])
+    if arguments.workers is not None and arguments.workers < 1:
+        fault = f"Option `--workers` must be at least 1, but is {arguments.workers}."
+        raise toml.ConfigError([fault])
+    if dask and importlib.util.find_spec("distributed") is None:
+        line = "Option `--engine dask` must have Dask: `pip install 'jepa_sim[dask]'`."
+        raise toml.ConfigError([line])
+
+    def make() -> Any:
+        from jepa_sim._engine import Dask, Local
+
+        return Dask(arguments.scheduler, arguments.workers or 2) if dask else Local()
+
+    return make
+
+
+def _shard(words: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", words)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise argparse.ArgumentTypeError(f"must be i/n with 0 ≤ i < n, but is {words!r}")
+    return int(match[1]), int(match[2])
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from jepa_sim._store import open_store, status
+
+    store = open_store(arguments.run_path)
+    if arguments.verify:
+        with store.lock():
+            damaged = store.verify()
+        print(f"{len(damaged)} damaged blocks" + "".join(f"\n  {block}" for block in damaged))
+    print(status(store))
+    return 0
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    from jepa_sim._store import open_store
+
+    if arguments.max_steps is not None and arguments.max_steps < 1:
+        fault = f"Option `--max-steps` must be at least 1, but is {arguments.max_steps}."
+        raise toml.ConfigError([fault])
+    store = open_store(arguments.run_path)
+    if not store.manifest["toml"]:
+        raise StoreError(f"Run `{store.path}` must be of `jepa-sim sweep`, but is of Python.")
+    config = toml.parse(store.manifest["toml"])
+    if arguments.max_steps is not None:
+        if not hasattr(config.solve, "max_steps"):
+            rule = f"be left out with `solve.solver` = {config.solve.solver!r}"
+            raise toml.ConfigError([f"Option `--max-steps` must {rule}."])
+        config.solve = config.solve.model_copy(update={"max_steps": arguments.max_steps})
+    _prepare_jax(config.solve.precision)
+    from jepa_sim import _campaign as campaigns
+    from jepa_sim._build import build
+    from jepa_sim._sweep import plan
+
+    grid, solver, times, observables, fractions = build(config)
+    planned = plan(grid, solver, times=times, observables=observables, critical_fraction=fractions)
+    campaigns.retry(store.path, planned, progress=not arguments.quiet)
+    return _status(argparse.Namespace(run_path=arguments.run_path, verify=False))
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from jepa_sim._store import export, open_run
+
+    path = Path(arguments.path)
+    if path.suffix not in (".nc", ".parquet"):
+        raise toml.ConfigError([f"Argument `FILE` must end in .nc or .parquet, but is {path}."])
+    if path.exists() and not arguments.overwrite:
+        rule = "not exist yet (unless --overwrite is given)"
+        raise toml.ConfigError([f"Argument `FILE` must {rule}, but {path} exists."])
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        line = "Parquet must have pyarrow: `pip install 'jepa_sim[parquet]'`."
+        raise toml.ConfigError([line])
+    dataset = open_run(arguments.run_path)
+    with _written_aside(path) as partial:
+        export(dataset, partial, path.suffix)
     return 0
 
 
@@ -226,10 +425,14 @@ def _open(path: Path) -> "xr.Dataset":
     import xarray as xr
 
     def fault(rule: str) -> toml.ConfigError:
-        return toml.ConfigError([f"Argument `RUN.nc` must {rule}, but is {path}."])
+        return toml.ConfigError([f"Argument `RUN` must {rule}, but is {path}."])
 
+    if path.is_dir():
+        from jepa_sim._store import open_run
+
+        return open_run(path)
     if not path.is_file():
-        raise fault("be a file that exists")
+        raise fault("be a file or folder that exists")
     try:
         dataset = xr.load_dataset(path, engine="h5netcdf")
     except (OSError, ValueError) as error:

@@ -56,12 +56,17 @@ def parse(text: str) -> "Config":
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """ConfigError unless a result can be written to `path`; leaves nothing behind."""
+    """ConfigError unless a result can be written to `path`; leaves nothing behind.
+
+    A run that is written block by block, in a folder, may be there already: it goes on.
+    """
     try:
         folder = path.parent
-        if path.is_dir():
+        if path.suffix and path.is_dir():
             raise _output_fault(path, "be a file", "is a folder")
-        if path.exists() and not overwrite:
+        if path.is_file() and not path.suffix:
+            raise _output_fault(path, "be a folder", "is a file")
+        if path.suffix and path.exists() and not overwrite:
             raise _output_fault(path, "not exist yet (unless --overwrite is given)", "exists")
         while not folder.exists():
             folder = folder.parent
@@ -108,6 +113,13 @@ class Config(Table):
     ]
     output: run.Output
     _text: str = PrivateAttr("")
+
+    @property
+    def beside_axes(self) -> dict:
+        """All that a run must keep while its axes may grow, by table and key."""
+        axes = {"objective", "depth", "predictor_depth", "scale", "seed", *run.AXES}
+        whole = self.model_dump(mode="json", exclude={"output": {"path"}, "grid": axes})
+        return {name: whole[name] for name in ("data", "grid", "solve", "output")}
 
     @property
     def text(self) -> str:

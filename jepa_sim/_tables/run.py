@@ -19,9 +19,10 @@ from jepa_sim._tables.base import (
 )
 
 
-def _netcdf(path: str) -> str:
-    is_named = Path(path).suffix == ".nc" and "\0" not in path
-    raise_faults([] if is_named else [Fault((), "end in .nc (NetCDF)", f"is {shown(path)}")])
+def _result(path: str) -> str:
+    named = Path(path).name and Path(path).suffix in ("", ".nc") and "\0" not in path
+    rule = "end in .nc (one NetCDF file) or have no suffix (a folder, written block by block)"
+    raise_faults([] if named else [Fault((), rule, f"is {shown(path)}")])
     return path
 
 
@@ -208,9 +209,9 @@ Observable = Literal[
 
 
 class Output(Table):
-    """The NetCDF file to write, what is saved over time, and which fractions count as learned."""
+    """The file or folder to write, what is saved over time, which fractions count as learned."""
 
-    path: Annotated[str, AfterValidator(_netcdf)]
+    path: Annotated[str, AfterValidator(_result)]
     critical_fraction: Listed[Fraction] = (0.5, 0.9)
     observables: Listed[Observable] = ("features", "loss")
     probe_ridge: Positive = 0.01

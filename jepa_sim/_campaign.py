@@ -1,0 +1,336 @@
+"""A sweep that no crash can spoil: blocks of lanes, computed and written one by one to a store.
+
+A block is a chunk of the store's arrays along the axes of the lanes. What a block holds depends on
+the block alone, not on the order of work, nor on who computes it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import xarray as xr
+
+from jepa_sim import _checks as checks
+from jepa_sim import _observables
+from jepa_sim._dataset import constants, coordinates, described, meaning, provenance
+from jepa_sim._engine import AbstractEngine, Local
+from jepa_sim._faults import StoreError
+from jepa_sim._grid import AbstractTimes, Grid
+from jepa_sim._observables import Observable
+from jepa_sim._progress import duration, watched
+from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
+from jepa_sim._store import Store, create, differences, open_run, open_store
+from jepa_sim._sweep import Sweep, plan
+from jepa_sim._types import ArrayLike, Number
+
+COMPILATION = 15.0  # seconds of a program, once per machine: it is cached
+BLOCK_BYTES = 2**26  # of what is saved
+MATRIX_LANES = 256  # of a block of matrices, which are computed for seconds
+
+
+def campaign(
+    path: str | os.PathLike[str],
+    grid: Grid,
+    solver: AbstractSolver,
+    *,
+    times: AbstractTimes | ArrayLike | None = None,
+    observables: Sequence[Observable] = (_observables.features, _observables.loss),
+    critical_fraction: Sequence[Number] = (0.5, 0.9),
+    engine: AbstractEngine | None = None,
+    shard: tuple[int, int] | None = None,
+    extend: bool = False,
+    progress: bool = True,
+    configuration: Mapping[str, Any] | None = None,
+    text: str = "",
+) -> xr.Dataset:
+    """`sweep` into the folder `path`, a block at a time; what is there already is not done again.
+
+    The first five arguments are those of `sweep`.  engine: `Local()`, the default, or `Dask(…)`.
+    shard: (i, n) computes every n-th block from the i-th on, i from 0: a job array shares one run.
+    extend: axes may be longer than in the run that is there; only what is new is computed.
+    progress: show it.  configuration, text: of a configuration file, kept in the manifest; a run
+    goes on only under the same configuration.
+
+    Returns the dataset of `open_run(path)`, lazily loaded.
+
+    Interrupted by Ctrl-C, it finishes the blocks in hand, and raises KeyboardInterrupt. Called
+    again it computes what is missing, and the arrays end bit for bit as if nothing had happened, on
+    the same kind of device. Lanes that failed are NaN with their reason in `result`; see `retry`.
+
+    Raises ValueError where arguments are wrong, StoreError where the run is of another
+    configuration, is being written by another process, or cannot be written.
+    """
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        checks.fail("shard", "be (i, n) with 0 ≤ i < n", shard)
+    planned = plan(
+        grid,
+        solver,
+        times=times,
+        observables=observables,
+        critical_fraction=critical_fraction,
+    )
+    asked = _manifest(planned, dict(configuration or {}), text)
+    store = _opened(Path(path), planned, asked, extend)
+    fill(store, planned, engine or Local(), shard=shard, progress=progress)
+    return open_run(path)
+
+
+def fill(
+    store: Store,
+    planned: Sweep,
+    engine: AbstractEngine,
+    *,
+    again: bool = False,
+    shard: tuple[int, int] | None = None,
+    progress: bool = True,
+) -> None:
+    """Compute and write all that is pending, or, `again`, the lanes that have failed."""
+    with store.lock(shard=shard):
+        if shard is None:
+            store.clean()
+        marks = store.marks()
+        if again:
+            blocks = [block for block, mark in marks.items() if mark["failed"]]
+            total = sum(mark["failed"] for mark in marks.values())
+            done = 0
+        else:
+            blocks = store.pending()
+            total = math.prod(store.lane_shape)
+            done = total - sum(_lanes(store, block) for block in blocks)
+        if shard is not None:
+            blocks = blocks[shard[0] :: shard[1]]
+        task = Task(planned, str(store.path), again)
+        with watched(total, done, progress) as advance:
+            for mark in engine.run(task, blocks):
+                advance(mark["computed"], mark["failed"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is to be done with a block, in this process or in another."""
+
+    planned: Sweep
+    path: str
+    again: bool
+
+    def compute(self, store: Store, block: tuple[int, ...]) -> tuple[dict[str, np.ndarray], dict]:
+        """The arrays of a block, and its mark.
+
+        Lanes that are there already are kept, but for those that are to be computed again.
+        """
+        begin = time.monotonic()
+        region = store.region(block)
+        shape = tuple(part.stop - part.start for part in region)
+        index = np.indices(shape).reshape(len(shape), -1)
+        index += np.array([part.start for part in region])[:, None]
+        kept = store.read(block) if block in store.marks() else None
+        wanted = np.full(index.shape[1], True)
+        if kept is not None:
+            codes = kept["result"].ravel()
+            wanted = codes > 0 if self.again else codes < 0
+        found, batches = self.planned.compute(index[:, wanted], lambda lanes: None)
+        arrays = {}
+        for name, value in found.items():
+            whole = np.empty((len(wanted), *value.shape[1:]), value.dtype)
+            whole[wanted] = value
+            if kept is not None:
+                whole[~wanted] = kept[name].reshape(len(wanted), *value.shape[1:])[~wanted]
+            arrays[name] = whole.reshape(*shape, *value.shape[1:])
+        mark = {
+            "computed": int(wanted.sum()),
+            "failed": int((arrays["result"] > 0).sum()),
+            "seconds": time.monotonic() - begin,
+        }
+        if "steps" in found:
+            mark["steps"] = int(found["steps"].sum())
+            mark["lane_steps"] = int(
+                sum(size * int(found["steps"][chunk].max()) for chunk, size in batches)
+            )
+        return arrays, mark
+
+
+def retry(path: str | os.PathLike[str], planned: Sweep, *, progress: bool = True) -> xr.Dataset:
+    """Compute the lanes of a run that failed again, as `planned`: with more steps, say."""
+    fill(open_store(path), planned, Local(), again=True, progress=progress)
+    return open_run(path)
+
+
+def forecast(planned: Sweep) -> str:
+    """What a campaign would take: lanes, blocks, programs, and roughly time, memory and disk."""
+    lanes = math.prod(planned.axes.values())
+    per_lane = sum(
+        math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in planned.shapes().values()
+    )
+    shape = block_shape(planned)
+    blocks = math.prod(
+        math.ceil(n / size) for n, size in zip(planned.axes.values(), shape, strict=True)
+    )
+    programs, seconds = planned.cost()
+    block = math.prod(shape) * per_lane
+    return "\n".join(
+        [
+            f"{lanes:,} runs, in {blocks:,} blocks of up to {math.prod(shape):,}",
+            f"{programs} programs to compile, about {duration(programs * COMPILATION)}",
+            f"computing: about {duration(seconds)} on two cores",
+            f"memory: about {_bytes(3 * block)} for blocks, beside what JAX takes",
+            f"disk: at most {_bytes(lanes * per_lane)}",
+        ]
+    )
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} TiB"
+
+
+def block_shape(planned: Sweep) -> tuple[int, ...]:
+    """How many lanes a block has along each axis: whole axes from the last on, while they fit."""
+    axes = planned.axes
+    d, times = planned.grid.spectrum.xx.shape[-1], planned.times.count
+    bytes_per_lane = planned.grid.spectrum.xx.dtype.itemsize * times * d * len(planned.observables)
+    room = max(BLOCK_BYTES // bytes_per_lane, 1)
+    apart = isinstance(planned.solver, AbstractMatrixSolver) and not planned.padded
+    if isinstance(planned.solver, AbstractMatrixSolver):
+        room = min(room, MATRIX_LANES)
+    shape = []
+    for name, length in reversed(axes.items()):
+        alone = apart and name in ("objective", "depth", "predictor_depth")
+        size = 1 if alone else min(length, room)
+        shape.insert(0, size)
+        room = room // size if size == length else 1
+    return tuple(shape)
+
+
+def _lanes(store: Store, block: tuple[int, ...]) -> int:
+    return math.prod(part.stop - part.start for part in store.region(block))
+
+
+def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
+    """The run at `path`: there already, made longer, or new."""
+    extra = {**coordinates(planned.grid, planned.times, planned.critical_fraction)}
+    if not planned.is_random:
+        name, values, attrs = extra["seed"]
+        extra["seed"] = name, values[:1], attrs
+    known = xr.Dataset(constants(planned.grid), extra)
+    if not path.exists():
+        shapes = planned.shapes()
+        variables = {}
+        for name, leaf in shapes.items():
+            dims, attrs = meaning(name, len(leaf.shape))
+            variables[name] = (dims, leaf.shape, np.dtype(leaf.dtype), _plain(attrs))
+        return create(path, variables, known, tuple(planned.axes), block_shape(planned), asked)
+    store = open_store(path)
+    there = store.manifest["configuration"]
+    lines = differences(there, asked["configuration"])
+    if not lines:
+        return store
+    grown = _grown(there, asked["configuration"], planned)
+    if not (extend and grown):
+        hint = "; --extend (extend=True) would add them" if grown else ""
+        raise StoreError(
+            f"Run `{path}` must have the configuration asked for, but differs{hint}: "
+            + "; ".join(lines)
+        )
+    with store.lock():
+        changed = ("configuration", "configuration_sha256", "seeds", "toml")
+        store.extend(known, {**store.manifest, **{key: asked[key] for key in changed}})
+    return open_store(path)
+
+
+def _grown(there: dict, asked: dict, planned: Sweep) -> bool:
+    """Whether all differences are axes that go on where they ended."""
+    before, after = there["axes"], asked["axes"]
+    if differences({**there, "axes": 0}, {**asked, "axes": 0}) or before.keys() != after.keys():
+        return False
+    for name, values in before.items():
+        if name == "spectrum":
+            first = [x[: values["count"]] for x in jax.tree.leaves(planned.grid.spectrum)]
+            if _digest(first) != values["sha256"]:
+                return False
+        elif after[name][: len(values)] != values:
+            return False
+    return True
+
+
+def _manifest(planned: Sweep, configuration: dict, text: str) -> dict[str, Any]:
+    """All that says what a run is: `configuration` must stay, the rest is where it came from."""
+    grid = planned.grid
+    axes = {
+        "objective": [eqx.tree_pformat(o, short_arrays=False) for o in grid.objective],
+        "depth": list(map(float, grid.depth)),
+        "predictor_depth": list(map(float, grid.predictor_depth)),
+        "scale": list(map(float, grid.scale)),
+        **{name: list(map(float, values)) for name, values in grid.axes.items()},
+        "seed": list(map(int, grid.seed)),
+        "spectrum": {"count": grid.shape["spectrum"], "sha256": _digest(grid.spectrum)},
+    }
+    whole = {
+        "axes": axes,
+        "start": _named(grid.start),
+        "network": _named(grid.network),
+        "pose": _named(grid.pose),
+        "training": eqx.tree_pformat(grid.training, short_arrays=False),
+        "solver": described(planned.solver),
+        "times": repr(planned.times),
+        "observables": [_observables.name_of(o) for o in planned.observables],
+        "critical_fraction": list(planned.critical_fraction),
+        "precision": str(grid.spectrum.xx.dtype),
+        **configuration,
+    }
+    whole = json.loads(json.dumps(whole))
+    return {
+        "configuration": whole,
+        "configuration_sha256": hashlib.sha256(json.dumps(whole).encode()).hexdigest(),
+        "toml": text,
+        "seeds": axes["seed"],
+        "provenance": {
+            **provenance(grid, planned.solver),
+            "git_revision": _git_revision(),
+            "host": platform.node(),
+            **({"config": text} if text else {}),
+        },
+    }
+
+
+def _plain(attrs: dict) -> dict:
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attrs.items()}
+
+
+def _digest(tree: Any) -> str:
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        found.update(np.ascontiguousarray(leaf).tobytes())
+    return found.hexdigest()
+
+
+def _named(function: Any) -> str:
+    """A function's name and what it holds, without addresses."""
+    if hasattr(function, "func"):  # a partial
+        held = ", ".join(f"{k}={v!r}" for k, v in function.keywords.items())
+        return f"partial({_named(function.func)}, {held})"
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _git_revision() -> str:
+    """Of the working folder; empty where there is none."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()

@@ -1,0 +1,85 @@
+"""How far a campaign is: a bar where somebody looks at it, plain lines where nobody does."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol, TextIO
+
+from tqdm.auto import tqdm
+
+EVERY = 30.0  # seconds between plain lines
+
+
+class Watcher(Protocol):
+    """Is told of every block: how many lanes it had, and how many of them failed."""
+
+    def __call__(self, lanes: int, failed: int) -> None: ...
+
+
+@contextlib.contextmanager
+def watched(total: int, done: int, show: bool) -> Iterator[Watcher]:
+    """Show progress over `total` lanes, of which `done` were there before."""
+    if not show:
+        yield lambda lanes, failed: None
+    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+        with tqdm(total=total, initial=done, unit="run", unit_scale=True) as bar:
+            yield _Bar(bar)
+    else:
+        lines = _Lines(sys.stderr, total, done)
+        yield lines
+        lines.say()
+
+
+class _Bar:
+    def __init__(self, bar: Any):
+        self.bar, self.failed = bar, 0
+
+    def __call__(self, lanes: int, failed: int) -> None:
+        self.failed += failed
+        if self.failed:
+            self.bar.set_postfix(failed=self.failed, refresh=False)
+        self.bar.update(lanes)
+
+
+class _Lines:
+    def __init__(self, stream: TextIO, total: int, done: int):
+        self.stream, self.total, self.done, self.fresh = stream, total, done, 0
+        self.blocks = self.failed = 0
+        self.begin = self.last = time.monotonic()
+
+    def __call__(self, lanes: int, failed: int) -> None:
+        self.done, self.fresh, self.failed = (
+            self.done + lanes,
+            self.fresh + lanes,
+            self.failed + failed,
+        )
+        self.blocks += 1
+        if time.monotonic() > self.last + EVERY:
+            self.say()
+
+    def say(self) -> None:
+        self.last = time.monotonic()
+        rate = self.fresh / max(self.last - self.begin, 1e-9)
+        left = (self.total - self.done) / rate if rate > 0 else float("inf")
+        print(
+            f"{self.done:,} of {self.total:,} runs ({100 * self.done / max(self.total, 1):.1f} %), "
+            f"{self.blocks} blocks, {self.failed:,} failed, {rate:,.0f} runs a second, "
+            f"{duration(left)} left",
+            file=self.stream,
+            flush=True,
+        )
+
+
+def duration(seconds: float) -> str:
+    """In the two largest units: 3 h 05 min."""
+    if not seconds < 1e9:
+        return "unknown time"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

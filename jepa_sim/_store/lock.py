@@ -1,0 +1,61 @@
+"""Who may write a run: one process, or the shards of one job array.
+
+The operating system holds the locks, so that they end with their owner; what is written in a lock
+file only says who that is.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from jepa_sim._faults import StoreError
+from jepa_sim._store.errors import explained
+
+
+@contextlib.contextmanager
+def lock(run: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
+    """Hold a run alone, or one shard (i, n) of it beside the others.
+
+    StoreError where another live process holds it.
+    """
+    with contextlib.ExitStack() as held:
+        if shard is None:
+            held.enter_context(_file(run, run / "lock", fcntl.LOCK_EX))
+        else:
+            held.enter_context(_file(run, run / "lock", fcntl.LOCK_SH))
+            own = run / f"lock-{shard[0]}-of-{shard[1]}"
+            held.enter_context(_file(run, own, fcntl.LOCK_EX))
+        yield
+
+
+def writer(run: Path) -> str:
+    """Who is writing a run; empty where nobody is."""
+    with explained(run), (run / "lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            return file.read().strip() or "another process"
+    return ""
+
+
+@contextlib.contextmanager
+def _file(run: Path, path: Path, kind: int) -> Iterator[None]:
+    with explained(path), path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise StoreError(
+                f"Run `{run}` must be written by one process at a time, but {owner} is writing it."
+            ) from None
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}, since {now},\n")
+        file.flush()
+        yield

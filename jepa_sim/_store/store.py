@@ -1,0 +1,284 @@
+"""Writing a run: its template, then blocks, each with a mark."""
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jepa_sim._faults import StoreError
+from jepa_sim._store.disk import flush, flush_tree, remove_tree, write_json
+from jepa_sim._store.errors import explained
+from jepa_sim._store.lock import lock
+
+FORMAT = 1
+PENDING = -1  # the result of a lane that has not been computed
+
+Block = tuple[int, ...]
+Variables = Mapping[str, tuple[tuple[str, ...], tuple[int, ...], np.dtype, dict]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """A run on disk.
+
+    manifest: what it is.  lane_axes: names of the axes of the lanes.  lane_shape: their lengths.
+    block_shape: lanes of a block along each.  names: of the arrays that every lane has.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    lane_axes: tuple[str, ...]
+    lane_shape: tuple[int, ...]
+    block_shape: tuple[int, ...]
+    names: tuple[str, ...]
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks, by their positions."""
+        counts = [
+            math.ceil(n / size) for n, size in zip(self.lane_shape, self.block_shape, strict=True)
+        ]
+        return list(itertools.product(*map(range, counts)))
+
+    def region(self, block: Block) -> tuple[slice, ...]:
+        """The lanes of a block."""
+        parts = zip(block, self.block_shape, self.lane_shape, strict=True)
+        return tuple(slice(i * size, min((i + 1) * size, n)) for i, size, n in parts)
+
+    def shape(self, block: Block) -> tuple[int, ...]:
+        """Lanes of a block along each axis."""
+        return tuple(part.stop - part.start for part in self.region(block))
+
+    def marks(self) -> dict[Block, dict]:
+        """The marks of all blocks that have one."""
+        found = {}
+        with explained(self.path):
+            for path in sorted((self.path / "done").glob("*.json")):
+                try:
+                    mark = json.loads(path.read_text(encoding="utf-8"))
+                    found[tuple(map(int, path.stem.split(".")))] = mark
+                except (ValueError, UnicodeDecodeError):
+                    continue  # as if it were not there
+        return found
+
+    def pending(self) -> list[Block]:
+        """Blocks that are not whole: without a mark, or grown since it was made."""
+        marks = self.marks()
+        return [
+            block
+            for block in self.blocks
+            if block not in marks or tuple(marks[block]["shape"]) != self.shape(block)
+        ]
+
+    def write(
+        self, block: Block, arrays: Mapping[str, np.ndarray], mark: Mapping[str, Any]
+    ) -> None:
+        """Write a block, wait until it is on the disk, and mark it.
+
+        arrays: by name, all of them, each with the lanes of the block first.
+        """
+        if set(arrays) != set(self.names):
+            rule = f"Block {block} must have the arrays {sorted(self.names)}"
+            raise StoreError(f"{rule}, but has {sorted(arrays)}.")
+        group, region = _group(self.path), self.region(block)
+        done = self._mark(block)
+        with explained(self.path):
+            if done.exists() and json.loads(done.read_text())["shape"] == list(self.shape(block)):
+                done.unlink()  # it is about to change
+                flush(done.parent)
+            for name in sorted(self.names, key=lambda name: name == "result"):
+                try:
+                    group[name][region] = arrays[name]
+                except ValueError:  # what lies there is damaged, and a part of it was to stay
+                    self._chunk(name, block).unlink(missing_ok=True)
+                    group[name][region] = arrays[name]
+            for name in self.names:
+                chunk = self._chunk(name, block)
+                if chunk.exists():  # a chunk of nothing but fill values has no file
+                    flush(chunk)
+                flush(chunk.parent)
+            write_json(done, {"shape": list(self.shape(block)), **mark})
+
+    def read(self, block: Block) -> dict[str, np.ndarray]:
+        """The arrays of a block; fill values, and the result −1, where nothing was written."""
+        group, region = _group(self.path), self.region(block)
+        with explained(self.path):
+            return {name: self._read(group, name, region) for name in self.names}
+
+    def _read(self, group: Any, name: str, region: tuple[slice, ...]) -> np.ndarray:
+        try:
+            return np.asarray(group[name][region])
+        except (ValueError, RuntimeError) as error:
+            raise StoreError(f"Array `{name}` of run `{self.path}` is damaged: {error}.") from error
+
+    def verify(self) -> list[Block]:
+        """Blocks that are damaged. They lose their marks: the next run writes them again."""
+        damaged = []
+        for block in self.marks():
+            lost = [n for n in self.names if not self._chunk(n, block).exists() and n == "result"]
+            try:
+                self.read(block)
+            except StoreError:
+                lost.append("")
+            if lost:
+                damaged.append(block)
+                self._mark(block).unlink(missing_ok=True)
+                for name in self.names:
+                    self._chunk(name, block).unlink(missing_ok=True)
+        return damaged
+
+    def extend(self, known: xr.Dataset, manifest: Mapping[str, Any]) -> None:
+        """Grow axes of the lanes at their ends, to those of `known`: what `create` takes.
+
+        Arrays first, the manifest last: until then the run is what it was.
+        """
+        group = _group(self.path)
+        lengths = tuple(known.sizes[axis] for axis in self.lane_axes)
+        with explained(self.path):
+            for name in self.names:
+                array = group[name]
+                array.resize((*lengths, *array.shape[len(lengths) :]))
+            for name, variable in known.variables.items():
+                if set(variable.dims) & set(self.lane_axes):
+                    _put(group, str(name), variable)
+            flush_tree(self.path / "data.zarr")
+            write_json(
+                self.path / "manifest.json", {**manifest, **_layout(self, lane_shape=list(lengths))}
+            )
+
+    def clean(self) -> None:
+        """Remove what killed writers left. For who holds the lock."""
+        with explained(self.path):
+            for partial in self.path.rglob("*.partial"):
+                partial.unlink(missing_ok=True)
+
+    def lock(self, shard: tuple[int, int] | None = None) -> AbstractContextManager[None]:
+        """Hold the run while writing it; see `lock`."""
+        return lock(self.path, shard)
+
+    def _mark(self, block: Block) -> Path:
+        return self.path / "done" / f"{'.'.join(map(str, block))}.json"
+
+    def _chunk(self, name: str, block: Block) -> Path:
+        inner = len(_group(self.path)[name].shape) - len(block)
+        key = ".".join(map(str, ("c", *block, *(0,) * inner)))
+        return self.path / "data.zarr" / name / key
+
+
+def create(
+    path: Path,
+    variables: Variables,
+    known: xr.Dataset,
+    lane_axes: tuple[str, ...],
+    block_shape: tuple[int, ...],
+    manifest: Mapping[str, Any],
+) -> Store:
+    """A new run, without blocks: made aside, then named.
+
+    variables: of the lanes; by name, the axes inside a lane, their lengths, type and attributes.
+    `result` must be among them.  known: coordinates, and what does not depend on the lane.
+    """
+    import zarr
+
+    lengths = tuple(known.sizes[axis] for axis in lane_axes)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    layout = {
+        "format": FORMAT,
+        "lane_axes": list(lane_axes),
+        "lane_shape": list(lengths),
+        "block_shape": list(block_shape),
+        "arrays": sorted(variables),
+    }
+    with explained(path):
+        try:
+            (partial / "done").mkdir(parents=True)
+            group = zarr.create_group(partial / "data.zarr", zarr_format=3)
+            for name, (dims, shape, dtype, attrs) in variables.items():
+                group.create_array(
+                    name,
+                    shape=(*lengths, *shape),
+                    chunks=(*block_shape, *(max(n, 1) for n in shape)),
+                    dtype=dtype,
+                    fill_value=_fill(name, dtype),
+                    dimension_names=(*lane_axes, *dims),
+                    attributes=attrs,
+                    compressors=_compressors(),
+                    chunk_key_encoding={"name": "default", "separator": "."},
+                )
+            for name, variable in known.variables.items():
+                _put(group, str(name), variable)
+            group.attrs["coordinates"] = " ".join(map(str, known.coords))
+            flush_tree(partial)
+            write_json(partial / "manifest.json", {**manifest, **layout})
+            partial.rename(path)
+            flush(path.parent)
+        finally:
+            remove_tree(partial)
+    return open_store(path)
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """A run that is there. StoreError where there is none, or it is of another format."""
+    path = Path(path)
+    named = path / "manifest.json"
+    if not path.exists():
+        raise StoreError(f"Run `{path}` must exist, but does not.")
+    if not named.is_file():
+        raise StoreError(f"`{path}` must be a run of `jepa-sim sweep`, but has no manifest.json.")
+    try:
+        manifest = json.loads(named.read_text(encoding="utf-8"))
+        found = manifest["format"]
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise StoreError(f"`{named}` must be a manifest, but is damaged.") from error
+    if found != FORMAT:
+        raise StoreError(f"Run `{path}` must be of format {FORMAT}, but is of {found}.")
+    shapes = (tuple(manifest[key]) for key in ("lane_axes", "lane_shape", "block_shape", "arrays"))
+    return Store(path, manifest, *shapes)
+
+
+def _layout(store: Store, **changed: Any) -> dict[str, Any]:
+    keys = ("format", "lane_axes", "lane_shape", "block_shape", "arrays")
+    return {**{key: store.manifest[key] for key in keys}, **changed}
+
+
+def _group(path: Path) -> Any:
+    import zarr
+
+    return zarr.open_group(path / "data.zarr", mode="r+", zarr_format=3, use_consolidated=False)
+
+
+def _put(group: Any, name: str, variable: xr.Variable) -> None:
+    """A small array that is written whole."""
+    values = np.asarray(variable.values)
+    words = values.dtype.kind in "UTO"
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=tuple(max(n, 1) for n in values.shape),
+        dtype=str if words else values.dtype,
+        dimension_names=variable.dims,
+        attributes=dict(variable.attrs),
+        compressors=_compressors(),
+        overwrite=True,
+    )
+    array[...] = values
+
+
+def _compressors() -> list:
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    return [ZstdCodec(level=1), Crc32cCodec()]
+
+
+def _fill(name: str, dtype: np.dtype) -> Any:
+    if name == "result":
+        return PENDING
+    return math.nan if np.dtype(dtype).kind == "f" else 0
