@@ -29,7 +29,10 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
             lazy = indexing.LazilyIndexedArray(_Lanes(array, name, pending))
             variables[name] = xr.Variable(dims, lazy, dict(array.attrs))
         else:
-            variables[name] = xr.Variable(dims, array[...], dict(array.attrs))
+            values = np.asarray(array[...])
+            if values.dtype.kind in "OT":
+                values = np.array(values.tolist(), str)
+            variables[name] = xr.Variable(dims, values, dict(array.attrs))
     names = group.attrs["coordinates"].split()
     dataset = xr.Dataset(
         {name: value for name, value in variables.items() if name not in names},
@@ -37,7 +40,8 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
         dict(store.manifest["provenance"]),
     )
     if importlib.util.find_spec("dask") is not None:
-        dataset = dataset.chunk(dict(zip(store.lane_axes, store.block_shape, strict=True)))
+        chunks = dict(zip(store.lane_axes, store.block_shape, strict=True))
+        dataset = dataset.assign({name: dataset[name].chunk(chunks) for name in store.names})
     dataset["plateau"] = dataset.plateau.isel(scale=0, seed=0, drop=True)
     seeds = store.manifest["seeds"]
     if dataset.sizes["seed"] < len(seeds):  # without chance one stands for all
