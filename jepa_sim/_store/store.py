@@ -88,22 +88,24 @@ class Store:
         if set(arrays) != set(self.names):
             rule = f"Block {block} must have the arrays {sorted(self.names)}"
             raise StoreError(f"{rule}, but has {sorted(arrays)}.")
-        group, region = _group(self.path), self.region(block)
-        done = self._mark(block)
-        with explained(self.path):
+        import zarr
+
+        done, region = self._mark(block), self.region(block)
+        # else a chunk of fill values would have no file, as if it had been lost
+        with explained(self.path), zarr.config.set({"array.write_empty_chunks": True}):
+            group = _group(self.path)
             if done.exists() and json.loads(done.read_text())["shape"] == list(self.shape(block)):
                 done.unlink()  # it is about to change
                 flush(done.parent)
             for name in sorted(self.names, key=lambda name: name == "result"):
                 try:
                     group[name][region] = arrays[name]
-                except ValueError:  # what lies there is damaged, and a part of it was to stay
-                    self._chunk(name, block).unlink(missing_ok=True)
+                except (ValueError, RuntimeError):  # damaged, where a part of it was to stay
+                    self._chunk(group[name], block).unlink(missing_ok=True)
                     group[name][region] = arrays[name]
             for name in self.names:
-                chunk = self._chunk(name, block)
-                if chunk.exists():  # a chunk of nothing but fill values has no file
-                    flush(chunk)
+                chunk = self._chunk(group[name], block)
+                flush(chunk)
                 flush(chunk.parent)
             write_json(done, {"shape": list(self.shape(block)), **mark})
 
@@ -121,18 +123,17 @@ class Store:
 
     def verify(self) -> list[Block]:
         """Blocks that are damaged. They lose their marks: the next run writes them again."""
-        damaged = []
+        damaged, group = [], _group(self.path)
         for block in self.marks():
-            lost = [n for n in self.names if not self._chunk(n, block).exists() and n == "result"]
+            chunks = [self._chunk(group[name], block) for name in self.names]
             try:
-                self.read(block)
+                fine = all(chunk.exists() for chunk in chunks) and bool(self.read(block))
             except StoreError:
-                lost.append("")
-            if lost:
+                fine = False
+            if not fine:
                 damaged.append(block)
-                self._mark(block).unlink(missing_ok=True)
-                for name in self.names:
-                    self._chunk(name, block).unlink(missing_ok=True)
+                for path in (self._mark(block), *chunks):
+                    path.unlink(missing_ok=True)
         return damaged
 
     def extend(self, known: xr.Dataset, manifest: Mapping[str, Any]) -> None:
@@ -167,10 +168,10 @@ class Store:
     def _mark(self, block: Block) -> Path:
         return self.path / "done" / f"{'.'.join(map(str, block))}.json"
 
-    def _chunk(self, name: str, block: Block) -> Path:
-        inner = len(_group(self.path)[name].shape) - len(block)
-        key = ".".join(map(str, ("c", *block, *(0,) * inner)))
-        return self.path / "data.zarr" / name / key
+    def _chunk(self, array: Any, block: Block) -> Path:
+        """The file of a block's part of an array."""
+        key = ".".join(map(str, ("c", *block, *(0,) * (array.ndim - len(block)))))
+        return self.path / "data.zarr" / array.basename / key
 
 
 def create(
