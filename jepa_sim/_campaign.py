@@ -109,7 +109,8 @@ def fill(
             total = math.prod(store.lane_shape)
             done = total - sum(_lanes(store, block) for block in blocks)
         if shard is not None:
-            blocks = blocks[shard[0] :: shard[1]]
+            own = set(store.blocks[shard[0] :: shard[1]])
+            blocks = [block for block in blocks if block in own]
         task = Task(planned, str(store.path), again)
         with watched(total, done, progress) as advance:
             for mark in engine.run(task, blocks):

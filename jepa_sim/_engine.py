@@ -79,7 +79,7 @@ class Dask(AbstractEngine):
         with contextlib.ExitStack() as stack:
             stack.callback(pickled.unlink, missing_ok=True)
             address = self.scheduler or stack.enter_context(self._cluster())
-            client = stack.enter_context(Client(address, set_as_default=False))
+            client = stack.enter_context(Client(address))
             interrupted = stack.enter_context(_held_back())
             futures = client.map(
                 functools.partial(_work, str(pickled)), blocks, pure=False, retries=2, batch_size=64

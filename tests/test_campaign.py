@@ -1,0 +1,193 @@
+"""Campaigns: the arrays of `sweep`, however often the work was stopped, split or made longer."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import optax
+import pytest
+
+import jepa_sim as js
+from jepa_sim import _campaign
+from jepa_sim._progress import duration
+from jepa_sim._store import open_store
+
+TIMES = np.linspace(0.5, 20, 4)
+SOLVER = js.Descent(optax.sgd, 1e-2)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    """Two seeds and both spectra a block."""
+    monkeypatch.setattr(_campaign, "BLOCK_BYTES", 4 * 8 * len(TIMES) * 2)
+
+
+def grid(seeds=5, scales=(0.1, 0.2), lam=0.5):
+    spectra = [js.Moments.from_features([1.0, lam], [0.9, rho]) for rho in (0.4, 0.6)]
+    start = js.RandomGaussian
+    return js.Grid(
+        spectrum=spectra, objective=[js.JEPA()], scale=scales, seed=range(seeds), start=start
+    )
+
+
+def run(path, *, seeds=5, scales=(0.1, 0.2), lam=0.5, solver=SOLVER, **options):
+    options = {"progress": False, "observables": (js.observables.features,), **options}
+    return js.campaign(path, grid(seeds, scales, lam), solver, times=TIMES, **options)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """What `sweep` finds, at six seeds."""
+    observables = (js.observables.features,)
+    return js.sweep(grid(6), SOLVER, times=TIMES, observables=observables, padded=False)
+
+
+def assert_same(found, expected):
+    assert set(found.data_vars) == set(expected.data_vars)
+    for name in expected.data_vars:
+        assert found[name].dims == expected[name].dims
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-13)
+
+
+def contents(path):
+    """Every array of a run, to the last bit."""
+    store = open_store(path)
+    assert store.pending() == []
+    return {b: {n: v.tobytes() for n, v in store.read(b).items()} for b in store.blocks}
+
+
+class Counted(js.Local):
+    """Counts the blocks of all its runs, and is stopped after some of them."""
+
+    def __init__(self, stop=None):
+        object.__setattr__(self, "blocks", [])
+        object.__setattr__(self, "stop", stop)
+
+    def run(self, task, blocks):
+        for mark in super().run(task, blocks):
+            self.blocks.append(mark)
+            if len(self.blocks) == self.stop:
+                raise KeyboardInterrupt
+            yield mark
+
+
+def test_it_is_the_sweep_and_goes_on_where_it_was_stopped(tmp_path, whole):
+    expected = whole.isel(seed=range(5))
+    assert_same(run(tmp_path / "whole"), expected)
+    first = Counted(stop=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", engine=first)
+    assert len(open_store(tmp_path / "stopped").pending()) == 4
+    second = Counted()
+    assert_same(run(tmp_path / "stopped", engine=second), expected)
+    assert len(second.blocks) == 4  # of six: nothing is done again
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    third = Counted()
+    run(tmp_path / "stopped", engine=third)
+    assert third.blocks == []
+
+
+def test_axes_may_grow_and_nothing_else(tmp_path, whole):
+    path = tmp_path / "run"
+    run(path, scales=(0.1,))
+    before = contents(path)
+    for other in ({"lam": 0.6}, {"solver": js.Descent(optax.sgd, 2e-2)}, {"scales": (0.2,)}):
+        with pytest.raises(
+            js.StoreError, match=r"but differs: .* in the run, .* asked for"
+        ) as error:
+            run(path, extend=True, **{"scales": (0.1,), **other})
+        assert "extend" not in str(error.value)
+    with pytest.raises(js.StoreError, match=r"extend=True\) would add them: axes.scale"):
+        run(path)
+    assert contents(path) == before
+    engine = Counted()
+    assert_same(run(path, seeds=6, extend=True, engine=engine), whole)
+    assert sum(mark["computed"] for mark in engine.blocks) == 2 * 2 * 6 - 2 * 5  # lanes
+
+
+def test_shards_make_one_run(tmp_path, whole):
+    path = tmp_path / "run"
+    for i in range(3):
+        run(path, shard=(i, 3))
+        assert len(open_store(path).pending()) == 4 - 2 * i  # of six blocks
+    assert_same(js.open_run(path), whole.isel(seed=range(5)))
+    with pytest.raises(ValueError, match="`shard` must be"):
+        run(path, shard=(3, 3))
+
+
+def test_failed_lanes_are_run_again_and_no_others(tmp_path, whole):
+    path = tmp_path / "run"
+    short = js.Descent(optax.sgd, 1e-2, max_steps=1000)
+    found = run(path, solver=short)
+    assert (found.result == js.ResultCode.out_of_steps.value).all()
+    store = open_store(path)
+    [first, *_] = store.blocks
+    arrays = store.read(first)
+    arrays["result"][..., 0] = 0
+    arrays["features"][..., 0, :, :] = 7
+    store.write(first, arrays, {"failed": 2})
+    planned = _campaign.plan(
+        grid(), SOLVER, times=TIMES, observables=(js.observables.features,), padded=False
+    )
+    fixed = _campaign.retry(path, planned, progress=False)
+    assert (fixed.result == 0).all()
+    kept = fixed.features.isel(objective=0, scale=0, seed=[0, 1], spectrum=0)
+    assert (kept == 7).all()
+    others = fixed.features.isel(seed=[2, 3, 4])
+    np.testing.assert_allclose(others, whole.features.isel(seed=[2, 3, 4]), rtol=1e-13)
+
+
+def test_ctrl_c_finishes_what_is_in_hand(tmp_path):
+    def interrupt():
+        while not (tmp_path / "run/done").exists() or not list((tmp_path / "run/done").iterdir()):
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", seeds=200)
+    store = open_store(tmp_path / "run")
+    assert 0 < len(store.marks()) < len(store.blocks)
+    assert not list((tmp_path / "run").rglob("*.partial"))
+    with store.lock():
+        pass
+
+
+def test_the_manifest_says_what_made_it(tmp_path):
+    run(tmp_path / "run", scales=(0.1,))
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert manifest["configuration"]["axes"]["seed"] == [0, 1, 2, 3, 4]
+    assert manifest["configuration"]["precision"] == "float64"
+    assert manifest["provenance"]["jax_version"]
+    assert len(manifest["configuration_sha256"]) == 64
+
+
+@pytest.mark.slow
+def test_dask_workers_may_die(tmp_path, whole):
+    path = tmp_path / "run"
+    killed = threading.Event()
+
+    def kill():
+        import psutil
+
+        while not (path / "done").exists() or len(list((path / "done").iterdir())) < 2:
+            time.sleep(0.01)
+        for process in psutil.Process().children(recursive=True):
+            if "spawn_main" in " ".join(process.cmdline()):
+                process.kill()
+                killed.set()
+                return
+
+    threading.Thread(target=kill, daemon=True).start()
+    found = run(path, engine=js.Dask(workers=2))
+    assert killed.is_set()
+    assert_same(found, whole.isel(seed=range(5)))
+    assert not (path / "task.pickle").exists()
+
+
+def test_durations_have_two_units():
+    found = [duration(s) for s in (3.0, 75.0, 11100.0, 176400.0, np.inf)]
+    assert found == ["3 s", "1 min 15 s", "3 h 05 min", "2 d 1 h", "unknown time"]
