@@ -184,8 +184,8 @@ def forecast(planned: Sweep) -> str:
             f"{lanes:,} runs, in {blocks:,} blocks of up to {math.prod(shape):,}",
             f"{programs} programs to compile, about {duration(programs * COMPILATION)}",
             f"computing: about {duration(seconds)} on two cores",
-            f"memory: about {_bytes(3 * block)} for blocks, beside what JAX takes",
-            f"disk: at most {_bytes(lanes * per_lane)}",
+            f"memory: about {_bytes(3.0 * block)} for blocks, beside what JAX takes",
+            f"disk: at most {_bytes(float(lanes * per_lane))}",
         ]
     )
 

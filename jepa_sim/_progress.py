@@ -4,7 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from tqdm.auto import tqdm
 
@@ -26,7 +26,7 @@ def watched(total: int, done: int, show: bool) -> Iterator[Watcher]:
         with tqdm(total=total, initial=done, unit="run", unit_scale=True) as bar:
             yield _Bar(bar)
     else:
-        lines = _Lines(sys.stderr, total, done)
+        lines = _Lines(total, done)
         yield lines
         lines.say()
 
@@ -43,8 +43,8 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, stream: TextIO, total: int, done: int):
-        self.stream, self.total, self.done, self.fresh = stream, total, done, 0
+    def __init__(self, total: int, done: int):
+        self.total, self.done, self.fresh = total, done, 0
         self.blocks = self.failed = 0
         self.begin = self.last = time.monotonic()
 
@@ -66,7 +66,7 @@ class _Lines:
             f"{self.done:,} of {self.total:,} runs ({100 * self.done / max(self.total, 1):.1f} %), "
             f"{self.blocks} blocks, {self.failed:,} failed, {rate:,.0f} runs a second, "
             f"{duration(left)} left",
-            file=self.stream,
+            file=sys.stderr,
             flush=True,
         )
 

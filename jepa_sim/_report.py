@@ -4,6 +4,7 @@ import importlib.metadata
 import itertools
 import os
 import platform
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,20 @@ def _median_times(dataset: xr.Dataset) -> xr.Dataset:
         critical_fraction=float(dataset.critical_fraction[0]), scale=float(dataset.scale.min())
     )
     chosen["critical_time"] = chosen.critical_time.where(chosen.plateau.notnull())
-    return chosen[names].median(("seed", "spectrum"))
+    return _median(chosen[names])
 
 
 def _median_gains(dataset: xr.Dataset) -> xr.DataArray:
     """Encoder gains at the last time, medians as of the times."""
     gains = dataset.features.isel(time=-1).sel(scale=float(dataset.scale.min()))
-    return gains.median(("seed", "spectrum"))
+    return _median(gains)
+
+
+def _median(found: Any) -> Any:
+    """Over seeds and spectra; NaN where all are."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice")
+        return found.median(("seed", "spectrum")).compute()
 
 
 def _final_gains(dataset: xr.Dataset, gains: xr.DataArray) -> Table:
@@ -170,8 +178,15 @@ def _feature_columns(dataset: xr.Dataset) -> list[tuple[str, int]]:
 
 def _failures(dataset: xr.Dataset) -> list[str]:
     codes, counts = np.unique(dataset.result.values, return_counts=True)
-    found = [(ResultCode(int(code)), int(count)) for code, count in zip(codes, counts, strict=True)]
-    failed = [f"[red]{count:,} failed:[/] {code.reason}" for code, count in found if code]
+    found = dict(zip(codes.tolist(), counts.tolist(), strict=True))
+    pending = found.pop(-1, 0)  # of a run in a folder
+    failed = [
+        f"[red]{count:,} failed:[/] {ResultCode(code).reason}"
+        for code, count in found.items()
+        if code
+    ]
+    if pending:
+        failed.append(f"{pending:,} are not there yet.")
     return failed or ["Every trajectory reached its last time."]
 
 

@@ -40,6 +40,7 @@ COPIES, MATRICES = 10, 20
 MATRIX_ENTRIES = {"cpu": 2**15}  # of one factor in all lanes of a chunk: what a cache holds …
 ACCELERATOR_ENTRIES = 2**22  # … or what keeps an accelerator busy
 MATRIX_LANES = 2048  # … but no more lanes than can wait for the slowest
+SAMPLE = 4096  # lanes that a forecast looks at
 VALUE_SECONDS = 1e-7  # of a gain in closed form (2 cores)
 STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
 PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than padding
@@ -102,20 +103,22 @@ class Sweep:
         }
 
     def cost(self) -> tuple[int, float]:
-        """Programs to compile, and roughly the seconds of all runs on two cores."""
-        index = np.indices(tuple(self.axes.values())).reshape(len(self.axes), -1)
-        lanes, d = _lanes(self.grid, index), self.grid.spectrum.xx.shape[-1]
+        """Programs to compile, and roughly the seconds of all runs on two cores: from a sample."""
+        shape, d = tuple(self.axes.values()), self.grid.spectrum.xx.shape[-1]
+        total = math.prod(shape)
+        some = np.unique(np.linspace(0, total - 1, SAMPLE).astype(int))
+        index = np.stack(np.unravel_index(some, shape))
+        lanes = _lanes(self.grid, index)
         programs, seconds = 0, 0.0
         for program, which in self._programs(index):
             if program.networks is None:
                 programs += 1
                 seconds += VALUE_SECONDS * len(which) * self.times.count * d
                 continue
-            for _, chunks in _plan(program, lanes, which):
-                programs += len({size for _, size in chunks})
             work = np.nan_to_num(np.asarray(program.work(_take(lanes, which))))
+            programs += len(self.solver.suited(work))
             seconds += float(work.sum()) * (STEP_SECONDS + MATRIX_SECONDS * d**3)
-        return programs, seconds
+        return programs, seconds * total / len(some)
 
     def _programs(self, index: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
         """Programs, and the lanes that each is for."""

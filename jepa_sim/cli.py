@@ -145,8 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep = command(
         "sweep",
         _sweep,
-        "Simulate every trajectory of a grid. Written to a folder, a run that was stopped goes on "
-        "where it was.",
+        "Simulate every trajectory of a grid. A run in a folder that was stopped goes on.",
         f"examples:\n\n  jepa-sim sweep CONFIG.toml\n  jepa-sim sweep CONFIG.toml --engine dask "
         f"--workers 4\n  jepa-sim sweep CONFIG.toml --shard 0/8\n\n{EXAMPLE}",
     )

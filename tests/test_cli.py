@@ -263,12 +263,12 @@ def test_show_counts_failures(folder: Path, finished: Path, capsys: pytest.Captu
 def test_show_refuses_what_is_no_result(folder: Path, capsys: pytest.CaptureFixture[str]):
     xr.Dataset({"a": 1}).to_netcdf("other.nc", engine="h5netcdf")
     for path, rule in (
-        ("none.nc", "be a file that exists"),
+        ("none.nc", "be a file or folder that exists"),
         ("run.toml", "be a NetCDF file"),
         ("other.nc", "be a file written by `jepa-sim sweep`"),
     ):
         assert cli.main(["show", path]) == cli.FAULT
-        said = f"jepa-sim: error: Argument `RUN.nc` must {rule}, but is {path}.\n"
+        said = f"jepa-sim: error: Argument `RUN` must {rule}, but is {path}.\n"
         assert capsys.readouterr().err == said
 
 
@@ -289,7 +289,9 @@ def test_demo_gets_its_own_options(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert got == ["--help", "x"]
 
 
-@pytest.mark.parametrize("command", [[], ["sweep"], ["show"], ["info"]])
+@pytest.mark.parametrize(
+    "command", [[], *([c] for c in ("sweep", "status", "show", "retry", "export", "info"))]
+)
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="0"):
         cli.main([*command, "--help"])
@@ -325,3 +327,91 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     assert cli._cache_folder() is None
     monkeypatch.delenv("JEPA_SIM_CACHE")
     assert cli._cache_folder().name == "jepa_sim"
+
+
+DESCENT = """
+[data]
+kind = "features"
+lam = [1.0, 0.5]
+rho = [0.9, 0.8]
+[grid]
+objective = ["jepa"]
+depth = [1]
+scale = [0.1, 0.2]
+seed = { start = 0, stop = STOP }
+start = "gaussian"
+[solve]
+solver = "descent"
+learning_rate = 0.01
+max_steps = 500
+times = { kind = "log", start = 1, stop = 20, count = 4 }
+[output]
+path = "runs/large"
+"""
+
+
+def test_a_run_in_a_folder_goes_on_grows_and_is_mended(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    def says(*command: str, code: int = 0) -> str:
+        assert cli.main(command) == code
+        out, err = capsys.readouterr()
+        return out + err
+
+    Path("large.toml").write_text(DESCENT.replace("STOP", "4"))
+    assert "8 runs, in 1 blocks of up to 8" in says("sweep", "large.toml", "--dry-run")
+    assert not Path("runs").exists()
+    assert "8 failed: The solver ran out of steps" in says("sweep", "large.toml")
+    assert "8 of 8 runs (100.0 %), 1 of 1 blocks\n8 failed\n" in says("status", "runs/large")
+    begun = Path("runs/large/done/0.0.0.0.0.0.json").stat().st_mtime_ns
+    says("sweep", "large.toml", "--quiet")
+    assert Path("runs/large/done/0.0.0.0.0.0.json").stat().st_mtime_ns == begun
+    assert "\n0 failed\n" in says("retry", "runs/large", "--max-steps", "100000", "--quiet")
+    Path("large.toml").write_text(DESCENT.replace("STOP", "5"))
+    said = says("sweep", "large.toml", "--quiet", code=cli.FAULT)
+    assert said.startswith(
+        "jepa-sim: error: Run `runs/large` must have the configuration asked for"
+    )
+    assert "[0, 1, 2, 3] in the run, [0, 1, 2, 3, 4] asked for" in said
+    assert said.count("\n") == 1
+    says("sweep", "large.toml", "--quiet", "--extend")
+    assert "10 of 10 runs" in says("status", "runs/large", "--verify")
+    assert "10 trajectories at 4 times" in says("show", "runs/large")
+    says("export", "runs/large", "large.nc")
+    says("export", "runs/large", "large.parquet")
+    assert "2 failed" in says("show", "large.nc")
+    import pandas as pd
+
+    assert len(pd.read_parquet("large.parquet")) == 10 * 2 * 2  # fractions, features
+    assert "large.nc exists" in says("export", "runs/large", "large.nc", code=cli.FAULT)
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "line"),
+    [
+        ("runs/a.nc", ["--extend"], "Option `--extend` must be left out unless"),
+        ("runs/a", ["--workers", "2"], "Option `--workers` must come with `--engine dask`."),
+        ("runs/a", ["--engine", "dask", "--workers", "0"], "must be at least 1, but is 0."),
+        ("runs/a", ["--engine", "dask", "--shard", "0/2"], "must be left out with `--engine dask`"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    folder: Path, capsys: pytest.CaptureFixture[str], path: str, options: list[str], line: str
+):
+    Path("run.toml").write_text(RUN.replace("runs/first.nc", path))
+    assert cli.main(["sweep", "run.toml", *options]) == cli.FAULT
+    assert line in capsys.readouterr().err
+    assert contents(folder) == ["run.toml"]
+
+
+@pytest.mark.parametrize("shard", ["2/2", "1", "-1/2", "a/b"])
+def test_a_shard_is_one_of_n(folder: Path, capsys: pytest.CaptureFixture[str], shard: str):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["sweep", "run.toml", f"--shard={shard}"])
+    assert "must be i/n with 0 ≤ i < n" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run(folder: Path, capsys: pytest.CaptureFixture[str]):
+    for command in ("status", "show", "retry"):
+        assert cli.main([command, str(folder)]) == cli.FAULT
+        assert "but has no manifest.json." in capsys.readouterr().err

@@ -356,11 +356,13 @@ def test_config_cannot_be_changed():
         ),
         (
             {"output": 'path = "first.txt"'},
-            'Key `output.path` must end in .nc (NetCDF), but is "first.txt".',
+            "Key `output.path` must end in .nc (a file) or have no suffix (a folder), "
+            'but is "first.txt".',
         ),
         (
             {"output": 'path = "a\\u0000.nc"'},
-            'Key `output.path` must end in .nc (NetCDF), but is "a\\u0000.nc".',
+            "Key `output.path` must end in .nc (a file) or have no suffix (a folder), "
+            'but is "a\\u0000.nc".',
         ),
     ],
 )
@@ -392,7 +394,7 @@ def test_several_faults_of_one_rule_are_several_lines():
 
 
 def test_long_values_are_cut():
-    (line,) = faults(toml(output=f'path = "{"x" * 1000}"'))
+    (line,) = faults(toml(output=f'path = "{"x" * 1000}.txt"'))
     assert len(line) < 150
 
 

@@ -21,7 +21,7 @@ from jepa_sim._tables.base import (
 
 def _result(path: str) -> str:
     named = Path(path).name and Path(path).suffix in ("", ".nc") and "\0" not in path
-    rule = "end in .nc (one NetCDF file) or have no suffix (a folder, written block by block)"
+    rule = "end in .nc (a file) or have no suffix (a folder)"
     raise_faults([] if named else [Fault((), rule, f"is {shown(path)}")])
     return path
 
