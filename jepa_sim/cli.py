@@ -361,7 +361,8 @@ def _retry(arguments: argparse.Namespace) -> int:
         if not hasattr(config.solve, "max_steps"):
             rule = f"be left out with `solve.solver` = {config.solve.solver!r}"
             raise toml.ConfigError([f"Option `--max-steps` must {rule}."])
-        config.solve = config.solve.model_copy(update={"max_steps": arguments.max_steps})
+        longer = config.solve.model_copy(update={"max_steps": arguments.max_steps})
+        config = config.model_copy(update={"solve": longer})
     _prepare_jax(config.solve.precision)
     from jepa_sim import _campaign as campaigns
     from jepa_sim._build import build

@@ -361,7 +361,7 @@ def test_a_run_in_a_folder_goes_on_grows_and_is_mended(
     Path("large.toml").write_text(DESCENT.replace("STOP", "4"))
     assert "8 runs, in 1 blocks of up to 8" in says("sweep", "large.toml", "--dry-run")
     assert not Path("runs").exists()
-    assert "8 failed: The solver ran out of steps" in says("sweep", "large.toml")
+    assert "8 failed: The solver used up" in says("sweep", "large.toml")
     assert "8 of 8 runs (100.0 %), 1 of 1 blocks\n8 failed\n" in says("status", "runs/large")
     begun = Path("runs/large/done/0.0.0.0.0.0.json").stat().st_mtime_ns
     says("sweep", "large.toml", "--quiet")

@@ -1,0 +1,79 @@
+"""Several devices of one machine: lanes in turns, and the numbers of one device."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jepa_sim as js
+from jepa_sim import _sweep
+from jepa_sim._lane import Program
+
+CHILD = """
+import sys
+import jax
+jax.config.update("jax_enable_x64", True)
+assert len(jax.devices()) == int(sys.argv[2])
+import numpy as np
+import jepa_sim as js
+
+def start(scale):
+    return js.Balanced(scale, rotated=True)
+
+spectra = [js.Moments.from_features([1.0, 0.5], [0.9, rho]) for rho in (0.3, 0.4, 0.6)]
+grid = js.Grid(spectrum=spectra, objective=[js.JEPA(), js.MAE()], seed=range(3), start=start)
+found = {}
+for solver in (js.Modes(), js.GradientFlow(rtol=1e-6)):
+    posed = grid if isinstance(solver, js.GradientFlow) else js.Grid(
+        spectrum=spectra, objective=[js.JEPA(), js.MAE()], scale=[0.1, 0.2, 0.3])
+    run = js.sweep(posed, solver, times=js.CriticalGrid(6), progress=False)
+    for name in run.data_vars:
+        found[type(solver).__name__ + name] = run[name].values
+np.savez(sys.argv[1], **found)
+"""
+
+
+@pytest.mark.slow
+def test_one_two_and_four_devices_find_the_same(tmp_path: Path):
+    found = {}
+    for count in (1, 2, 4):
+        flags = f"--xla_force_host_platform_device_count={count}"
+        settings = {"XLA_FLAGS": flags, "EQX_ON_ERROR": "nan", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        file = tmp_path / f"{count}.npz"
+        subprocess.run(
+            [sys.executable, "-c", CHILD, str(file), str(count)],
+            env={**os.environ, **settings},
+            check=True,
+        )
+        with np.load(file) as data:
+            found[count] = dict(data)
+    for count in (2, 4):
+        for name, value in found[1].items():
+            if "critical_time" in name:  # interpolated; see `Program.run`
+                np.testing.assert_allclose(found[count][name], value, rtol=5e-16)
+            else:
+                np.testing.assert_array_equal(found[count][name], value, err_msg=name)
+
+
+def test_a_chunk_without_memory_is_halved(monkeypatch: pytest.MonkeyPatch):
+    """Devices say RESOURCE_EXHAUSTED where a program does not fit."""
+    sizes = []
+
+    def scarce(program, lanes):
+        sizes.append(lanes.depth.size)
+        if lanes.depth.size > 3:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return {"depth": lanes.depth}
+
+    monkeypatch.setattr(Program, "run", scarce)
+    spectra = js.Moments.from_features([1.0, 0.5], [0.9, 0.3])
+    grid = js.Grid(spectrum=spectra, objective=[js.MAE()], depth=[1, 2, 3, 4, 5])
+    planned = _sweep.plan(grid, js.ClosedForm(), times=js.CriticalGrid(4))
+    shape = tuple(planned.axes.values())
+    found, _ = planned.compute(np.indices(shape).reshape(len(shape), -1), lambda lanes: None)
+    assert sizes == [5, 3, 3]  # filled: one shape is one program
+    np.testing.assert_array_equal(found["depth"], [1, 2, 3, 4, 5])
