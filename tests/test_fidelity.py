@@ -165,6 +165,7 @@ def test_a_trajectory_prints_its_summary():
     assert "The trajectory reached its last time." in text
 
 
+@pytest.mark.slow
 def test_depths_that_the_closed_form_does_not_take():
     with pytest.raises(ValueError, match=r"`depth` must make c = .* in \[0, 255\), but is 0.5"):
         js.simulate(problem(js.MAE(), 0.5, 0.5, 0.1), [1.0], js.ClosedForm())

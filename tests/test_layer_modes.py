@@ -34,7 +34,16 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+LONG = ("slow teacher", "no predictor")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=[pytest.mark.slow] * (name in LONG))
+        for name, case in CASES.items()
+    ],
+)
 def test_features_by_themselves_move_as_in_the_matrix_flow(case):
     moments, objective, network, training = case
     problem = js.Problem(moments, objective, network, js.Unbalanced(0.2, 0.1), training)

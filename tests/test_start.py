@@ -103,7 +103,7 @@ def test_gains_that_have_vanished_have_a_derivative():
     assert np.isfinite(rate).all()
 
 
-@pytest.mark.parametrize("dy", [3, 7])
+@pytest.mark.parametrize("dy", [3, pytest.param(7, marks=pytest.mark.slow)])
 def test_targets_of_another_dimension(dy):
     """Σyx = U diag(λ) Rᵀ, Σxx = R diag(σ²) Rᵀ: MAE's reduced theory with λ and σ² (Saxe)."""
     rng = np.random.default_rng(1)

@@ -184,6 +184,7 @@ def test_further_axes_are_what_they_pose():
         np.testing.assert_array_equal(lane[name].sel(critical_fraction=0.5), value)
 
 
+@pytest.mark.slow
 def test_bottlenecks_of_several_depths():
     narrow = grid(
         spectrum=OTHER,

@@ -16,7 +16,7 @@ def pendulum(t, y, args):
     return speed, -jnp.sin(angle) - 0.1 * speed + jnp.where(t < 1.5, args, -args)
 
 
-@pytest.mark.parametrize("method", [dfx.Tsit5(), dfx.Bosh3()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("method", [dfx.Tsit5(), pytest.param(dfx.Bosh3(), marks=pytest.mark.slow)])
 def test_as_diffrax_has_it(method):
     """Saves between steps, a jump of the right-hand side, a batch, a gradient in reverse."""
 
