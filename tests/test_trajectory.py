@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jepa_sim as js
-from tests.problems import OBJECTIVES, non_commuting, two_features
+from tests.problems import non_commuting, two_features
 
 
 @pytest.mark.parametrize(
