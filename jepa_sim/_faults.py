@@ -46,7 +46,7 @@ def shown(value: Any, width: int = 60) -> str:
         case bool():
             text = str(value).lower()
         case str():
-            text = json.dumps(value, ensure_ascii=False)
+            text = "".join(map(_printable, json.dumps(value, ensure_ascii=False)))
         case list() | tuple():
             text = f"[{', '.join(shown(entry, width) for entry in value[:width])}]"
         case Mapping():
@@ -55,6 +55,14 @@ def shown(value: Any, width: int = 60) -> str:
         case _:
             text = str(value)
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _printable(character: str) -> str:
+    """The character, escaped as in TOML where nobody would see it."""
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"
 
 
 def shown_path(path: Path) -> str:

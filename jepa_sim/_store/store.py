@@ -69,6 +69,10 @@ class Store:
                     continue  # as if it were not there
         return found
 
+    def has(self, block: Block) -> bool:
+        """Whether a block was written at all: lanes of it may be pending since it has grown."""
+        return self._mark(block).exists()
+
     def pending(self) -> list[Block]:
         """Blocks that are not whole: without a mark, or grown since it was made."""
         marks = self.marks()

@@ -43,7 +43,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Variance = NotNegative
 Correlation = Annotated[float, Field(ge=-1, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Depth = Annotated[float, Field(ge=1), AfterValidator(whole_if_possible)]

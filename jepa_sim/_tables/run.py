@@ -41,6 +41,9 @@ AXES = {
 }
 
 
+MOST_SEEDS = 10_000_000
+
+
 class SeedRange(Table):
     """The seeds start, …, stop − 1."""
 
@@ -52,6 +55,9 @@ class SeedRange(Table):
         rule = f"be above `grid.seed.start` = {self.start}"
         empty = self.stop <= self.start
         raise_faults([Fault(("stop",), rule, f"is {self.stop}")] if empty else [])
+        rule = f"be at most {MOST_SEEDS:,} above `grid.seed.start` = {self.start}"
+        many = self.stop - self.start > MOST_SEEDS
+        raise_faults([Fault(("stop",), rule, f"is {self.stop}")] if many else [])
         return self
 
 
