@@ -17,6 +17,7 @@ def problem(objective, depth, predictor_depth, scale):
     return js.Problem(MOMENTS, objective, network, js.Balanced(scale))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_modes_agree_with_the_closed_form(objective, case):

@@ -34,7 +34,7 @@ CASES = {
 }
 
 
-LONG = ("slow teacher", "no predictor")
+LONG = ("slow teacher", "no predictor", "no stop-gradient")
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ def test_a_failed_lane_is_marked_and_the_others_go_on():
     assert np.isfinite(run.features.sel(scale=0.5)).all()
 
 
+@pytest.mark.slow
 def test_further_axes_are_what_they_pose():
     def pose(problem, decay, tau):
         return js.Problem(
