@@ -140,6 +140,8 @@ class Task:
         if kept is not None:
             codes = kept["result"].ravel()
             wanted = codes > 0 if self.again else codes < 0
+        if kept is not None and not wanted.any():  # another worker wrote it, and died
+            return kept, {"computed": 0, "failed": int((kept["result"] > 0).sum())}
         found, batches = self.planned.compute(index[:, wanted], lambda lanes: None)
         arrays = {}
         for name, value in found.items():

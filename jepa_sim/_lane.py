@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -66,14 +67,16 @@ class Program(eqx.Module):
     def run(self, lanes: Lane) -> dict[str, Array]:
         """What is saved of a chunk of lanes, each with a leading axis over lanes.
 
-        Of several devices each runs its share by itself: lanes must be a multiple of them.
+        Of several devices each runs its share by itself: lanes must be a multiple of them. Implicit
+        methods run on the first: lineax does not know the types that arrays have in a `shard_map`.
         """
-        mesh, split = Mesh(np.asarray(jax.local_devices()), ("lanes",)), PartitionSpec("lanes")
-        every = jax.vmap(self._run_one)
-        # on a single device too: the last digits depend on it
-        return jax.shard_map(every, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)(
-            lanes
-        )
+        devices, every = jax.local_devices(), jax.vmap(self._run_one)
+        method = getattr(self.solver, "solver", None)
+        if len(devices) == 1 or isinstance(method, dfx.AbstractImplicitSolver):
+            return every(lanes)
+        mesh, split = Mesh(np.asarray(devices), ("lanes",)), PartitionSpec("lanes")
+        shared = jax.shard_map(every, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)
+        return shared(lanes)
 
     @eqx.filter_jit
     def work(self, lanes: Lane) -> Float[Array, " lanes"]:

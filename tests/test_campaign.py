@@ -85,6 +85,12 @@ def test_it_is_the_sweep_and_goes_on_where_it_was_stopped(tmp_path, whole):
     assert_same(run(tmp_path / "stopped", engine=second), expected)
     assert len(second.blocks) == 4  # of six: nothing is done again
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    done = open_store(tmp_path / "whole")
+    planned = _campaign.plan(grid(), SOLVER, times=TIMES)
+    task = _campaign.Task(planned, str(done.path), again=False)
+    arrays, mark = task.compute(done, done.blocks[0])  # as of a worker that died after writing
+    assert mark["computed"] == 0
+    np.testing.assert_array_equal(arrays["result"], done.read(done.blocks[0])["result"])
     third = Counted()
     run(tmp_path / "stopped", engine=third)
     assert third.blocks == []
