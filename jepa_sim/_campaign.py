@@ -135,7 +135,7 @@ class Task:
         shape = tuple(part.stop - part.start for part in region)
         index = np.indices(shape).reshape(len(shape), -1)
         index += np.array([part.start for part in region])[:, None]
-        kept = store.read(block) if store.has(block) else None
+        kept = store.read(block) if store.mark(block) else None
         wanted = np.full(index.shape[1], True)
         if kept is not None:
             codes = kept["result"].ravel()

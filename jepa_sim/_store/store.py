@@ -59,19 +59,19 @@ class Store:
 
     def marks(self) -> dict[Block, dict]:
         """The marks of all blocks that have one."""
-        found = {}
         with explained(self.path):
-            for path in sorted((self.path / "done").glob("*.json")):
-                try:
-                    mark = json.loads(path.read_text(encoding="utf-8"))
-                    found[tuple(map(int, path.stem.split(".")))] = mark
-                except (ValueError, UnicodeDecodeError):
-                    continue  # as if it were not there
-        return found
+            named = sorted((self.path / "done").glob("[0-9]*.json"))
+        found = {block: self.mark(block) for block in (_block(path.stem) for path in named)}
+        return {block: mark for block, mark in found.items() if mark is not None}
 
-    def has(self, block: Block) -> bool:
-        """Whether a block was written at all: lanes of it may be pending since it has grown."""
-        return self._mark(block).exists()
+    def mark(self, block: Block) -> dict | None:
+        """The mark of a block, some lanes of which may be pending since it has grown."""
+        try:
+            with explained(self.path):
+                mark = json.loads(self._mark(block).read_text(encoding="utf-8"))
+            return mark if "shape" in mark else None
+        except (StoreError, ValueError, TypeError):
+            return None  # a damaged one is as good as none
 
     def pending(self) -> list[Block]:
         """Blocks that are not whole: without a mark, or grown since it was made."""
@@ -98,7 +98,7 @@ class Store:
         # else a chunk of fill values would have no file, as if it had been lost
         with explained(self.path), zarr.config.set({"array.write_empty_chunks": True}):
             group = _group(self.path)
-            if done.exists() and json.loads(done.read_text())["shape"] == list(self.shape(block)):
+            if (there := self.mark(block)) and there["shape"] == list(self.shape(block)):
                 done.unlink()  # it is about to change
                 flush(done.parent)
             for name in sorted(self.names, key=lambda name: name == "result"):
@@ -247,6 +247,11 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         raise StoreError(f"Run `{path}` must be of format {FORMAT}, but is of {found}.")
     shapes = (tuple(manifest[key]) for key in ("lane_axes", "lane_shape", "block_shape", "arrays"))
     return Store(path, manifest, *shapes)
+
+
+def _block(name: str) -> Block:
+    """(0, 2, 1) of "0.2.1"."""
+    return tuple(map(int, name.split(".")))
 
 
 def _layout(store: Store, **changed: Any) -> dict[str, Any]:
