@@ -27,6 +27,10 @@ def lock(run: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
             held.enter_context(_file(run, run / "lock", fcntl.LOCK_EX))
         else:
             held.enter_context(_file(run, run / "lock", fcntl.LOCK_SH))
+            for other in run.glob("lock-*-of-*"):
+                if not other.name.endswith(f"-of-{shard[1]}") and (owner := _holder(other)):
+                    rule = f"be written by shards of one number, not of {shard[1]}"
+                    raise StoreError(f"Run `{run}` must {rule}: {owner} is writing `{other.name}`.")
             own = run / f"lock-{shard[0]}-of-{shard[1]}"
             held.enter_context(_file(run, own, fcntl.LOCK_EX))
         yield
@@ -34,7 +38,12 @@ def lock(run: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
 
 def writer(run: Path) -> str:
     """Who is writing a run; empty where nobody is."""
-    with explained(run), (run / "lock").open("a+", encoding="utf-8") as file:
+    return _holder(run / "lock")
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock file; empty where nobody does."""
+    with explained(path), path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

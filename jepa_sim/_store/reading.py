@@ -22,14 +22,18 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     """
     store = open_store(path)
     group, pending = _group(store.path), _pending(store)
+    lengths = dict(zip(store.lane_axes, store.lane_shape, strict=True))
     variables: dict[str, Any] = {}
     for name, array in group.arrays():
         dims = array.metadata.dimension_names
+        # an extension that was stopped has left arrays longer than the run is
+        inside = zip(dims, array.shape, strict=True)
+        ends = tuple(lengths[axis] if axis in lengths else n for axis, n in inside)
         if name in store.names:
-            lazy = indexing.LazilyIndexedArray(_Lanes(array, name, pending))
+            lazy = indexing.LazilyIndexedArray(_Lanes(array, ends, name, pending))
             variables[name] = xr.Variable(dims, lazy, dict(array.attrs))
         else:
-            values = np.asarray(array[...])
+            values = np.asarray(array[tuple(map(slice, ends))])
             if values.dtype.kind in "OT":
                 values = np.array(values.tolist(), str)
             variables[name] = xr.Variable(dims, values, dict(array.attrs))
@@ -63,9 +67,9 @@ def _pending(store: Store) -> np.ndarray | None:
 class _Lanes(BackendArray):
     """An array of the store, blank where its lanes are pending."""
 
-    def __init__(self, array: Any, name: str, pending: np.ndarray | None):
+    def __init__(self, array: Any, shape: tuple[int, ...], name: str, pending: np.ndarray | None):
         self.array, self.pending = array, pending
-        self.shape, self.dtype = array.shape, array.dtype
+        self.shape, self.dtype = shape, array.dtype
         self.blank = PENDING if name == "result" else np.nan if self.dtype.kind == "f" else 0
 
     def __getitem__(self, key: Any) -> Any:
@@ -73,15 +77,27 @@ class _Lanes(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
 
     def _read(self, key: tuple) -> np.ndarray:
-        found = np.asarray(self.array.oindex[key])
         if self.pending is None:
-            return found
+            return np.asarray(self.array.oindex[key])
         lanes = self.pending
         parts = key[: lanes.ndim]
-        dropped = tuple(i for i, part in enumerate(parts) if isinstance(part, int | np.integer))
+        dropped = tuple(i for i, part in enumerate(parts) if _is_one(part))
         for axis, part in enumerate(parts):
             index = [part] if axis in dropped else part
             lanes = lanes[(slice(None),) * axis + (index,)]
         lanes = lanes.squeeze(dropped)
+        blank = np.asarray(self.blank, self.dtype)
+        if lanes.all():  # what lies there may be damaged
+            return np.full(self._shape_of(key), blank)
+        found = np.asarray(self.array.oindex[key])
         lanes = lanes.reshape(*lanes.shape, *(1,) * (found.ndim - lanes.ndim))
-        return np.where(lanes, np.asarray(self.blank, self.dtype), found)
+        return np.where(lanes, blank, found)
+
+    def _shape_of(self, key: tuple) -> tuple[int, ...]:
+        """Of what a key selects."""
+        kept = [(part, n) for part, n in zip(key, self.shape, strict=True) if not _is_one(part)]
+        return tuple(np.arange(n)[part].size for part, n in kept)
+
+
+def _is_one(part: Any) -> bool:
+    return isinstance(part, int | np.integer)

@@ -153,7 +153,8 @@ class Store:
                 array.resize((*lengths, *array.shape[len(lengths) :]))
             for name, variable in known.variables.items():
                 if set(variable.dims) & set(self.lane_axes):
-                    _put(group, str(name), variable)
+                    group[str(name)].resize(variable.shape)
+                    group[str(name)][...] = np.asarray(variable.values)
             flush_tree(self.path / "data.zarr")
             write_json(
                 self.path / "manifest.json", {**manifest, **_layout(self, lane_shape=list(lengths))}
