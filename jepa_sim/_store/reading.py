@@ -27,8 +27,8 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     for name, array in group.arrays():
         dims = array.metadata.dimension_names
         # an extension that was stopped has left arrays longer than the run is
-        inside = zip(dims, array.shape, strict=True)
-        ends = tuple(lengths[axis] if axis in lengths else n for axis, n in inside)
+        full = dict(zip(dims, array.shape, strict=True)) | lengths
+        ends = tuple(int(full[axis]) for axis in dims)
         if name in store.names:
             lazy = indexing.LazilyIndexedArray(_Lanes(array, ends, name, pending))
             variables[name] = xr.Variable(dims, lazy, dict(array.attrs))
