@@ -1,0 +1,50 @@
+"""What a start is."""
+
+import abc
+
+import equinox as eqx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jepa_sim._moments import Moments
+from jepa_sim._network import DeepLinear
+from jepa_sim._objective import AbstractObjective
+from jepa_sim._state import Weights
+
+
+class AbstractStart(eqx.Module):
+    """Where training begins.
+
+    scale: ε, the root mean square of the encoder's gains.
+    """
+
+    scale: eqx.AbstractVar[Float[Array, ""]]
+
+    @property
+    @abc.abstractmethod
+    def is_random(self) -> bool:
+        """Whether `weights` needs a key."""
+
+    @property
+    @abc.abstractmethod
+    def is_level(self) -> bool:
+        """Whether all features start with the gain ε, where the network is no bottleneck."""
+
+    @property
+    @abc.abstractmethod
+    def is_balanced(self) -> bool:
+        """Whether the reduced theory applies: every singular value of every factor is the same."""
+
+    @property
+    @abc.abstractmethod
+    def is_separable(self) -> bool:
+        """Whether it says how a single feature starts, as a network of width one."""
+
+    @abc.abstractmethod
+    def weights(
+        self,
+        moments: Moments,
+        objective: AbstractObjective,
+        network: DeepLinear,
+        key: PRNGKeyArray | None,
+    ) -> Weights:
+        """The matrices at time 0."""
