@@ -52,14 +52,13 @@ def run(path: Path, engine: str) -> None:
         seed=range(seeds),
         start=js.RandomGaussian,
     )
-    js.campaign(
-        path,
+    planned = js.plan(
         grid,
         js.Descent(optax.sgd, 1e-2),
         times=np.linspace(1, 40, times),
         observables=(js.observables.features,),
-        engine=js.Local() if engine == "local" else js.Dask(workers=2),
     )
+    js.campaign(path, planned, engine=js.Local() if engine == "local" else js.Dask(workers=2))
 
 
 def kill_often(folder: Path, kills: int, engine: str, longest: float = 6.0) -> dict[str, float]:

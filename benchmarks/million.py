@@ -16,7 +16,6 @@ import numpy as np
 import jepa_sim as js
 from jepa_sim import _campaign
 from jepa_sim._store import open_store
-from jepa_sim._sweep import plan
 
 FEATURES, TIMES = 8, 32
 
@@ -34,14 +33,14 @@ def main() -> None:
         depth=[1, 2, 3, 4, 5],
         scale=[1e-1, 1e-2, 1e-3, 1e-4],
     )
-    asked = {"times": js.CriticalGrid(TIMES), "observables": (js.observables.features,)}
-    planned = plan(grid, js.ClosedForm(), **asked)
+    observables = (js.observables.features,)
+    planned = js.plan(grid, js.ClosedForm(), times=js.CriticalGrid(TIMES), observables=observables)
     print(_campaign.forecast(planned), flush=True)
     print(f"asked and forecast: {time.perf_counter() - begin:.1f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         begin = time.perf_counter()
-        run = js.campaign(path, grid, js.ClosedForm(), **asked, progress=False)
+        run = js.campaign(path, planned, progress=False)
         whole = time.perf_counter() - begin
         store = open_store(path)
         computing = sum(mark["seconds"] for mark in store.marks().values())

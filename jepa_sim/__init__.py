@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     )
     from jepa_sim._state import Gains, Separate, Weights
     from jepa_sim._store import open_run
-    from jepa_sim._sweep import sweep
+    from jepa_sim._sweep import Sweep, plan, sweep
     from jepa_sim._target import MovingAverage, NoStopGradient, StopGradient
     from jepa_sim._training import DirectPred, FastPredictor, Learned, Training
     from jepa_sim._trajectory import Trajectory
@@ -91,6 +91,7 @@ __all__ = [
     "Status",
     "StopGradient",
     "StoreError",
+    "Sweep",
     "Training",
     "Trajectory",
     "Unbalanced",
@@ -104,6 +105,7 @@ __all__ = [
     "joint_embedding_optimum",
     "observables",
     "open_run",
+    "plan",
     "reconstruction_optimum",
     "simulate",
     "sweep",
@@ -140,7 +142,7 @@ _HOMES = {
     ),
     "._state": ("Gains", "Separate", "Weights"),
     "._store": ("open_run",),
-    "._sweep": ("sweep",),
+    "._sweep": ("Sweep", "plan", "sweep"),
     "._target": ("MovingAverage", "NoStopGradient", "StopGradient"),
     "._training": ("DirectPred", "FastPredictor", "Learned", "Training"),
     "._trajectory": ("Trajectory",),

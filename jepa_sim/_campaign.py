@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +26,20 @@ from jepa_sim import _observables
 from jepa_sim._dataset import constants, coordinates, described, meaning, provenance
 from jepa_sim._engine import AbstractEngine, Local
 from jepa_sim._faults import StoreError
-from jepa_sim._grid import AbstractTimes, Grid
-from jepa_sim._observables import Observable
 from jepa_sim._progress import duration, watched
-from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
+from jepa_sim._solve.base import AbstractMatrixSolver
 from jepa_sim._store import Store, create, differences, open_run, open_store
-from jepa_sim._sweep import Sweep, plan
-from jepa_sim._types import ArrayLike, Number
+from jepa_sim._sweep import Sweep
 
-COMPILATION = 15.0  # seconds of a program, once per machine: it is cached
+FIRST_CALL = 15.0  # seconds, of a program: traced and compiled, which is cached
 BLOCK_BYTES = 2**26  # of what is saved
 MATRIX_LANES = 256  # of a block of matrices, which are computed for seconds
 
 
 def campaign(
     path: str | os.PathLike[str],
-    grid: Grid,
-    solver: AbstractSolver,
+    planned: Sweep,
     *,
-    times: AbstractTimes | ArrayLike | None = None,
-    observables: Sequence[Observable] = (_observables.features, _observables.loss),
-    critical_fraction: Sequence[Number] = (0.5, 0.9),
     engine: AbstractEngine | None = None,
     shard: tuple[int, int] | None = None,
     extend: bool = False,
@@ -54,9 +47,10 @@ def campaign(
     configuration: Mapping[str, Any] | None = None,
     text: str = "",
 ) -> xr.Dataset:
-    """`sweep` into the folder `path`, a block at a time; what is there already is not done again.
+    """A sweep into the folder `path`, a block at a time; what is there already is not done again.
 
-    The first five arguments are those of `sweep`.  engine: `Local()`, the default, or `Dask(…)`.
+    planned: `plan(…)`, which takes what `sweep` takes.  engine: `Local()`, the default, or
+    `Dask(…)`.
     shard: (i, n) computes every n-th block from the i-th on, i from 0: a job array shares one run.
     extend: axes may be longer than in the run that is there; only what is new is computed.
     progress: show it.  configuration, text: of a configuration file, kept in the manifest; a run
@@ -73,13 +67,6 @@ def campaign(
     """
     if shard is not None and not 0 <= shard[0] < shard[1]:
         checks.fail("shard", "be (i, n) with 0 ≤ i < n", shard)
-    planned = plan(
-        grid,
-        solver,
-        times=times,
-        observables=observables,
-        critical_fraction=critical_fraction,
-    )
     asked = _manifest(planned, dict(configuration or {}), text)
     store = _opened(Path(path), planned, asked, extend)
     fill(store, planned, engine or Local(), shard=shard, progress=progress)
@@ -107,7 +94,7 @@ def fill(
         else:
             blocks = store.pending()
             total = math.prod(store.lane_shape)
-            done = total - sum(_lanes(store, block) for block in blocks)
+            done = total - sum(math.prod(store.shape(block)) for block in blocks)
         if shard is not None:
             own = set(store.blocks[shard[0] :: shard[1]])
             blocks = [block for block in blocks if block in own]
@@ -132,7 +119,7 @@ class Task:
         """
         begin = time.monotonic()
         region = store.region(block)
-        shape = tuple(part.stop - part.start for part in region)
+        shape = store.shape(block)
         index = np.indices(shape).reshape(len(shape), -1)
         index += np.array([part.start for part in region])[:, None]
         kept = store.read(block) if store.mark(block) else None
@@ -184,7 +171,7 @@ def forecast(planned: Sweep) -> str:
     return "\n".join(
         [
             f"{lanes:,} runs, in {blocks:,} blocks of up to {math.prod(shape):,}",
-            f"{programs} programs to compile, about {duration(programs * COMPILATION)}",
+            f"{programs} programs to compile, about {duration(programs * FIRST_CALL)}",
             f"computing: about {duration(seconds)} on two cores",
             f"memory: about {_bytes(3.0 * block)} for blocks, beside what JAX takes",
             f"disk: at most {_bytes(float(lanes * per_lane))}",
@@ -216,10 +203,6 @@ def block_shape(planned: Sweep) -> tuple[int, ...]:
         shape.insert(0, size)
         room = room // size if size == length else 1
     return tuple(shape)
-
-
-def _lanes(store: Store, block: tuple[int, ...]) -> int:
-    return math.prod(part.stop - part.start for part in store.region(block))
 
 
 def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:

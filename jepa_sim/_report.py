@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jepa_sim._store.store import PENDING
 from jepa_sim._types import ResultCode
 
 MOST_FEATURES = 6  # columns of the table of critical times
@@ -179,7 +180,7 @@ def _feature_columns(dataset: xr.Dataset) -> list[tuple[str, int]]:
 def _failures(dataset: xr.Dataset) -> list[str]:
     codes, counts = np.unique(dataset.result.values, return_counts=True)
     found = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-    pending = found.pop(-1, 0)  # of a run in a folder
+    pending = found.pop(PENDING, 0)  # of a run in a folder
     failed = [
         f"[red]{count:,} failed:[/] {ResultCode(code).reason}"
         for code, count in found.items()

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 LEAST = 16  # lanes; fewer do not fill a processor
-COMPILATION = 5.0  # seconds
+COMPILATION = 5.0  # seconds, of a program that was traced already, for another size
 
 
 Chunk = tuple[np.ndarray, int]  # lanes, and the size to which they are padded

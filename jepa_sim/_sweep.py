@@ -120,6 +120,10 @@ class Sweep:
             seconds += float(work.sum()) * (STEP_SECONDS + MATRIX_SECONDS * d**3)
         return programs, seconds * total / len(some)
 
+    def label(self, results: dict[str, np.ndarray]) -> xr.Dataset:
+        """All results, named: arrays of `axes`, then of the axes inside a lane."""
+        return label(self.grid, self.solver, self.times, self.critical_fraction, results)
+
     def _programs(self, index: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
         """Programs, and the lanes that each is for."""
         for which, objectives, networks in _groups(self.grid, self.solver, index, self.padded):
@@ -204,6 +208,11 @@ def sweep(
         critical_fraction=critical_fraction,
         padded=padded,
     )
+    return collect(planned, progress=progress)
+
+
+def collect(planned: Sweep, *, progress: bool) -> xr.Dataset:
+    """The dataset of all that is planned, in memory."""
     shape = tuple(planned.axes.values())
     index = np.indices(shape).reshape(len(shape), -1)
     with tqdm(
@@ -212,7 +221,7 @@ def sweep(
         results, batches = planned.compute(index, bar.update)
     shares = {"occupancy": occupancy(results["steps"], batches)} if "steps" in results else {}
     results = {name: value.reshape(*shape, *value.shape[1:]) for name, value in results.items()}
-    found = label(grid, solver, planned.times, planned.critical_fraction, results)
+    found = planned.label(results)
     return found.assign_attrs(shares)
 
 

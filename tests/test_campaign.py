@@ -34,8 +34,12 @@ def grid(seeds=5, scales=(0.1, 0.2), lam=0.5):
 
 
 def run(path, *, seeds=5, scales=(0.1, 0.2), lam=0.5, solver=SOLVER, **options):
-    options = {"progress": False, "observables": (js.observables.features,), **options}
-    return js.campaign(path, grid(seeds, scales, lam), solver, times=TIMES, **options)
+    return js.campaign(path, planned(seeds, scales, lam, solver), **{"progress": False, **options})
+
+
+def planned(seeds=5, scales=(0.1, 0.2), lam=0.5, solver=SOLVER):
+    observables = (js.observables.features,)
+    return js.plan(grid(seeds, scales, lam), solver, times=TIMES, observables=observables)
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +90,7 @@ def test_it_is_the_sweep_and_goes_on_where_it_was_stopped(tmp_path, whole):
     assert len(second.blocks) == 4  # of six: nothing is done again
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
     done = open_store(tmp_path / "whole")
-    planned = _campaign.plan(grid(), SOLVER, times=TIMES)
-    task = _campaign.Task(planned, str(done.path), again=False)
+    task = _campaign.Task(planned(), str(done.path), again=False)
     arrays, mark = task.compute(done, done.blocks[0])  # as of a worker that died after writing
     assert mark["computed"] == 0
     np.testing.assert_array_equal(arrays["result"], done.read(done.blocks[0])["result"])
@@ -135,10 +138,7 @@ def test_failed_lanes_are_run_again_and_no_others(tmp_path, whole):
     arrays["result"][..., 0] = 0
     arrays["features"][..., 0, :, :] = 7
     store.write(first, arrays, {"failed": 2})
-    planned = _campaign.plan(
-        grid(), SOLVER, times=TIMES, observables=(js.observables.features,), padded=False
-    )
-    fixed = _campaign.retry(path, planned, progress=False)
+    fixed = _campaign.retry(path, planned(), progress=False)
     assert (fixed.result == 0).all()
     kept = fixed.features.isel(objective=0, scale=0, seed=[0, 1], spectrum=0)
     assert (kept == 7).all()

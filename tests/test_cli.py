@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import jepa_sim as js
-from jepa_sim import cli
+from jepa_sim import _commands, cli
 from jepa_sim.config import parse
 
 RUN = """
@@ -121,7 +121,7 @@ def test_sweep_keeps_a_result_unless_told(
     result = folder / "runs" / "first.nc"
     result.write_text("old")
     os.link(result, folder / "old")
-    monkeypatch.setattr("jepa_sim._sweep.sweep", lambda *_, **__: result_of(finished))
+    monkeypatch.setattr("jepa_sim._sweep.collect", lambda *_, **__: result_of(finished))
     assert cli.main(["sweep", "run.toml", "--quiet"]) == cli.FAULT
     assert capsys.readouterr().err == (
         "jepa-sim: error: Key `output.path` must not exist yet (unless --overwrite is given), "
@@ -187,7 +187,7 @@ def test_a_failed_write_leaves_the_old_result(
         path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("jepa_sim._sweep.sweep", lambda *_, **__: result_of(finished))
+    monkeypatch.setattr("jepa_sim._sweep.collect", lambda *_, **__: result_of(finished))
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
     assert cli.main(["sweep", "run.toml", "--overwrite", "--quiet"]) == cli.FAILURE
     assert capsys.readouterr().err == "jepa-sim: error: [Errno 28] No space left on device\n"
@@ -210,10 +210,10 @@ def test_a_sweep_that_ends_early_writes_nothing(
     code: int,
     said: str,
 ):
-    def sweep(*arguments: object, **options: object) -> None:
+    def collect(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("jepa_sim._sweep.sweep", sweep)
+    monkeypatch.setattr("jepa_sim._sweep.collect", collect)
     assert cli.main(["sweep", "run.toml"]) == code
     assert capsys.readouterr().err == f"jepa-sim: error: {said}\n"
     assert contents(folder) == ["run.toml"]
@@ -322,11 +322,11 @@ def test_from_the_shell(folder: Path):
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("JEPA_SIM_CACHE", str(tmp_path))
-    assert cli._cache_folder() == tmp_path
+    assert _commands.cache_folder() == tmp_path
     monkeypatch.setenv("JEPA_SIM_CACHE", "")
-    assert cli._cache_folder() is None
+    assert _commands.cache_folder() is None
     monkeypatch.delenv("JEPA_SIM_CACHE")
-    assert cli._cache_folder().name == "jepa_sim"
+    assert _commands.cache_folder().name == "jepa_sim"
 
 
 DESCENT = """

@@ -97,7 +97,7 @@ def test_what_is_pending_is_blank_even_where_a_torn_write_lies(tmp_path):
     store = made(tmp_path / "run")
     first, second, *_ = store.blocks
     write_all(store, [first, second])
-    store._mark(second).unlink()
+    store.mark_path(second).unlink()
     chunk(store, "plateau", second).write_bytes(b"torn")
     run = open_run(tmp_path / "run")
     assert (run.result.sel(objective="jepa").isel(seed=[0, 1]) == 0).all()
@@ -185,7 +185,7 @@ def test_damage_is_found_and_written_again(tmp_path):
     file.write_bytes(bytes(content))
     chunk(store, "steps", lost).unlink()
     for text in ("", "{", "[]", "null"):  # a damaged mark is as good as none
-        store._mark(store.blocks[3]).write_text(text)
+        store.mark_path(store.blocks[3]).write_text(text)
         assert store.pending() == [store.blocks[3]]
     with pytest.raises(StoreError, match=r"Array `plateau` of run .* is damaged"):
         store.read(flipped)

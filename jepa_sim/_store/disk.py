@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,3 @@ def write_json(path: Path, value: Any) -> None:
     finally:
         partial.unlink(missing_ok=True)
     flush(path.parent)
-
-
-def remove_tree(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from jepa_sim._store.store import PENDING, Store, _group, open_store
+from jepa_sim._store.store import PENDING, Store, open_group, open_store
 
 
 def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -21,7 +21,7 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     Raises StoreError where there is no run, or none of this format.
     """
     store = open_store(path)
-    group, pending = _group(store.path), _pending(store)
+    group, pending = open_group(store.path), _pending(store)
     lengths = dict(zip(store.lane_axes, store.lane_shape, strict=True))
     variables: dict[str, Any] = {}
     for name, array in group.arrays():

@@ -14,11 +14,14 @@ def status(store: Store) -> str:
     failed = sum(mark.get("failed", 0) for mark in marks.values())
     seconds = sum(mark.get("seconds", 0.0) for mark in marks.values())
     computed = sum(mark.get("computed", 0) for mark in marks.values())
+    needed = sum(mark.get("steps", 0) for mark in marks.values())
+    taken = sum(mark.get("lane_steps", 0) for mark in marks.values())
     lines = [
         f"{store.path}: {total - left:,} of {total:,} runs ({100 * (1 - left / total):.1f} %), "
         f"{len(store.blocks) - len(pending):,} of {len(store.blocks):,} blocks",
         f"{failed:,} failed",
-        f"{seconds:.1f} s of computing, {computed / seconds if seconds else 0:,.0f} runs a second",
+        f"{seconds:.1f} s of computing, {computed / seconds if seconds else 0:,.0f} runs a second"
+        + (f", occupancy {needed / taken:.2f}" if taken else ""),
         f"{writer(store.path) or 'nobody'} is writing it",
     ]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim._faults import StoreError
-from jepa_sim._store.disk import flush, flush_tree, remove_tree, write_json
+from jepa_sim._store.disk import flush, flush_tree, write_json
 from jepa_sim._store.errors import explained
 from jepa_sim._store.lock import lock
 
@@ -68,7 +69,7 @@ class Store:
         """The mark of a block, some lanes of which may be pending since it has grown."""
         try:
             with explained(self.path):
-                mark = json.loads(self._mark(block).read_text(encoding="utf-8"))
+                mark = json.loads(self.mark_path(block).read_text(encoding="utf-8"))
             return mark if "shape" in mark else None
         except (StoreError, ValueError, TypeError):
             return None  # a damaged one is as good as none
@@ -94,10 +95,10 @@ class Store:
             raise StoreError(f"{rule}, but has {sorted(arrays)}.")
         import zarr
 
-        done, region = self._mark(block), self.region(block)
+        done, region = self.mark_path(block), self.region(block)
         # else a chunk of fill values would have no file, as if it had been lost
         with explained(self.path), zarr.config.set({"array.write_empty_chunks": True}):
-            group = _group(self.path)
+            group = open_group(self.path)
             if (there := self.mark(block)) and there["shape"] == list(self.shape(block)):
                 done.unlink()  # it is about to change
                 flush(done.parent)
@@ -115,7 +116,7 @@ class Store:
 
     def read(self, block: Block) -> dict[str, np.ndarray]:
         """The arrays of a block; fill values, and the result −1, where nothing was written."""
-        group, region = _group(self.path), self.region(block)
+        group, region = open_group(self.path), self.region(block)
         with explained(self.path):
             return {name: self._read(group, name, region) for name in self.names}
 
@@ -127,7 +128,7 @@ class Store:
 
     def verify(self) -> list[Block]:
         """Blocks that are damaged. They lose their marks: the next run writes them again."""
-        damaged, group = [], _group(self.path)
+        damaged, group = [], open_group(self.path)
         for block in self.marks():
             chunks = [self._chunk(group[name], block) for name in self.names]
             try:
@@ -136,7 +137,7 @@ class Store:
                 fine = False
             if not fine:
                 damaged.append(block)
-                for path in (self._mark(block), *chunks):
+                for path in (self.mark_path(block), *chunks):
                     path.unlink(missing_ok=True)
         return damaged
 
@@ -145,7 +146,7 @@ class Store:
 
         Arrays first, the manifest last: until then the run is what it was.
         """
-        group = _group(self.path)
+        group = open_group(self.path)
         lengths = tuple(known.sizes[axis] for axis in self.lane_axes)
         with explained(self.path):
             for name in self.names:
@@ -170,7 +171,8 @@ class Store:
         """Hold the run while writing it; see `lock`."""
         return lock(self.path, shard)
 
-    def _mark(self, block: Block) -> Path:
+    def mark_path(self, block: Block) -> Path:
+        """The file of a block's mark."""
         return self.path / "done" / f"{'.'.join(map(str, block))}.json"
 
     def _chunk(self, array: Any, block: Block) -> Path:
@@ -227,7 +229,7 @@ def create(
             partial.rename(path)
             flush(path.parent)
         finally:
-            remove_tree(partial)
+            shutil.rmtree(partial, ignore_errors=True)
     return open_store(path)
 
 
@@ -260,7 +262,8 @@ def _layout(store: Store, **changed: Any) -> dict[str, Any]:
     return {**{key: store.manifest[key] for key in keys}, **changed}
 
 
-def _group(path: Path) -> Any:
+def open_group(path: Path) -> Any:
+    """The arrays of a run."""
     import zarr
 
     return zarr.open_group(path / "data.zarr", mode="r+", zarr_format=3, use_consolidated=False)

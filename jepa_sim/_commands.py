@@ -1,0 +1,257 @@
+"""What each command does, from its parsed arguments to an exit code.
+
+JAX and what rests on it are imported by the commands that need them, and not before the
+configuration is known to be right.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jepa_sim import config as toml
+from jepa_sim._faults import StoreError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from jepa_sim._sweep import Sweep
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    config = toml.load(arguments.config)
+    path = Path(config.output.path)
+    toml.check_output(path, overwrite=arguments.overwrite)
+    if not path.suffix:
+        return _campaign(arguments, config, path)
+    for option in ("dry_run", "extend", "shard", "engine", "scheduler", "workers"):
+        if getattr(arguments, option):
+            rule = "be left out unless `output.path` is a folder"
+            name = "--" + option.replace("_", "-")
+            raise toml.ConfigError([f"Option `{name}` must {rule}, but that is `{path}`."])
+    planned = _planned(config)
+    from jepa_sim._sweep import collect
+
+    dataset = collect(planned, progress=not arguments.quiet)
+    dataset.attrs["config"] = config.text
+    with _written_aside(path) as partial:
+        dataset.to_netcdf(partial, engine="h5netcdf")
+    if not arguments.quiet:
+        from jepa_sim._report import print_run
+
+        print_run(dataset, path)
+    return 0
+
+
+def _campaign(arguments: argparse.Namespace, config: toml.Config, path: Path) -> int:
+    engine = _engine(arguments)
+    if arguments.overwrite and path.exists():
+        rule = "be left out for a run in a folder: remove the folder, or let the run go on"
+        raise toml.ConfigError([f"Option `--overwrite` must {rule}."])
+    planned = _planned(config)
+    from jepa_sim._campaign import campaign, forecast
+
+    if arguments.dry_run:
+        print(forecast(planned))
+        return 0
+    try:
+        dataset = campaign(
+            path,
+            planned,
+            engine=engine(),
+            shard=arguments.shard,
+            extend=arguments.extend,
+            progress=not arguments.quiet,
+            configuration=config.beside_axes,
+            text=config.text,
+        )
+    except KeyboardInterrupt:
+        again = f"The same command goes on with `{path}`."
+        message = f"Interrupted; what was in hand is written. {again}"
+        raise KeyboardInterrupt(message) from None
+    if not arguments.quiet and arguments.shard is None:
+        from jepa_sim._report import print_run
+
+        print_run(dataset, path)
+    return 0
+
+
+def _engine(arguments: argparse.Namespace) -> Callable[[], Any]:
+    """Makes the engine, once JAX may be imported."""
+    dask = arguments.engine == "dask"
+    for option in ("scheduler", "workers"):
+        if getattr(arguments, option) is not None and not dask:
+            raise toml.ConfigError([f"Option `--{option}` must come with `--engine dask`."])
+    if dask and arguments.shard:
+        raise toml.ConfigError(["Option `--shard` must be left out with `--engine dask`."])
+    if arguments.workers is not None and arguments.workers < 1:
+        fault = f"Option `--workers` must be at least 1, but is {arguments.workers}."
+        raise toml.ConfigError([fault])
+    if dask and importlib.util.find_spec("distributed") is None:
+        line = "Option `--engine dask` must have Dask: `pip install 'jepa_sim[dask]'`."
+        raise toml.ConfigError([line])
+
+    def make() -> Any:
+        from jepa_sim._engine import Dask, Local
+
+        return Dask(arguments.scheduler, arguments.workers or 2) if dask else Local()
+
+    return make
+
+
+def status(arguments: argparse.Namespace) -> int:
+    from jepa_sim._store import open_store, status
+
+    store = open_store(arguments.run_path)
+    if arguments.verify:
+        with store.lock():
+            damaged = store.verify()
+        print(f"{len(damaged)} damaged blocks" + "".join(f"\n  {block}" for block in damaged))
+    print(status(store))
+    return 0
+
+
+def retry(arguments: argparse.Namespace) -> int:
+    from jepa_sim._store import open_store
+
+    if arguments.max_steps is not None and arguments.max_steps < 1:
+        fault = f"Option `--max-steps` must be at least 1, but is {arguments.max_steps}."
+        raise toml.ConfigError([fault])
+    store = open_store(arguments.run_path)
+    if not store.manifest["toml"]:
+        raise StoreError(f"Run `{store.path}` must be of `jepa-sim sweep`, but is of Python.")
+    config = toml.parse(store.manifest["toml"])
+    if arguments.max_steps is not None:
+        if not hasattr(config.solve, "max_steps"):
+            rule = f"be left out with `solve.solver` = {config.solve.solver!r}"
+            raise toml.ConfigError([f"Option `--max-steps` must {rule}."])
+        longer = config.solve.model_copy(update={"max_steps": arguments.max_steps})
+        config = config.model_copy(update={"solve": longer})
+    planned = _planned(config)
+    from jepa_sim import _campaign
+
+    _campaign.retry(store.path, planned, progress=not arguments.quiet)
+    return status(argparse.Namespace(run_path=arguments.run_path, verify=False))
+
+
+def export(arguments: argparse.Namespace) -> int:
+    from jepa_sim._store import export, open_run
+
+    path = Path(arguments.path)
+    if path.suffix not in (".nc", ".parquet"):
+        raise toml.ConfigError([f"Argument `FILE` must end in .nc or .parquet, but is {path}."])
+    if path.exists() and not arguments.overwrite:
+        rule = "not exist yet (unless --overwrite is given)"
+        raise toml.ConfigError([f"Argument `FILE` must {rule}, but {path} exists."])
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        line = "Parquet must have pyarrow: `pip install 'jepa_sim[parquet]'`."
+        raise toml.ConfigError([line])
+    dataset = open_run(arguments.run_path)
+    with _written_aside(path) as partial:
+        export(dataset, partial, path.suffix)
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    from jepa_sim._report import print_run
+
+    path = Path(arguments.run_path)
+    print_run(_open(path), path)
+    return 0
+
+
+def info(arguments: argparse.Namespace) -> int:
+    _prepare_jax("float64")
+    from jepa_sim._report import print_info
+
+    print_info(cache_folder())
+    return 0
+
+
+def demo(argv: Sequence[str]) -> int:
+    _prepare_jax("float64")
+    try:
+        from jepa_sim import demo
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("jepa_sim"):
+            raise
+        line = f"The demo needs `pip install 'jepa_sim[demo]'`: there is no module {error.name}."
+        raise toml.ConfigError([line]) from None
+    return demo.main(argv) or 0
+
+
+def _planned(config: toml.Config) -> "Sweep":
+    """What a configuration asks for; JAX is imported here, with its settings."""
+    _prepare_jax(config.solve.precision)
+    from jepa_sim._build import build
+    from jepa_sim._sweep import plan
+
+    run = build(config)
+    return plan(
+        run.grid,
+        run.solver,
+        times=run.times,
+        observables=run.observables,
+        critical_fraction=run.critical_fraction,
+    )
+
+
+def _open(path: Path) -> "xr.Dataset":
+    """A result from a file. ConfigError where it is none."""
+    import xarray as xr
+
+    def fault(rule: str) -> toml.ConfigError:
+        return toml.ConfigError([f"Argument `RUN` must {rule}, but is {path}."])
+
+    if path.is_dir():
+        from jepa_sim._store import open_run
+
+        return open_run(path)
+    if not path.is_file():
+        raise fault("be a file or folder that exists")
+    try:
+        dataset = xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        raise fault("be a NetCDF file") from error
+    if not {"critical_time", "result", "lam", "rho"} <= set(dataset.data_vars):
+        raise fault("be a file written by `jepa-sim sweep`")
+    return dataset
+
+
+@contextlib.contextmanager
+def _written_aside(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the name `path` when all is written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _prepare_jax(precision: str) -> None:
+    """Set JAX's precision and where it keeps compiled programs, before it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else false alarms on every cached program
+    os.environ.setdefault("EQX_ON_ERROR", "nan")  # else JAX 0.9 cannot cache an ODE solver
+    import jax
+
+    jax.config.update("jax_enable_x64", precision == "float64")
+    folder = cache_folder()
+    if folder is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def cache_folder() -> Path | None:
+    """Where compiled programs are kept: JEPA_SIM_CACHE (empty: nowhere) or the user's cache."""
+    import platformdirs
+
+    named = os.environ.get("JEPA_SIM_CACHE")
+    if named == "":
+        return None
+    return Path(named or platformdirs.user_cache_dir("jepa_sim", appauthor=False))
