@@ -1,8 +1,8 @@
 """Kill −9 at random moments of a campaign: nothing is lost, and the arrays end bit for bit alike.
 
 `python -m benchmarks.kills 200` kills a local run 200 times, `python -m benchmarks.kills 200 dask`
-one on a Dask cluster, the client with all workers and single workers in turn. Then the run goes on
-to its end and is compared with one that nobody killed.
+one on a Dask cluster: the client with all workers, single workers, and the client alone in turn.
+Then the run goes on to its end and is compared with one that nobody killed.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def run(path: Path, engine: str) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     seeds, d, times = 8, 4, 16
-    _campaign.BLOCK_BYTES = seeds * d * times * 8
+    _campaign.MATRIX_LANES = 8
     _campaign.Task = Counted
     draw = np.random.default_rng(0)
     lam, rho = draw.uniform(0.1, 1, (BLOCKS, d)), draw.uniform(0.2, 0.9, (BLOCKS, d))
@@ -75,7 +75,7 @@ def kill_often(folder: Path, kills: int, engine: str, longest: float = 6.0) -> d
 
     whole, killed, log = folder / "whole", folder / "killed", folder / "log.txt"
     assert start(whole, folder / "whole.txt").wait() == 0
-    draw, done, ended = random.Random(0), 0, 0
+    draw, done, ended, left = random.Random(0), 0, 0, []
     while done < kills:
         before = lines(log)
         child = start(killed, log)
@@ -89,15 +89,20 @@ def kill_often(folder: Path, kills: int, engine: str, longest: float = 6.0) -> d
             killed.rename(folder / f"ended-{ended}")
         except subprocess.TimeoutExpired:
             workers = _children(child.pid)
-            if engine == "dask" and workers and done % 2:
+            if engine == "dask" and workers and done % 3 == 1:
                 os.kill(draw.choice(workers), signal.SIGKILL)
                 time.sleep(draw.uniform(0.1, 1.0))
-            os.killpg(child.pid, signal.SIGKILL)
+            if engine == "dask" and done % 3 == 2:
+                child.kill()
+                left += workers  # they notice, while the next client runs already
+            else:
+                os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             done += 1
     marked = len(open_store(killed).marks()) if killed.exists() else 0
     assert start(killed, log).wait() == 0
     assert_alike(whole, killed)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in left)
     blocks = len(open_store(killed).blocks)
     return {
         "kills": kills,

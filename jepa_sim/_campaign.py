@@ -99,7 +99,7 @@ def fill(
             own = set(store.blocks[shard[0] :: shard[1]])
             blocks = [block for block in blocks if block in own]
         task = Task(planned, str(store.path), again)
-        with watched(total, done, progress) as advance:
+        with watched(total, done, len(blocks), progress) as advance:
             for mark in engine.run(task, blocks):
                 advance(mark["computed"], mark["failed"])
 
@@ -158,11 +158,8 @@ def retry(path: str | os.PathLike[str], planned: Sweep, *, progress: bool = True
 
 def forecast(planned: Sweep) -> str:
     """What a campaign would take: lanes, blocks, programs, and roughly time, memory and disk."""
-    lanes = math.prod(planned.axes.values())
-    per_lane = sum(
-        math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in planned.shapes().values()
-    )
-    shape = block_shape(planned)
+    lanes, per_lane = math.prod(planned.axes.values()), _lane_bytes(planned.shapes())
+    shape = block_shape(planned, per_lane)
     blocks = math.prod(
         math.ceil(n / size) for n, size in zip(planned.axes.values(), shape, strict=True)
     )
@@ -179,6 +176,11 @@ def forecast(planned: Sweep) -> str:
     )
 
 
+def _lane_bytes(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
+    """Of what is saved of a lane."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in shapes.values())
+
+
 def _bytes(count: float) -> str:
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
@@ -187,12 +189,13 @@ def _bytes(count: float) -> str:
     return f"{count:.3g} TiB"
 
 
-def block_shape(planned: Sweep) -> tuple[int, ...]:
-    """How many lanes a block has along each axis: whole axes from the last on, while they fit."""
+def block_shape(planned: Sweep, per_lane: int) -> tuple[int, ...]:
+    """How many lanes a block has along each axis: whole axes from the last on, while they fit.
+
+    per_lane: bytes.
+    """
     axes = planned.axes
-    d, times = planned.grid.spectrum.xx.shape[-1], planned.times.count
-    bytes_per_lane = planned.grid.spectrum.xx.dtype.itemsize * times * d * len(planned.observables)
-    room = max(BLOCK_BYTES // bytes_per_lane, 1)
+    room = max(BLOCK_BYTES // per_lane, 1)
     apart = isinstance(planned.solver, AbstractMatrixSolver) and not planned.padded
     if isinstance(planned.solver, AbstractMatrixSolver):
         room = min(room, MATRIX_LANES)
@@ -218,7 +221,8 @@ def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
         for name, leaf in shapes.items():
             dims, attrs = meaning(name, len(leaf.shape))
             variables[name] = (dims, leaf.shape, np.dtype(leaf.dtype), _plain(attrs))
-        return create(path, variables, known, tuple(planned.axes), block_shape(planned), asked)
+        blocks = block_shape(planned, _lane_bytes(shapes))
+        create(path, variables, known, tuple(planned.axes), blocks, asked)
     store = open_store(path)
     there = store.manifest["configuration"]
     lines = differences(there, asked["configuration"])

@@ -18,43 +18,41 @@ class Watcher(Protocol):
 
 
 @contextlib.contextmanager
-def watched(total: int, done: int, show: bool) -> Iterator[Watcher]:
-    """Show progress over `total` lanes, of which `done` were there before."""
+def watched(total: int, done: int, blocks: int, show: bool) -> Iterator[Watcher]:
+    """Show progress over `total` lanes, of which `done` were there, the rest in so many blocks."""
     if not show:
         yield lambda lanes, failed: None
     elif sys.stderr.isatty() or "ipykernel" in sys.modules:
         with tqdm(total=total, initial=done, unit="run", unit_scale=True) as bar:
-            yield _Bar(bar)
+            yield _Bar(bar, blocks)
     else:
-        lines = _Lines(total, done)
+        lines = _Lines(total, done, blocks)
         yield lines
         lines.say()
 
 
 class _Bar:
-    def __init__(self, bar: Any):
-        self.bar, self.failed = bar, 0
+    def __init__(self, bar: Any, blocks: int):
+        self.bar, self.blocks = bar, blocks
+        self.written = self.failed = 0
 
     def __call__(self, lanes: int, failed: int) -> None:
-        self.failed += failed
-        if self.failed:
-            self.bar.set_postfix(failed=self.failed, refresh=False)
+        self.written, self.failed = self.written + 1, self.failed + failed
+        self.bar.set_postfix(
+            blocks=f"{self.written:,}/{self.blocks:,}", failed=self.failed, refresh=False
+        )
         self.bar.update(lanes)
 
 
 class _Lines:
-    def __init__(self, total: int, done: int):
-        self.total, self.done, self.fresh = total, done, 0
-        self.blocks = self.failed = 0
+    def __init__(self, total: int, done: int, blocks: int):
+        self.total, self.done, self.blocks = total, done, blocks
+        self.fresh = self.written = self.failed = 0
         self.begin = self.last = time.monotonic()
 
     def __call__(self, lanes: int, failed: int) -> None:
-        self.done, self.fresh, self.failed = (
-            self.done + lanes,
-            self.fresh + lanes,
-            self.failed + failed,
-        )
-        self.blocks += 1
+        self.done, self.fresh = self.done + lanes, self.fresh + lanes
+        self.written, self.failed = self.written + 1, self.failed + failed
         if time.monotonic() > self.last + EVERY:
             self.say()
 
@@ -64,8 +62,8 @@ class _Lines:
         left = (self.total - self.done) / rate if rate > 0 else float("inf")
         print(
             f"{self.done:,} of {self.total:,} runs ({100 * self.done / max(self.total, 1):.1f} %), "
-            f"{self.blocks} blocks, {self.failed:,} failed, {rate:,.0f} runs a second, "
-            f"{duration(left)} left",
+            f"block {self.written:,} of {self.blocks:,}, {self.failed:,} failed, "
+            f"{rate:,.0f} runs a second, {duration(left)} left",
             file=sys.stderr,
             flush=True,
         )

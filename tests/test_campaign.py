@@ -22,7 +22,7 @@ SOLVER = js.Descent(optax.sgd, 1e-2)
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
     """Two seeds and both spectra a block."""
-    monkeypatch.setattr(_campaign, "BLOCK_BYTES", 4 * 8 * len(TIMES) * 2)
+    monkeypatch.setattr(_campaign, "MATRIX_LANES", 4)
 
 
 def grid(seeds=5, scales=(0.1, 0.2), lam=0.5):

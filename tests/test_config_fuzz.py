@@ -2,11 +2,15 @@
 
 import json
 import math
+import tomllib
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import jepa_sim as js
+from jepa_sim._build import build
 from jepa_sim.config import Config, ConfigError, parse
 
 VALID = {
@@ -131,6 +135,39 @@ def check(text: str) -> None:
     assert trajectories * len(config.grid.seeds) < 10**9
 
 
+def check_built(text: str) -> None:
+    """What is built has the axes that the document has."""
+    try:
+        run = build(parse(text))
+    except ConfigError:
+        return
+    planned = js.plan(
+        run.grid,
+        run.solver,
+        times=run.times,
+        observables=run.observables,
+        critical_fraction=run.critical_fraction,
+    )
+    document = tomllib.loads(text)
+    grid, data = document["grid"], document["data"]
+    assert [o.name for o in planned.grid.objective] == grid.get("objective", ["jepa", "mae"])
+    for axis, default in (("depth", None), ("scale", None), ("predictor_depth", [1])):
+        assert list(getattr(planned.grid, axis)) == grid.get(axis, default)
+    for axis in ("time_constant", "imbalance", "weight_decay"):
+        assert list(planned.grid.axes.get(axis, [])) == grid.get(axis, [])
+    seed = grid.get("seed", [0])
+    if isinstance(seed, dict):
+        seed = range(seed.get("start", 0), seed["stop"])
+    assert list(planned.grid.seed) == list(seed)
+    angles = data["angle"] if isinstance(data.get("angle"), list) else [0]
+    assert planned.grid.shape["spectrum"] == len(angles)
+    if "count" in (times := document["solve"]["times"]):
+        assert planned.times.count == times["count"]
+    if data["kind"] == "features":
+        features = planned.grid.spectrum.features()
+        np.testing.assert_allclose(np.sort(features.rho[0]), np.sort(data["rho"]), rtol=1e-9)
+
+
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 
 
@@ -138,6 +175,19 @@ COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "databas
 @given(documents())
 def test_a_document_is_a_configuration_or_one_clear_error(text):
     check(text)
+
+
+@settings(max_examples=30, derandomize=True, **COMMON)
+@given(documents())
+def test_what_is_built_is_what_the_document_says(text):
+    check_built(text)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, derandomize=True, **COMMON)
+@given(documents())
+def test_a_thousand_documents_are_built(text):
+    check_built(text)
 
 
 @pytest.mark.slow

@@ -274,6 +274,22 @@ def test_a_disk_that_refuses_is_one_sentence_and_the_store_goes_on(
     assert_right(store)
 
 
+def test_a_run_that_two_make_at_once_is_one(tmp_path, monkeypatch):
+    """As the jobs of an array do, which begin together."""
+    path, make = tmp_path / "run", writing._make_arrays
+    (tmp_path / ".run.of-a-dead-process.partial" / "done").mkdir(parents=True)
+
+    def slowly(*arguments):
+        monkeypatch.setattr(writing, "_make_arrays", make)
+        write_all(made(path))
+        make(*arguments)
+
+    monkeypatch.setattr(writing, "_make_arrays", slowly)
+    store = made(path)
+    assert_right(store)  # of who was faster
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+
+
 def test_what_is_no_run_is_said_in_one_sentence(tmp_path):
     with pytest.raises(StoreError, match="must exist, but does not"):
         open_store(tmp_path / "nothing")

@@ -2,8 +2,14 @@
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
+
+
+def aside(path: Path) -> Path:
+    """Where to write what is to be renamed to `path`: no process on any machine has the same."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
 
 
 def flush(path: Path) -> None:
@@ -24,7 +30,7 @@ def flush_tree(folder: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write aside, flush, rename, flush the folder."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = aside(path)
     try:
         with partial.open("w", encoding="utf-8") as file:
             json.dump(value, file, indent=1, ensure_ascii=False)

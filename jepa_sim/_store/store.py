@@ -1,6 +1,7 @@
 """Writing a run: its template, then blocks, each with a mark."""
 
 import dataclasses
+import glob
 import itertools
 import json
 import math
@@ -15,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim._faults import StoreError
-from jepa_sim._store.disk import flush, flush_tree, write_json
+from jepa_sim._store.disk import aside, flush, flush_tree, write_json
 from jepa_sim._store.errors import explained
 from jepa_sim._store.lock import lock
 
@@ -189,48 +190,62 @@ def create(
     block_shape: tuple[int, ...],
     manifest: Mapping[str, Any],
 ) -> Store:
-    """A new run, without blocks: made aside, then named.
+    """A new run, without blocks: made aside, then named. Where somebody was faster, theirs.
 
     variables: of the lanes; by name, the axes inside a lane, their lengths, type and attributes.
     `result` must be among them.  known: coordinates, and what does not depend on the lane.
     """
-    import zarr
-
-    lengths = tuple(known.sizes[axis] for axis in lane_axes)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = aside(path)
     layout = {
         "format": FORMAT,
         "lane_axes": list(lane_axes),
-        "lane_shape": list(lengths),
+        "lane_shape": [known.sizes[axis] for axis in lane_axes],
         "block_shape": list(block_shape),
         "arrays": sorted(variables),
     }
     with explained(path):
         try:
             (partial / "done").mkdir(parents=True)
-            group = zarr.create_group(partial / "data.zarr", zarr_format=3)
-            for name, (dims, shape, dtype, attrs) in variables.items():
-                group.create_array(
-                    name,
-                    shape=(*lengths, *shape),
-                    chunks=(*block_shape, *(max(n, 1) for n in shape)),
-                    dtype=dtype,
-                    fill_value=_fill(name, dtype),
-                    dimension_names=(*lane_axes, *dims),
-                    attributes=attrs,
-                    compressors=_compressors(),
-                    chunk_key_encoding={"name": "default", "separator": "."},
-                )
-            for name, variable in known.variables.items():
-                _put(group, str(name), variable)
-            group.attrs["coordinates"] = " ".join(map(str, known.coords))
+            _make_arrays(partial / "data.zarr", variables, known, lane_axes, block_shape)
             flush_tree(partial)
             write_json(partial / "manifest.json", {**manifest, **layout})
             partial.rename(path)
             flush(path.parent)
+        except OSError:
+            if not (path / "manifest.json").is_file():
+                raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of who was killed
+        shutil.rmtree(left, ignore_errors=True)
     return open_store(path)
+
+
+def _make_arrays(
+    folder: Path,
+    variables: Variables,
+    known: xr.Dataset,
+    lane_axes: tuple[str, ...],
+    block_shape: tuple[int, ...],
+) -> None:
+    import zarr
+
+    group = zarr.create_group(folder, zarr_format=3)
+    for name, (dims, shape, dtype, attrs) in variables.items():
+        group.create_array(
+            name,
+            shape=(*(known.sizes[axis] for axis in lane_axes), *shape),
+            chunks=(*block_shape, *(max(n, 1) for n in shape)),
+            dtype=dtype,
+            fill_value=_fill(name, dtype),
+            dimension_names=(*lane_axes, *dims),
+            attributes=attrs,
+            compressors=_compressors(),
+            chunk_key_encoding={"name": "default", "separator": "."},
+        )
+    for name, variable in known.variables.items():
+        _put(group, str(name), variable)
+    group.attrs["coordinates"] = " ".join(map(str, known.coords))
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
