@@ -61,7 +61,7 @@ def run(path: Path, engine: str) -> None:
     js.campaign(path, planned, engine=js.Local() if engine == "local" else js.Dask(workers=2))
 
 
-def kill_often(folder: Path, kills: int, engine: str, longest: float = 6.0) -> dict[str, float]:
+def kill_often(folder: Path, kills: int, engine: str, longest: float = 3.0) -> dict[str, float]:
     """Kill a run so often, let it end, and compare. Returns what was counted."""
     from jepa_sim._store import open_store
 

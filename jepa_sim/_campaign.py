@@ -63,7 +63,8 @@ def campaign(
     the same kind of device. Lanes that failed are NaN with their reason in `result`; see `retry`.
 
     Raises ValueError where arguments are wrong, StoreError where the run is of another
-    configuration, is being written by another process, or cannot be written.
+    configuration, is being written by another process, or cannot be written, ConnectionError where
+    a Dask cluster cannot be reached.
     """
     if shard is not None and not 0 <= shard[0] < shard[1]:
         checks.fail("shard", "be (i, n) with 0 ≤ i < n", shard)

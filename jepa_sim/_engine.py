@@ -78,8 +78,12 @@ class Dask(AbstractEngine):
         pickled.write_bytes(cloudpickle.dumps((_settings(), cloudpickle.dumps(task))))
         with contextlib.ExitStack() as stack:
             stack.callback(pickled.unlink, missing_ok=True)
-            address = self.scheduler or stack.enter_context(self._cluster())
-            client = stack.enter_context(Client(address))
+            try:
+                address = self.scheduler or stack.enter_context(self._cluster())
+                client = stack.enter_context(Client(address))
+            except (OSError, RuntimeError, ValueError) as error:
+                where = self.scheduler or "of this machine"
+                raise ConnectionError(f"Dask cluster {where} cannot be reached: {error}") from error
             interrupted = stack.enter_context(_held_back())
             futures = client.map(
                 functools.partial(_work, str(pickled)), blocks, pure=False, retries=2, batch_size=64

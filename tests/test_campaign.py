@@ -194,6 +194,19 @@ def test_dask_workers_may_die(tmp_path, whole):
     assert not (path / "task.pickle").exists()
 
 
+def test_a_cluster_that_is_not_there_is_said_and_the_run_goes_on(tmp_path, whole):
+    import dask
+
+    path = tmp_path / "run"
+    for address, words in (("tcp://127.0.0.1:9", "Timed out"), ("nowhere", "missing port")):
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "200ms"}),
+            pytest.raises(ConnectionError, match=f"Dask cluster {address} cannot be .*{words}"),
+        ):
+            run(path, engine=js.Dask(address))
+    assert_same(run(path), whole.isel(seed=range(5)))
+
+
 def test_durations_have_two_units():
     found = [duration(s) for s in (3.0, 75.0, 11100.0, 176400.0, np.inf)]
     assert found == ["3 s", "1 min 15 s", "3 h 05 min", "2 d 1 h", "unknown time"]

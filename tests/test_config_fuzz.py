@@ -40,7 +40,16 @@ VALID = {
         {"solver": "gradient_flow", "times": {"kind": "critical"}, "max_steps": 100},
         {"solver": "descent", "times": {"kind": "critical"}, "learning_rate": 0.01},
     ],
-    "output": [{"path": "runs/a"}, {"path": "a.nc", "critical_fraction": [0.5], "observables": []}],
+    "output": [
+        {"path": "runs/a"},
+        {"path": "a.nc", "critical_fraction": [0.5], "observables": ["features"]},
+    ],
+}
+AXES = {
+    "depth": st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True),
+    "predictor_depth": st.lists(st.integers(1, 3), min_size=1, max_size=2, unique=True),
+    "scale": st.lists(st.floats(1e-6, 0.9), min_size=1, max_size=3, unique=True),
+    "seed": st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True),
 }
 HOSTILE = st.one_of(
     st.sampled_from(
@@ -102,6 +111,9 @@ def written(value) -> str:
 def documents(draw) -> str:
     """Valid tables, of which some keys are replaced, added or left out."""
     document = {name: dict(draw(st.sampled_from(tables))) for name, tables in VALID.items()}
+    for key, values in AXES.items():
+        if draw(st.booleans()):
+            document["grid"][key] = draw(values)
     for _ in range(draw(st.integers(0, 3))):
         table = document[draw(st.sampled_from(sorted(document)))]
         keys = st.sampled_from([*sorted(table), "seed", "width", "precision", "pairs", "rotated"])

@@ -195,7 +195,7 @@ def test_damage_is_found_and_written_again(tmp_path):
     assert_right(store)
 
 
-def test_one_writer_or_the_shards_of_one_array(tmp_path):
+def test_one_writer_or_the_shards_of_one_array(tmp_path, monkeypatch):
     store = made(tmp_path / "run")
     with store.lock():
         for shard in (None, (0, 2)):
@@ -208,6 +208,11 @@ def test_one_writer_or_the_shards_of_one_array(tmp_path):
         with pytest.raises(StoreError, match=r"of one number, not of 3: process .* `lock-0-of-2`"):
             store.lock((1, 3)).__enter__()
     assert "nobody" in _store.status(store)
+    with store.lock():
+        monkeypatch.setattr(os, "access", lambda *_: False)  # as of a folder that may only be read
+        assert f"process {os.getpid()} on" in _store.status(store)
+    with pytest.raises(ConnectionError), store.lock():  # what goes wrong inside is not the lock's
+        raise ConnectionError
 
 
 def test_axes_grow_at_their_ends_and_what_was_there_stays(tmp_path):

@@ -14,4 +14,6 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or path
-        raise StoreError(f"`{where}` cannot be read or written: {error.strerror}.") from error
+        raise StoreError(
+            f"`{where}` cannot be read or written: {error.strerror or error}."
+        ) from error

@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from jepa_sim._faults import StoreError
 from jepa_sim._store.errors import explained
@@ -42,8 +43,11 @@ def writer(run: Path) -> str:
 
 
 def _holder(path: Path) -> str:
-    """Who holds a lock file; empty where nobody does."""
-    with explained(path), path.open("a+", encoding="utf-8") as file:
+    """Who holds a lock file; empty where nobody does. Also for those who may only read it."""
+    if not path.exists():
+        return ""
+    mode = "r+" if os.access(path, os.W_OK) else "r"
+    with explained(path), path.open(mode, encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,17 +58,23 @@ def _holder(path: Path) -> str:
 
 @contextlib.contextmanager
 def _file(run: Path, path: Path, kind: int) -> Iterator[None]:
-    with explained(path), path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
-            raise StoreError(
-                f"Run `{run}` must be written by one process at a time, but {owner} is writing it."
-            ) from None
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}, since {now},\n")
-        file.flush()
+    with contextlib.ExitStack() as opened:
+        with explained(path):
+            file = opened.enter_context(path.open("a+", encoding="utf-8"))
+            _claim(run, file, kind)
         yield
+
+
+def _claim(run: Path, file: TextIO, kind: int) -> None:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip() or "another process"
+        raise StoreError(
+            f"Run `{run}` must be written by one process at a time, but {owner} is writing it."
+        ) from None
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}, since {now},\n")
+    file.flush()
