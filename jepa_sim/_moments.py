@@ -297,7 +297,7 @@ def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
     if is_concrete(xx, yx, yy):
         xx, yx, yy = to_numpy(xx), to_numpy(yx), to_numpy(yy)
         rest = yy - yx @ np.linalg.solve(xx, yx.T)
-        least = np.linalg.eigvalsh((rest + rest.T) / 2)[0]
+        least = np.linalg.eigvalsh(rest / 2 + rest.T / 2)[0]
         if least < -checks.SYMMETRY_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
             checks.fail(
                 "yy",
