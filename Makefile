@@ -53,8 +53,20 @@ bench: $(VENV)/.bench  ## Benchmarks against peers: goals, times and growth, in 
 bench-gpu: $(VENV)/.bench  ## The device's benchmarks in one call (under 8 minutes on one GPU; SIZE=small to try)
 	$(BIN)/python -m benchmarks.device --size $(SIZE)
 
+.PHONY: docs
+docs: $(VENV)/.docs  ## The documentation, with its notebooks run, in build/site/docs/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -b html . build/site
+
+.PHONY: notebooks
+notebooks: $(VENV)/.docs  ## Run every notebook as a script, and say how long it takes
+	@for notebook in notebooks/*.py; do \
+	    begin=$$(date +%s); \
+	    MPLBACKEND=agg EQX_ON_ERROR=nan $(BIN)/python $$notebook > /dev/null || exit 1; \
+	    echo "$$notebook: $$(( $$(date +%s) - begin )) s"; \
+	done
+
 .PHONY: check
-check: test test-slow demo lint  ## What continuous integration runs
+check: test test-slow demo docs lint  ## What continuous integration runs
 
 .PHONY: test-all-pythons
 test-all-pythons:  ## Tests under each of PYTHONS="python3.11 python3.12 …"
@@ -85,7 +97,8 @@ $(VENV)/.demo: EXTRAS = demo
 $(VENV)/.test: EXTRAS = demo,test
 $(VENV)/.lint: EXTRAS = demo,test,lint
 $(VENV)/.bench: EXTRAS = demo,test,bench
-$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.docs: EXTRAS = docs
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing jepa_sim[$(EXTRAS)] into $(VENV) (the first time takes about a minute)"
 	@$(PIP) install --editable '.[$(EXTRAS)]'
 	@touch $@

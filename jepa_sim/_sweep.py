@@ -67,6 +67,7 @@ class Sweep:
 
     @property
     def is_random(self) -> bool:
+        """Whether seeds make a difference."""
         return self.solver.is_random or next(self.grid.problems()).start.is_random
 
     def compute(
@@ -154,7 +155,12 @@ def plan(
     critical_fraction: Sequence[Number] = (0.5, 0.9),
     padded: bool | None = None,
 ) -> Sweep:
-    """What `sweep` with these arguments computes; ValueError where they are wrong."""
+    """What `sweep` computes, without computing it: for `campaign`.
+
+    times, observables, critical_fraction, padded: see `sweep`.
+
+    Raises ValueError where arguments are wrong.
+    """
     for fraction in critical_fraction:
         checks.check_open_unit("critical_fraction", fraction)
     times = CriticalGrid() if times is None else times
@@ -198,7 +204,8 @@ def sweep(
 
     All is held in memory; `campaign` writes to a folder what is larger, or takes a night.
 
-    Raises ValueError where arguments are wrong, before anything is computed.
+    Raises ValueError where arguments are wrong, MemoryError where the results are larger than the
+    machine's memory, before anything is computed.
     """
     planned = plan(
         grid,
@@ -212,8 +219,14 @@ def sweep(
 
 
 def collect(planned: Sweep, *, progress: bool) -> xr.Dataset:
-    """The dataset of all that is planned, in memory."""
+    """The dataset of all that is planned, in memory. MemoryError where it cannot fit."""
     shape = tuple(planned.axes.values())
+    xx = planned.grid.spectrum.xx
+    numbers = planned.times.count * xx.shape[-1] * max(len(planned.observables), 1)
+    least = math.prod(shape) * numbers * xx.dtype.itemsize
+    if least > host_memory():
+        rule = f"{math.prod(shape):,} runs have results of at least {least / 2**30:,.0f} GiB"
+        raise MemoryError(f"{rule}: a campaign writes them to a folder instead.")
     index = np.indices(shape).reshape(len(shape), -1)
     with tqdm(
         total=index.shape[1], unit="run", unit_scale=True, delay=2, disable=not progress
@@ -308,6 +321,11 @@ def memory_bytes() -> float:
     stats = jax.local_devices()[0].memory_stats()
     if stats:
         return float(stats["bytes_limit"])
+    return host_memory()
+
+
+def host_memory() -> float:
+    """Bytes of the machine; infinite where it does not say."""
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return math.inf

@@ -239,3 +239,9 @@ def test_spectra_from_vmap():
 def test_bad_sweeps_are_named_before_anything_is_computed(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_what_does_not_fit_into_memory_is_said_before_it_is_computed():
+    large, times = grid(seed=range(10**4), start=js.RandomGaussian), js.LogGrid(1, 10, 10**7)
+    with pytest.raises(MemoryError, match=r"320,000 runs have results of at least .* GiB"):
+        sweep(large, js.Descent(optax.sgd, 1e-2), times=times)

@@ -15,6 +15,8 @@ from jepa_sim._store.store import PENDING, Store, open_group, open_store
 def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     """The dataset of a run, finished or not; nothing is loaded before it is looked at.
 
+    path: of the folder.
+
     It has the axes and variables of `sweep`'s, backed by dask, a chunk a block, where dask is
     installed. Lanes that are not there yet are NaN, and −1 in `result`. The manifest is in `attrs`.
 
