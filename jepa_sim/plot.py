@@ -5,8 +5,8 @@ to be changed further or saved with `save`. matplotlib is imported when somethin
 before.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Flags = Sequence[bool] | np.ndarray
 
+FEW = 8  # features whose lines are drawn thick
 COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column page, and both
 # Okabe & Ito's palette, told apart by colour-blind readers
 OBJECTIVES = {"jepa": ("JEPA", "#0072B2", "o"), "mae": ("MAE", "#D55E00", "s")}
@@ -50,11 +51,11 @@ def trajectories(
     """
     times, gains, rho = _one(run)
     noisy = np.zeros(len(rho), bool) if noisy is None else np.asarray(noisy)
-    colours = _rho_colours()
+    colours, width = _rho_colours(), 0.6 if len(rho) > FEW else 1.4
     with style():
         ax = panels(1, 1, (COLUMN, 2.4))[1][0] if ax is None else ax
         for i in np.lexsort((rho, noisy)):
-            line: dict[str, Any] = {"lw": 1.8, "ls": (0, (3, 1))} if noisy[i] else {"lw": 0.6}
+            line: dict[str, Any] = {"lw": 1.8, "ls": (0, (3, 1))} if noisy[i] else {"lw": width}
             ax.plot(times, gains[:, i], color=colours.to_rgba(rho[i]), **line)
         ax.set(xscale="log", xlim=(times[times > 0][0], times[-1]), ylim=(0, None))
         ax.set(xlabel="time t = kα (units of 1/λ)", ylabel="encoder gain w̄")
@@ -120,9 +121,14 @@ def panels(
     return drawn, list(axes.ravel())
 
 
-def style() -> AbstractContextManager:
+@contextlib.contextmanager
+def style() -> Iterator[None]:
     """Small letters that stay legible at the width of a column."""
-    return _pyplot().rc_context(STYLE)
+    plt = _pyplot()
+    with plt.rc_context(STYLE):
+        yield
+        interactive = plt.isinteractive()  # a notebook's backend sets it with its first figure
+    plt.matplotlib.interactive(interactive)
 
 
 def save(drawn: "Figure", stem: Path) -> list[Path]:
@@ -151,7 +157,7 @@ def _one(run: xr.Dataset | Trajectory) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _rho_colours() -> "ScalarMappable":
     """cividis without its palest yellow, which is lost on white."""
     plt = _pyplot()
-    map_ = plt.matplotlib.colors.ListedColormap(plt.get_cmap("cividis")(np.linspace(0, 0.92, 256)))
+    map_ = plt.matplotlib.colors.ListedColormap(plt.get_cmap("cividis")(np.linspace(0, 0.88, 256)))
     return plt.cm.ScalarMappable(plt.Normalize(0, 1), map_)
 
 

@@ -21,15 +21,15 @@ jax.config.update("jax_enable_x64", True)
 
 moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
 grid = js.Grid(
-    spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 2, 3, 4, 5], scale=[1e-2]
+    spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 2, 3, 4, 5], scale=[1e-4]
 )
 sweep = js.sweep(grid, js.ClosedForm(), progress=False)
 sweep
 
 # %% [markdown]
 # `sweep` is an `xarray.Dataset` with named axes. Times are flow times: step k of gradient descent
-# with learning rate α is at t = kα. Encoder gains w̄ start at ε = 0.01 and end at their plateaus,
-# ρ^{L/M} for JEPA and ρ^{L/(L+M)} for MAE.
+# with learning rate α is at t = kα. Encoder gains w̄ start at ε = 1e-4 and end at their plateaus,
+# $\rho^{L/M}$ for JEPA and $\rho^{L/(L+M)}$ for MAE, with M = 1 layer of predictor or decoder.
 
 # %%
 picture, axes = plot.panels(2, 3, (plot.PAGE, 3.8), sharey=True)
@@ -59,12 +59,12 @@ delay.to_pandas().round(2)
 
 # %%
 problem = js.Problem(
-    moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2, rotated=True)
+    moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-4, rotated=True)
 )
-times = sweep.sel(objective="jepa", depth=3).t.values.ravel()
+times = sweep.sel(objective="jepa", depth=2).t.values.ravel()
 flow = js.simulate(problem, times, js.GradientFlow(), key=jax.random.key(0))
 exact = js.simulate(
-    js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2)),
+    js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-4)),
     times,
     js.ClosedForm(),
 )
@@ -77,5 +77,5 @@ assert worst < 1e-4
 #
 # 1. Give the noisy feature twice the covariance, `lam=[1.0, 2.0]`. Which is first now, for JEPA at
 #    L = 1? At L = 5? (The next notebook says why.)
-# 2. Let ε go to 1e-4. Do the *ratios* of times come nearer to one, or farther?
+# 2. Let ε go to 1e-8. Do the *ratios* of times come nearer to one, or farther?
 # 3. Take `js.DeepLinear(depth=3, predictor_depth=2)`. Which plateau does the noisy feature reach?

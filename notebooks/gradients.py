@@ -44,10 +44,10 @@ def elasticities(objective, rho, depth):
         lam, rho, scale = jnp.exp(logs)
         return jnp.log(learned(objective, lam[None], rho[None], scale, depth)[0])
 
-    return jax.grad(log_time)(jnp.log(jnp.array([1.0, rho, 1e-2])))
+    return jax.grad(log_time)(jnp.log(jnp.array([1.0, rho, 1e-4])))
 
 
-rho = np.linspace(0.1, 0.95, 30)
+rho = np.linspace(0.2, 0.95, 30)
 picture, axes = plot.panels(1, 3, (plot.PAGE, 2.4))
 for objective, line in ((js.JEPA(), "-"), (js.MAE(), "--")):
     for depth, colour in ((1.0, "#0072B2"), (3.0, "#D55E00")):
@@ -58,7 +58,7 @@ for objective, line in ((js.JEPA(), "-"), (js.MAE(), "--")):
             )
             ax.set(xlabel="ρ", title=f"∂ ln t* / ∂ ln {name}")
 axes[0].set_ylim(-1.1, -0.9)
-axes[1].legend(frameon=False)
+_ = axes[1].legend(frameon=False)
 
 # %% [markdown]
 # λ only sets the unit of time, at fixed ρ: its elasticity is −1 for every depth and objective. That
@@ -66,7 +66,7 @@ axes[1].legend(frameon=False)
 #
 # ## Inverse design
 #
-# A clean feature has λ = 1, ρ = 0.9. Which noisy feature, with ρ between 0.05 and 0.9 and λ between
+# A clean feature has λ = 1, ρ = 0.9. Which noisy feature, with ρ between 0.5 and 0.9 and λ between
 # 0.5 and 3, makes the two objectives disagree most: MAE learns it *first*, JEPA *last*, by the
 # largest factors at the same time?
 
@@ -75,7 +75,7 @@ axes[1].legend(frameon=False)
 def feature(z):
     """(λ, ρ) within their bounds."""
     share = jax.nn.sigmoid(z)
-    return 0.5 + 2.5 * share[0], 0.05 + 0.85 * share[1]
+    return 0.5 + 2.5 * share[0], 0.5 + 0.4 * share[1]
 
 
 @jax.jit

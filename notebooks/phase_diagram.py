@@ -23,7 +23,7 @@ from jepa_sim import plot
 
 jax.config.update("jax_enable_x64", True)
 
-excess, noise = np.linspace(1.0, 4.0, 60), np.linspace(0.25, 0.85, 60)
+excess, noise = np.geomspace(0.5, 4.0, 60), np.linspace(0.25, 0.85, 60)
 lam_noisy, rho_noisy = (a.ravel() for a in np.meshgrid(excess, noise, indexing="ij"))
 pairs = jax.vmap(js.Moments.from_features)(
     np.stack([np.ones_like(lam_noisy), lam_noisy], axis=1),
@@ -65,6 +65,7 @@ for row, name in enumerate(["JEPA", "MAE"]):
             noise, excess, shown[row, column, 0], cmap="RdBu_r", vmin=-2, vmax=2, rasterized=True
         )
         ax.contour(noise, excess, shown[row, column, 0], [0], colors="k", linewidths=0.8)
+        ax.set(yscale="log", yticks=[0.5, 1, 2, 4], yticklabels=["½", "1", "2", "4"])
         ax.set_title(f"{name}, L = {depth}")
         ax.set_xlabel("ρ of the noisy feature" if row else "")
     axes[4 * row].set_ylabel("λ of the noisy feature")

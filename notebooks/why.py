@@ -28,7 +28,7 @@ def problem(objective, depth, scale, rho, lam=1.0):
     return js.Problem(moments, objective, js.DeepLinear(depth), js.Balanced(scale))
 
 
-rho = np.linspace(0.05, 0.99, 60)
+rho = np.linspace(0.2, 0.99, 60)
 
 # %% [markdown]
 # ## Critical times against ρ, at one λ
@@ -37,16 +37,17 @@ rho = np.linspace(0.05, 0.99, 60)
 picture, axes = plot.panels(1, 2, (plot.PAGE, 2.6), sharey=True)
 for ax, objective in zip(axes, (js.JEPA(), js.MAE()), strict=True):
     for depth in (1, 2, 3, 5):
-        late = js.critical_times(problem(objective, depth, 1e-3, rho), fraction=0.5)
+        late = js.critical_times(problem(objective, depth, 1e-4, rho), fraction=0.5)
         ax.plot(rho, late / late[-1], label=f"L = {depth}")
-    ax.set(yscale="log", xlabel="ρ", title=objective.name.upper())
+    ax.set(xlabel="ρ", title=objective.name.upper())
 axes[0].set_ylabel("t* over that of ρ = 0.99")
-axes[0].legend(frameon=False)
+_ = axes[0].legend(frameon=False)
 
 # %% [markdown]
 # With small ε the time is spent far below the plateau, where the noise does not matter yet: the
-# leading term of t* for ε → 0, 1/(λ q ε^{q/L}), has no ρ in it. So the bias *in timing* is a
-# correction that vanishes with ε. `asymptotic_critical_times` has all terms that grow:
+# leading term of t* for ε → 0, $1/(\lambda q\, \varepsilon^{q/L})$ with q = a − 1, has no ρ in it.
+# So the bias *in timing* is a correction that vanishes with ε. `asymptotic_critical_times` has all
+# terms that grow:
 
 # %%
 picture, axes = plot.panels(1, 2, (plot.PAGE, 2.6))
@@ -59,10 +60,11 @@ for depth in (1, 2, 3):
     axes[1].plot(scales, abs(theory[:, 1] / exact[:, 1] - 1), label=f"L = {depth}")
 axes[0].set(xscale="log", xlabel="ε", ylabel="t*(ρ = 0.3) / t*(ρ = 0.9)", title="timing, exact")
 axes[1].set(xscale="log", yscale="log", xlabel="ε", title="asymptotics for ρ = 0.3: error")
-axes[0].legend(frameon=False)
+_ = axes[0].legend(frameon=False)
 
 # %% [markdown]
-# What does not vanish with ε is the *plateau*: ρ^{L/M} for JEPA against ρ^{L/(L+M)} for MAE.
+# What does not vanish with ε is the *plateau*: $\rho^{L/M}$ for JEPA against $\rho^{L/(L+M)}$ for
+# MAE.
 
 # %%
 picture, [ax] = plot.panels(1, 1, (plot.COLUMN, 2.6))
@@ -72,7 +74,7 @@ for objective, line in ((js.JEPA(), "-"), (js.MAE(), "--")):
         name = f"{objective.name.upper()}, L = {depth}"
         ax.plot(rho, levels, line, color=colour, label=name)
 ax.set(xlabel="ρ", ylabel="plateau of the gain w̄")
-ax.legend(frameon=False)
+_ = ax.legend(frameon=False)
 
 # %% [markdown]
 # ## Relative or absolute
@@ -92,7 +94,7 @@ print("a gain of 0.1:          ", one)
 #
 # 1. Let the noisy feature have λ = 1.2, the clean one λ = 1. At which depth does a JEPA swap them?
 #    Does the answer depend on ε?
-# 2. With M = 2 (`js.DeepLinear(depth, 2)`) JEPA's plateau is ρ^{L/2}. Is its bias in timing smaller
-#    too?
+# 2. With M = 2 (`js.DeepLinear(depth, 2)`) JEPA's plateau is $\rho^{L/2}$. Is its bias in timing
+#    smaller too?
 # 3. The asymptotics' error in time is of order 1. Why does the *relative* error still fall with ε,
 #    and the faster, the deeper the encoder?

@@ -27,7 +27,7 @@ def test_everything_public_is_in_the_reference():
 
 @pytest.mark.parametrize("name", public())
 def test_everything_public_says_what_it_is(name):
-    """A docstring, of every public method too; functions name every argument but those of our classes."""
+    """A docstring, of every public method too; functions name what is not of our own classes."""
     thing = getattr(js, name)
     assert inspect.getdoc(thing)
     members = [] if inspect.isfunction(thing) else vars(thing).items()
