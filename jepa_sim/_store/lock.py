@@ -9,12 +9,15 @@ import datetime
 import fcntl
 import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from jepa_sim._faults import StoreError
 from jepa_sim._store.errors import explained
+
+PATIENCE = 1.0  # seconds: somebody may look at the status, or make the run longer
 
 
 @contextlib.contextmanager
@@ -48,12 +51,19 @@ def _holder(path: Path) -> str:
         return ""
     mode = "r+" if os.access(path, os.W_OK) else "r"
     with explained(path), path.open(mode, encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            return file.read().strip() or "another process"
-    return ""
+        if _locked(file, fcntl.LOCK_EX):
+            return ""
+        file.seek(0)
+        return file.read().strip() or "another process"
+
+
+def _locked(file: TextIO, kind: int) -> bool:
+    """Whether the lock was free, and is ours now."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -66,14 +76,15 @@ def _file(run: Path, path: Path, kind: int) -> Iterator[None]:
 
 
 def _claim(run: Path, file: TextIO, kind: int) -> None:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        owner = file.read().strip() or "another process"
-        raise StoreError(
-            f"Run `{run}` must be written by one process at a time, but {owner} is writing it."
-        ) from None
+    deadline = time.monotonic() + PATIENCE
+    while not _locked(file, kind):
+        if time.monotonic() > deadline:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise StoreError(
+                f"Run `{run}` must be written by one process at a time, but {owner} is writing it."
+            )
+        time.sleep(0.05)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     file.truncate(0)
     file.write(f"process {os.getpid()} on {platform.node()}, since {now},\n")
