@@ -3,6 +3,7 @@
 import sys
 
 import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import optax
 import pytest
@@ -40,7 +41,7 @@ def dataset() -> xr.Dataset:
 @pytest.fixture(autouse=True)
 def _close():
     yield
-    plot._pyplot().close("all")
+    matplotlib.pyplot.close("all")
 
 
 def test_trajectories_of_a_dataset(dataset: xr.Dataset):
@@ -87,6 +88,133 @@ def test_learning_time(dataset: xr.Dataset):
     assert edge == pytest.approx(2.5)  # the triangle of the feature that is never learned
 
 
+@pytest.fixture(scope="module")
+def run() -> js.Trajectory:
+    """Three features, of which weight decay keeps one."""
+    moments = js.data.Static(signal=[1.0, 1.0, 0.5], noise=[0.1, 1.0, 2.0]).exact_moments()
+    training = js.Training(decay=0.02)
+    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(2), js.Balanced(0.2), training)
+    return js.simulate(problem, np.linspace(0.0, 400.0, 101), js.LayerModes())
+
+
+def test_critical_times_of_objectives(dataset: xr.Dataset):
+    shallow = dataset.sel(depth=5)
+    ax = plot.critical_times(shallow)
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in ax.lines if line.get_label()}
+    assert drawn["MAE"] == [[0.9, 5.0], [0.3, 5.0], [0.6, 5.0]]
+    assert drawn["JEPA"] == [[0.9, 10.0], [0.6, 20.0]]
+    assert "never" in drawn
+    assert "kα" in ax.get_ylabel()
+    assert ax.format_coord(0.3, 1.0) == "feature 1 (λ = 1, ρ = 0.3) at t* = JEPA never, MAE 5"
+    assert "λ" in plot.critical_times(shallow, against="lam").get_xlabel()
+
+
+def test_critical_times_of_a_run(run: js.Trajectory):
+    ax = plot.critical_times(run, fraction=0.5)
+    [[rho, time]] = ax.lines[0].get_xydata()
+    assert rho == pytest.approx(1 / 1.1)
+    assert time == pytest.approx(float(run.critical_times(fraction=0.5)[0]))
+
+
+def test_a_phase_diagram_has_the_values_in_their_places():
+    values = xr.DataArray(
+        [[1.0, 2.0, np.inf], [4.0, 5.0, np.nan]],
+        {"depth": [1, 3], "scale": [1e-3, 1e-2, 1e-1]},
+        ("depth", "scale"),
+        "critical_time",
+        {"long_name": "first time (inf: never)", "units": "1/λ"},
+    )
+    ax = plot.phase_diagram(values)
+    [mesh] = ax.collections
+    np.testing.assert_array_equal(mesh.get_array(), np.ma.masked_invalid(values.values, copy=True))
+    assert ax.get_xscale() == "log"
+    edges = mesh.get_coordinates()[0, :, 0]
+    np.testing.assert_allclose(edges, 10.0 ** np.array([-3.5, -2.5, -1.5, -0.5]))
+    assert ax.get_xlabel() == "scale of the start ε"
+    assert ax.figure.axes[1].get_ylabel() == "first time\n(1/λ)"
+    assert ax.format_coord(0.012, 2.6) == "depth = 3, scale = 0.01: critical_time = 5"
+    assert ax.format_coord(0.09, 1.1) == "depth = 1, scale = 0.1: critical_time = inf"
+
+
+def test_a_phase_diagram_of_names_and_of_both_signs():
+    values = xr.DataArray(
+        [[-1.0, 0.5], [0.0, 0.25], [0.0, 0.0]],
+        {"depth": [1, 2, 5], "objective": ["jepa", "mae"]},
+        ("depth", "objective"),
+    )
+    ax = plot.phase_diagram(values, contour=0.25, bar=False)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["jepa", "mae"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["1", "2", "5"]
+    assert ax.collections[0].get_clim() == (-1.0, 1.0)
+    assert len(ax.figure.axes) == 1
+
+
+def test_an_order_matrix_compares_pairs(dataset: xr.Dataset):
+    ax = plot.order_matrix(dataset.sel(objective="jepa", depth=5), by="rho")
+    [image] = ax.images
+    drawn = np.ma.filled(image.get_array(), np.nan)
+    assert drawn[0, 1] == pytest.approx(np.log10(2))  # ρ = 0.9 before ρ = 0.6, in half of the time
+    assert drawn[1, 0] == pytest.approx(-np.log10(2))
+    assert drawn[0, 2] == pytest.approx(np.log10(2))  # never: as far as the colours go
+    words = ax.format_coord(2.0, 0.0)
+    assert words == "row: feature 0 (ρ = 0.9) at t* = 10; column: feature 1 (ρ = 0.3) at t* = never"
+
+
+def test_a_spectrum_is_the_same_of_moments_run_and_dataset(dataset: xr.Dataset):
+    moments = js.Moments.from_features([1.0, 2.0], [0.9, 0.3])
+    ax = plot.spectrum(moments)
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), [[1, 2], [2, 1]])
+    np.testing.assert_allclose(ax.collections[0].get_array(), [0.3, 0.9])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [2 / 0.3, 1 / 0.9])  # variances
+    assert len(plot.spectrum(dataset).collections[0].get_offsets()) == 3
+
+
+def test_patches_lie_side_by_side():
+    images = np.arange(1.0, 19.0).reshape(3, 6)
+    ax = plot.patches(images, shape=(2, 3), columns=2, titles=["a", "b", "c"])
+    drawn = np.ma.filled(ax.images[0].get_array(), np.nan)
+    np.testing.assert_allclose(drawn[2:4, 4:7], images[1].reshape(2, 3) / 12)
+    assert [text.get_text() for text in ax.texts] == ["a", "b", "c"]
+    assert ax.format_coord(6.0, 3.0) == "1 of the largest"
+    with pytest.raises(ValueError, match=r"Argument `images` must be .* but is \(3, 6\)"):
+        plot.patches(images, shape=(3, 3))
+
+
+def test_collapse_says_what_became_of_features(run: js.Trajectory):
+    left, right = plot.collapse(run)
+    labels = [text.get_text() for text in left.get_legend().get_texts()]
+    assert labels == ["1 learned", "2 collapsed"]
+    ranks = right.lines[0].get_ydata()
+    assert ranks[0] == pytest.approx(3)
+    assert ranks[-1] == pytest.approx(1, abs=1e-4)
+    assert left.format_coord(400.0, 0.8).startswith("t = 400: feature 0 (λ = 1, ρ = 0.909) has w̄")
+
+
+def test_collapse_of_a_dataset(dataset: xr.Dataset):
+    one = dataset.sel(objective="jepa", depth=1).assign(plateau=("feature", [0.9, 0.3, 6.0]))
+    left, _ = plot.collapse(one)
+    labels = [text.get_text() for text in left.get_legend().get_texts()]
+    assert labels == ["2 learned", "1 still growing"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (
+            plot.critical_times,
+            r"axes `objective` and `feature` alone, but has the axes \['depth'\]",
+        ),
+        (plot.collapse, r"must be one trajectory, but has the axes \['depth', 'objective'\]"),
+        (lambda ds: plot.critical_times(ds, against="sigma"), r"be one of \['rho', 'lam'\]"),
+        (lambda ds: plot.order_matrix(ds.sel(depth=1)), r"be of one objective, but is of"),
+        (lambda ds: plot.phase_diagram(ds.critical_time), r"must have two axes, but has"),
+    ],
+)
+def test_what_is_not_one_thing_is_refused(draw, words, dataset: xr.Dataset):
+    with pytest.raises(ValueError, match=words):
+        draw(dataset)
+
+
 def test_figures_are_saved_as_vectors_and_pixels(dataset: xr.Dataset, tmp_path):
     figure, axes = plot.panels(1, 2, (plot.PAGE, 2.0))
     plot.learning_time(dataset, axes)
@@ -96,7 +224,7 @@ def test_figures_are_saved_as_vectors_and_pixels(dataset: xr.Dataset, tmp_path):
     assert [path.name for path in paths] == ["drawn.pdf", "drawn.png"]
     assert paths[0].read_bytes().startswith(b"%PDF")
     assert paths[1].read_bytes().startswith(b"\x89PNG")
-    assert plot._pyplot().get_fignums() == []
+    assert matplotlib.pyplot.get_fignums() == []
 
 
 def test_a_missing_matplotlib_names_the_extra(monkeypatch, dataset: xr.Dataset):

@@ -1,0 +1,215 @@
+"""Numbers over two axes, as colours."""
+
+import textwrap
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from jepa_sim.plot._selection import Run, learned
+from jepa_sim.plot._style import COLUMN, look, one_panel, pyplot, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+AXIS_NAMES = {
+    "objective": "objective",
+    "depth": "encoder layers L",
+    "predictor_depth": "predictor layers M",
+    "scale": "scale of the start ε",
+    "weight_decay": "weight decay η",
+    "time_constant": "time constant τ of the teacher",
+    "encoder_rate": "learning rate of the encoder",
+    "predictor_rate": "learning rate of the predictor",
+    "penalty": "penalty β",
+    "imbalance": "imbalance κ",
+    "angle": "angle (radians)",
+    "spectrum": "number of the spectrum",
+    "feature": "number of the feature",
+    "critical_fraction": "fraction of the plateau",
+}
+LETTERS = {"rho": "ρ", "lam": "λ"}
+DECADES = 3  # positive numbers that span more are coloured by their logarithm
+NEVER, MISSING = "#222222", "#dddddd"
+MOST_NAMED = 12  # features whose ρ fits beside a matrix
+
+
+def phase_diagram(
+    values: xr.DataArray,
+    ax: "Axes | None" = None,
+    *,
+    limits: tuple[float, float] | None = None,
+    contour: float | None = None,
+    bar: bool = True,
+) -> "Axes":
+    """One number of a sweep over two of its axes, the first upwards, the second to the right.
+
+    values: two axes; its `long_name` and `units` are the key. Numbers of both signs are red above
+    and blue below 0; positive ones that span more than three decades are coloured by their
+    logarithm. Black: inf, as the time of a feature that is never learned. Grey: NaN, as of runs
+    that failed or are not there yet. Axes whose values are neither evenly nor geometrically spaced
+    are drawn as a table.
+    limits: of the colours (None: those of the values).  contour: a value to draw a line at.
+    bar: whether to draw the key beside the axes.
+
+    Raises ValueError where `values` has not two axes.
+    """
+    if values.ndim != 2:
+        axes = [str(name) for name in values.dims]
+        raise ValueError(f"Argument `values` must have two axes, but has {axes}.")
+    rows, columns = (_Axis.of(values, str(name)) for name in values.dims)
+    numbers = np.asarray(values.values, dtype=float)
+    with style():
+        ax = one_panel(ax, 0.8 * COLUMN)
+        mesh = ax.pcolormesh(
+            columns.edges, rows.edges, numbers, **_colours(numbers, limits), rasterized=True
+        )
+        ax.set_facecolor(MISSING)
+        if contour is not None:
+            levels = {"levels": [contour], "colors": "k", "linewidths": 0.8}
+            ax.contour(columns.places, rows.places, numbers, **levels)
+        columns.draw(ax, "x")
+        rows.draw(ax, "y")
+        if bar:
+            extend = "max" if np.isposinf(numbers).any() else "neither"
+            key = ax.figure.colorbar(mesh, ax=ax, aspect=30, extend=extend)
+            key.set_label(_named(values))
+    ax.format_coord = lambda x, y: _value_at(numbers, rows, columns, values.name or "value", x, y)
+    return ax
+
+
+def order_matrix(
+    run: Run, ax: "Axes | None" = None, *, by: str = "lam", fraction: float = 0.5, bar: bool = True
+) -> "Axes":
+    """Which of any two features is learned first, and by how much: log₁₀ of t*(column)/t*(row).
+
+    run: one trajectory, or a dataset of which all axes but feature have been selected. Features are
+    sorted by `by` ("lam" or "rho"), the largest first: were they learned in this order, all above
+    the diagonal would be red. Grey: neither is ever learned.  fraction: of each feature's own
+    plateau.  bar: whether to draw the key beside the axes.
+
+    Raises ValueError where `run` has further axes, or `by` is something else.
+    """
+    if by not in LETTERS:
+        raise ValueError(f"Argument `by` must be one of {list(LETTERS)}, but is {by!r}.")
+    found = learned(run, fraction)
+    if len(found.objectives) != 1:
+        wanted = f"be of one objective, but is of {list(found.objectives)}"
+        raise ValueError(f"Argument `run` must {wanted}.")
+    order = np.argsort(-getattr(found, by), kind="stable")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log10(found.times[0][order])
+        later = logs[None, :] - logs[:, None]
+    np.fill_diagonal(later, 0)
+    finite = np.abs(later[np.isfinite(later)])
+    most = finite.max() if finite.any() else 1.0
+    with style():
+        ax = one_panel(ax, 0.8 * COLUMN)
+        mesh = ax.imshow(np.clip(later, -most, most), cmap="RdBu_r", vmin=-most, vmax=most)
+        ax.set_facecolor(MISSING)
+        if len(order) <= MOST_NAMED:
+            names = [f"{value:.2g}" for value in getattr(found, by)[order]]
+            ax.set_xticks(range(len(order)), names, rotation=90)
+            ax.set_yticks(range(len(order)), names)
+            words = f"{LETTERS[by]} of the feature"
+        else:
+            words = f"rank by {LETTERS[by]}, largest first"
+        ax.set(xlabel=words, ylabel=words, title=f"order of {look(found.objectives[0])[0]}")
+        if bar:
+            key = ax.figure.colorbar(mesh, ax=ax, aspect=30)
+            key.set_label("log₁₀ of t*(column)/t*(row)\nred: the row is learned first")
+    mesh.set_mouseover(False)  # `format_coord` says it all
+
+    def words_at(x: float, y: float) -> str:
+        i, j = (int(np.clip(round(value), 0, len(order) - 1)) for value in (y, x))
+        first, second = (
+            f"feature {k} (ρ = {found.rho[k]:.3g}) at t* = {found.times[0, k]:.4g}"
+            for k in order[[i, j]]
+        )
+        return f"row: {first}; column: {second}".replace("inf", "never")
+
+    ax.format_coord = words_at
+    return ax
+
+
+class _Axis(NamedTuple):
+    """One axis of a dataset as an axis of a figure: n cells at `places`, n + 1 `edges`."""
+
+    name: str
+    values: np.ndarray
+    places: np.ndarray
+    edges: np.ndarray
+    scale: str  # linear, log, or table: a cell for each, named
+
+    @classmethod
+    def of(cls, values: xr.DataArray, name: str) -> "_Axis":
+        at = values[name].values if name in values.coords else np.arange(values.sizes[name])
+        scale = _scale(at)
+        if scale == "table":
+            places = np.arange(len(at), dtype=float)
+            return cls(name, at, places, np.arange(len(at) + 1) - 0.5, scale)
+        places = at.astype(float)
+        line = np.log(places) if scale == "log" else places
+        step = np.diff(line)
+        middles = (line[1:] + line[:-1]) / 2
+        edges = np.concatenate([[line[0] - step[0] / 2], middles, [line[-1] + step[-1] / 2]])
+        return cls(name, at, places, np.exp(edges) if scale == "log" else edges, scale)
+
+    def draw(self, ax: "Axes", side: str) -> None:
+        axis = ax.xaxis if side == "x" else ax.yaxis
+        axis.set_label_text(AXIS_NAMES.get(self.name, self.name.replace("_", " ")))
+        if self.scale == "log":
+            ax.set(**{f"{side}scale": "log"})
+        if self.scale == "table":
+            names = [f"{v:.3g}" if v.dtype.kind in "iuf" else str(v) for v in self.values]
+            axis.set_ticks(self.places, names)
+            axis.set_tick_params(which="both", length=0)
+
+    def nearest(self, place: float) -> int:
+        if self.scale == "log":
+            return int(np.abs(np.log(self.places) - np.log(max(place, 1e-300))).argmin())
+        return int(np.abs(self.places - place).argmin())
+
+
+def _scale(at: np.ndarray) -> str:
+    if at.dtype.kind not in "iuf" or len(at) < 2:
+        return "table"
+    if np.allclose(np.diff(at), at[1] - at[0], rtol=1e-3, atol=0):
+        return "linear"
+    if (at > 0).all() and np.allclose(at[1:] / at[:-1], at[1] / at[0], rtol=1e-3, atol=0):
+        return "log"
+    return "table"
+
+
+def _colours(numbers: np.ndarray, limits: tuple[float, float] | None) -> dict[str, Any]:
+    """Map and norm for these numbers."""
+    colors = pyplot().matplotlib.colors
+    finite = numbers[np.isfinite(numbers)]
+    low, high = limits or ((finite.min(), finite.max()) if finite.size else (0.0, 1.0))
+    signed = low < 0 < high
+    map_ = pyplot().get_cmap("RdBu_r" if signed else "cividis").with_extremes(over=NEVER)
+    if signed and limits is None:
+        low, high = -max(-low, high), max(-low, high)
+    if low > 0 and high > low * 10**DECADES:
+        return {"cmap": map_, "norm": colors.LogNorm(low, high)}
+    if np.isposinf(numbers).any():  # inf must lie above the largest number
+        high = np.nextafter(high, np.inf)
+    return {"cmap": map_, "norm": colors.Normalize(low, high)}
+
+
+def _named(values: xr.DataArray) -> str:
+    """What is shown, without its remarks, and its units, in lines that fit beside the axes."""
+    name, units = values.attrs.get("long_name", values.name or ""), values.attrs.get("units", "1")
+    lines = textwrap.wrap(str(name).split(" (")[0], 32)
+    return "\n".join(lines if units in ("1", "unknown") else [*lines, f"({units})"])
+
+
+def _value_at(
+    numbers: np.ndarray, rows: _Axis, columns: _Axis, name: Any, x: float, y: float
+) -> str:
+    i, j = rows.nearest(y), columns.nearest(x)
+    where = ", ".join(
+        f"{axis.name} = {value if isinstance(value, str) else format(value, '.4g')}"
+        for axis, value in ((rows, rows.values[i]), (columns, columns.values[j]))
+    )
+    return f"{where}: {name} = {numbers[i, j]:.4g}"

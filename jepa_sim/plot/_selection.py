@@ -1,0 +1,66 @@
+"""What figures need of a trajectory or of a selection of a sweep, as plain arrays."""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from jepa_sim._trajectory import Trajectory
+
+Run = xr.Dataset | Trajectory
+
+
+class Curves(NamedTuple):
+    """Gains (t, d) at times (t,), and ρ, λ, plateau (d,) of each feature."""
+
+    times: np.ndarray
+    gains: np.ndarray
+    rho: np.ndarray
+    lam: np.ndarray
+    plateau: np.ndarray
+
+
+def curves(run: Run) -> Curves:
+    """Of one trajectory. ValueError where a dataset has further axes."""
+    if isinstance(run, Trajectory):
+        features = run.problem.features
+        found = (run.times, run.features, features.rho, features.lam, run.problem.plateaus)
+        return Curves(*map(np.asarray, found))
+    check_axes(run.features, {"time", "feature"}, "be one trajectory")
+    gains = run.features.transpose("time", "feature").values
+    unknown = np.full(gains.shape[1], np.nan)
+    plateau = run.plateau.values if "plateau" in run else unknown
+    return Curves(run.t.values, gains, run.rho.values, run.lam.values, plateau)
+
+
+class Learned(NamedTuple):
+    """When each feature is learned: times (objective, d), and ρ, λ (d,) of the features."""
+
+    objectives: tuple[str, ...]
+    times: np.ndarray
+    rho: np.ndarray
+    lam: np.ndarray
+
+
+def learned(run: Run, fraction: float) -> Learned:
+    """By every objective. ValueError where a dataset has other axes than objective and feature."""
+    if isinstance(run, Trajectory):
+        features = run.problem.features
+        times = np.asarray(run.critical_times(fraction=fraction))[None]
+        rho, lam = np.asarray(features.rho), np.asarray(features.lam)
+        return Learned((run.problem.objective.name,), times, rho, lam)
+    times = run.critical_time
+    if "critical_fraction" in times.dims:
+        times = times.sel(critical_fraction=fraction)
+    check_axes(times, {"objective", "feature"}, "have the axes `objective` and `feature` alone")
+    if "objective" not in times.dims:
+        times = times.expand_dims("objective")
+    names = tuple(map(str, np.atleast_1d(times.objective.values)))
+    values = times.transpose("objective", "feature").values
+    return Learned(names, values, run.rho.values, run.lam.values)
+
+
+def check_axes(values: xr.DataArray, wanted: set[str], rule: str) -> None:
+    left = sorted({str(name) for name in values.dims} - wanted)
+    if left:
+        raise ValueError(f"Argument `run` must {rule}, but has the axes {left}.")

@@ -1,0 +1,85 @@
+"""What all figures share: sizes, letters, colours, and how they are saved."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column page, and both
+FLOW_TIME = "time t = kα (units of 1/λ)"
+# Okabe & Ito's palette, told apart by colour-blind readers
+OBJECTIVES = {"jepa": ("JEPA", "#0072B2", "o"), "mae": ("MAE", "#D55E00", "s")}
+OTHER = ("#009E73", "D")
+STYLE = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "figure.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+}
+
+
+def panels(
+    rows: int, columns: int, size: tuple[float, float], *, sharey: bool | str = False
+) -> "tuple[Figure, list[Axes]]":
+    """A new figure of `size` inches in the style of this module, and its axes row by row."""
+    with style():
+        drawn, axes = pyplot().subplots(rows, columns, figsize=size, sharey=sharey, squeeze=False)
+    return drawn, list(axes.ravel())
+
+
+def one_panel(ax: "Axes | None", height: float = 2.4) -> "Axes":
+    """The axes that were given, or those of a new figure of the width of a column."""
+    return panels(1, 1, (COLUMN, height))[1][0] if ax is None else ax
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Small letters that stay legible at the width of a column."""
+    plt = pyplot()
+    with plt.rc_context(STYLE):
+        yield
+        interactive = plt.isinteractive()  # a notebook's backend sets it with its first figure
+    plt.matplotlib.interactive(interactive)
+
+
+def save(drawn: "Figure", stem: Path) -> list[Path]:
+    """Write `stem`.pdf (vector) and `stem`.png, and close the figure. Returns both paths."""
+    paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
+    for path in paths:
+        drawn.savefig(path, dpi=200)
+    pyplot().close(drawn)
+    return paths
+
+
+def look(objective: str) -> tuple[str, str, str]:
+    """(name, colour, marker) of an objective."""
+    return OBJECTIVES.get(objective, (objective, *OTHER))
+
+
+def rho_colours() -> "ScalarMappable":
+    """cividis without its palest yellow, which is lost on white."""
+    plt = pyplot()
+    map_ = plt.matplotlib.colors.ListedColormap(plt.get_cmap("cividis")(np.linspace(0, 0.88, 256)))
+    return plt.cm.ScalarMappable(plt.Normalize(0, 1), map_)
+
+
+def pyplot() -> Any:
+    try:
+        import matplotlib.pyplot
+    except ImportError as error:
+        raise ImportError(f"Figures need the extra `jepa_sim[plot]`: {error}.") from None
+    return matplotlib.pyplot

@@ -1,0 +1,108 @@
+"""Critical times against what a feature is."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from jepa_sim.plot._lines import Flags
+from jepa_sim.plot._selection import Learned, Run, learned
+from jepa_sim.plot._style import FLOW_TIME, PAGE, look, one_panel, panels, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+AGAINST = {"rho": "regression coefficient ρ", "lam": "covariance λ"}
+
+
+def critical_times(
+    run: Run, ax: "Axes | None" = None, *, against: str = "rho", fraction: float = 0.5
+) -> "Axes":
+    """Time at which each feature is learned, against its ρ or λ; a marker per objective.
+
+    run: one trajectory, or a dataset of which all axes but objective and feature were selected.
+    against: "rho" or "lam".  fraction: of each feature's own plateau; of a dataset one of its
+    `critical_fraction`. Features that are never learned (inf) are triangles along the upper edge,
+    those that start there (0) along the lower one.
+
+    Raises ValueError where `run` has further axes, or `against` is something else.
+    """
+    if against not in AGAINST:
+        raise ValueError(f"Argument `against` must be one of {list(AGAINST)}, but is {against!r}.")
+    found = learned(run, fraction)
+    at = getattr(found, against)
+    within = found.times[np.isfinite(found.times) & (found.times > 0)]
+    low, high = (within.min() / 2, within.max() * 2) if within.size else (0.5, 2.0)
+    with style():
+        ax = one_panel(ax)
+        for objective, times in zip(found.objectives, found.times, strict=True):
+            name, colour, marker = look(objective)
+            drawn = np.clip(times, low, high)
+            usual = np.isfinite(times) & (times > 0)
+            points: dict[str, Any] = {"ls": "", "ms": 4, "color": colour}
+            ax.plot(at[usual], times[usual], marker, label=name, **points)
+            ax.plot(at[np.isinf(times)], drawn[np.isinf(times)], "^", mfc="none", **points)
+            ax.plot(at[times == 0], drawn[times == 0], "v", mfc="none", **points)
+        if np.isinf(found.times).any():
+            ax.plot([], [], "^", ms=4, mec="0.3", mfc="none", ls="", label="never")
+        if (found.times == 0).any():
+            ax.plot([], [], "v", ms=4, mec="0.3", mfc="none", ls="", label="from the start")
+        ax.set(yscale="log", ylim=(low / 1.5, high * 1.5), ylabel=f"learned at {FLOW_TIME}")
+        ax.set_xlabel(f"{AGAINST[against]} of the feature")
+        ax.set_xlim((0, 1.04) if against == "rho" else (0, 1.08 * max(at.max(), 0)))
+        ax.legend(frameon=False, handletextpad=0.1)
+    ax.format_coord = lambda x, y: _nearest(found, against, x)
+    return ax
+
+
+def learning_time(
+    ds: xr.Dataset,
+    axes: "Sequence[Axes] | None" = None,
+    *,
+    times: str = "critical_time",
+    noisy: Flags | None = None,
+) -> "Sequence[Axes]":
+    """How much later than the cleanest feature a feature of ρ is learned; one panel per depth.
+
+    Both objectives learn a feature in a time that goes as 1/λ. What ρ adds is the delay: λt* over
+    that of the feature of largest ρ.
+
+    ds: a dataset in which all axes but objective, depth and feature have been selected.
+    axes: one per depth.  times: the variable with the learning times. Features that are never
+    learned (inf) are triangles along the upper edge.  noisy: (feature,) which features to fill.
+    """
+    rho = ds.rho.values
+    noisy = np.zeros(len(rho), bool) if noisy is None else np.asarray(noisy)
+    scaled = (ds[times] * ds.lam).transpose("objective", "depth", "feature")
+    delays = (scaled / scaled.isel(feature=int(rho.argmax()))).values
+    edge = 1.25 * max(2.0, delays[np.isfinite(delays)].max())
+    with style():
+        if axes is None:
+            _, axes = panels(1, ds.sizes["depth"], (PAGE, 2.2), sharey=True)
+        for ax, depth, rows in zip(axes, ds.depth.values, delays.swapaxes(0, 1), strict=True):
+            for objective, delay in zip(ds.objective.values, rows, strict=True):
+                name, colour, marker = look(objective)
+                for chosen, face in ((~noisy, "none"), (noisy, colour)):
+                    points: dict[str, Any] = {"ls": "", "ms": 4, "mec": colour, "mfc": face}
+                    reached, never = chosen & np.isfinite(delay), chosen & np.isinf(delay)
+                    ax.plot(rho[reached], delay[reached], marker, **points)
+                    ax.plot(rho[never], np.full(never.sum(), edge), "^", **points)
+                ax.plot([], [], marker, ms=4, color=colour, label=name)
+            ax.set(xlim=(0, 1.04), xticks=(0, 0.5, 1), xlabel="ρ of the feature")
+            ax.set_ylim(0, 1.06 * edge)
+            ax.set_title(f"depth L = {depth:g}")
+        if np.isinf(delays).any():
+            axes[0].plot([], [], "^", ms=4, mec="0.3", mfc="none", label="never")
+        axes[0].set_ylabel("λt* over that of\nthe cleanest feature")
+        axes[0].legend(frameon=False, handletextpad=0.1, loc="upper left")
+    return axes
+
+
+def _nearest(found: Learned, against: str, place: float) -> str:
+    """The feature whose ρ or λ is nearest, in words."""
+    column = int(np.abs(getattr(found, against) - place).argmin())
+    times = found.times[:, column]
+    words = [f"{look(o)[0]} {t:.4g}" for o, t in zip(found.objectives, times, strict=True)]
+    feature = f"λ = {found.lam[column]:.3g}, ρ = {found.rho[column]:.3g}"
+    return f"feature {column} ({feature}) at t* = {', '.join(words)}".replace("inf", "never")
