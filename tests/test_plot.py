@@ -73,6 +73,15 @@ def test_trajectories_of_several_runs_are_refused(dataset: xr.Dataset):
         plot.trajectories(dataset.sel(objective="jepa"))
 
 
+def test_trajectories_beside_each_other_are_seen_whole(dataset: xr.Dataset):
+    _, axes = plot.panels(1, 2, (plot.PAGE, 2.0), sharey=True)
+    low = dataset.sel(objective="jepa", depth=1)
+    plot.trajectories(low, axes[0])
+    plot.trajectories(low.assign(features=2 * low.features), axes[1])
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    assert axes[0].get_ylim()[1] > 2 * float(low.features.max())
+
+
 def test_learning_time(dataset: xr.Dataset):
     axes = plot.learning_time(dataset, noisy=NOISY)
     assert [ax.get_title() for ax in axes] == ["depth L = 1", "depth L = 5"]

@@ -57,7 +57,14 @@ def _solve(
     last = jnp.maximum(jnp.max(late[:, :d], axis=1), 1 / jnp.max(lam))
     end = 10 ** jnp.ceil(jnp.log10(1.2 * last))
     times = end[:, None] * jnp.logspace(-DECADES, 0, COUNT, dtype=lam.dtype)[None, :]
-    lam, rho = lam[None, :], rho[None, :]
-    each = [value[:, None, :] for value in (lam, lam / rho, a, b)]  # (objective, time, feature)
-    log_u, _ = evolve(times[:, :, None], *each[:2], scale, depth, *each[2:])
-    return times, jnp.exp(depth * log_u), late[:, :d], rho ** (depth / b), late[:, d:]
+    log_u, _ = evolve(  # (objective, time, feature)
+        times[:, :, None],
+        lam[None, None, :],
+        (lam / rho)[None, None, :],
+        scale,
+        depth,
+        a[:, :, None],
+        b[:, :, None],
+    )
+    plateau = rho[None, :] ** (depth / b)
+    return times, jnp.exp(depth * log_u), late[:, :d], plateau, late[:, d:]
