@@ -6,7 +6,7 @@
 # %% [markdown]
 # # Gallery
 #
-# Every figure of `jepa_sim.plot`, each from a sweep or a run, in one or two lines. All take the axes
+# Every figure of `jepa_sim.plot`, each from a sweep or a run, in a line or two. All take the axes
 # to draw on as well (`ax=`), and return them. `plot.save(figure, path)` writes a PDF and a PNG.
 
 # %%

@@ -158,6 +158,19 @@ def test_a_phase_diagram_of_names_and_of_both_signs():
     assert len(ax.figure.axes) == 1
 
 
+def test_times_over_decades_are_coloured_by_their_logarithm():
+    values = xr.DataArray([[0.0, 10.0], [1e3, 1e6]], dims=("depth", "scale"))
+    ax = plot.phase_diagram(values)
+    [mesh] = ax.collections
+    mesh.update_scalarmappable()
+    white, low, _, high = mesh.get_facecolors()
+    assert tuple(white) == (1, 1, 1, 1)  # there from the start
+    assert mesh.norm(31.6) == pytest.approx(0.1, abs=1e-3)
+    assert not np.array_equal(low, high)
+    assert "critical_time" not in ax.format_coord(0.0, 0.0)
+    assert ax.format_coord(0.0, 0.0).endswith("= 0")
+
+
 def test_an_order_matrix_compares_pairs(dataset: xr.Dataset):
     ax = plot.order_matrix(dataset.sel(objective="jepa", depth=5), by="rho")
     [image] = ax.images

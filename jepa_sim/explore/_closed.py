@@ -19,8 +19,8 @@ def solve(setting: Setting) -> xr.Dataset:
     """Gains, critical times and plateaus of JEPA and MAE, in the layout of a sweep.
 
     Axes objective, time, feature. Times in `t` end at the decade above the last critical time.
-    `profile` (objective, profile_rho) is λt* of a feature of any ρ: in the reduced theory it does
-    not depend on λ.
+    `scaled_time` is λt*, which does not depend on λ, and `profile` (objective, profile_rho) the
+    same of a feature of any ρ.
     """
     numbers = (setting.lam, setting.rho, setting.scale, setting.depth, setting.predictor_depth)
     found = _solve(*(jnp.asarray(value, float) for value in (*numbers, setting.fraction)))
@@ -30,6 +30,7 @@ def solve(setting: Setting) -> xr.Dataset:
             "t": (("objective", "time"), times),
             "features": (("objective", "time", "feature"), gains),
             "critical_time": (("objective", "feature"), late),
+            "scaled_time": (("objective", "feature"), late * np.asarray(setting.lam)),
             "plateau": (("objective", "feature"), plateau),
             "lam": ("feature", np.asarray(setting.lam)),
             "rho": ("feature", np.asarray(setting.rho)),

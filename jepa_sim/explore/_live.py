@@ -29,7 +29,7 @@ class Live:
         canvas = self._figure.canvas
         canvas.draw()  # the layout is made once
         self._figure.set_layout_engine("none")
-        self._frames: list[Any] = [None] * len(self._axes)  # limits of each axes in …
+        self._frames: list[Any] = [None] * len(self._axes)  # limits and key of each axes in …
         self._backgrounds: list[Any] = [None] * len(self._axes)  # … its picture without curves
         self.png = self._drawn()
 
@@ -64,7 +64,7 @@ class Live:
         _draw(self.found, self._axes)
         for i, ax in enumerate(self._axes):
             moving = (*ax.collections, *ax.lines, *ax.texts)
-            frame = (*ax.get_xlim(), *ax.get_ylim())
+            frame = (*ax.get_xlim(), *ax.get_ylim(), *ax.get_legend_handles_labels()[1])
             if frame == self._frames[i]:
                 canvas.restore_region(self._backgrounds[i])
             else:
@@ -121,9 +121,9 @@ def _name_features(found: xr.Dataset, ax: Any) -> None:
     """What the colours of the curves mean, in the corner where there are none."""
     order = _by_rho(found)
     for row, (line, i) in enumerate(zip(ax.lines, order, strict=False)):
-        one, colour = found.isel(feature=i), line.get_color()
-        words = f"feature {i}: λ = {float(one.lam):.3g}, ρ = {float(one.rho):.3g}"
-        ax.text(0.03, 0.92 - 0.07 * row, words, color=colour, transform=ax.transAxes)
+        words = f"feature {i}: λ = {found.lam.values[i]:.3g}, ρ = {found.rho.values[i]:.3g}"
+        place = (0.03, 0.92 - 0.07 * row)
+        ax.text(*place, words, color=line.get_color(), transform=ax.transAxes)
 
 
 def _by_rho(found: xr.Dataset) -> np.ndarray:
@@ -133,16 +133,16 @@ def _by_rho(found: xr.Dataset) -> np.ndarray:
 
 def _draw_profile(found: xr.Dataset, ax: Any) -> None:
     """λt* of the features, on the curves of features of any ρ."""
-    plot.critical_times(found.assign(critical_time=found.critical_time * found.lam), ax)
-    for objective, curve in zip(found.objective.values, found.profile, strict=True):
-        later = curve.values > 0  # not there from the start
-        colour = plot.OBJECTIVES[objective][1]
-        ax.plot(found.profile_rho[later], curve[later], color=colour, lw=0.8)
-    late = found.profile.values[found.profile.values > 0]
+    plot.critical_times(found, ax, times="scaled_time")
+    profile, rho = found.profile.values, found.profile_rho.values
+    for objective, curve in zip(found.objective.values, profile, strict=True):
+        later = curve > 0  # not there from the start
+        ax.plot(rho[later], curve[later], color=plot.OBJECTIVES[objective][1], lw=0.8)
+    late = profile[profile > 0]
     low, high = (late.min(), late.max()) if late.size else (1.0, 10.0)
     limits = 10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high))
     ax.set(ylim=limits, ylabel="λt*: when it is learned", title="when, by ρ (and 1/λ)")
-    ax.legend(frameon=False, loc="center right", handletextpad=0.1)
+    ax.get_legend().set_loc("center right")
 
 
 def words_at(figure: Any, x: float, y: float) -> str:

@@ -167,9 +167,9 @@ class _Browser:
         self.at: dict[str, int] = {}
         self.figure: Any = None
         with ui.row(wrap=False).classes("w-full"):
-            with ui.column().classes("w-72 shrink-0"):
+            with ui.column().classes("w-72 shrink-0 gap-1"):
                 self._select("picture", [*views, *phase], self.view, self._choose_view)
-                self.controls = ui.column().classes("w-full")
+                self.controls = ui.column().classes("w-full gap-1")
             with ui.column():
                 self.picture = _picture(ui, b"", "w-[42rem]", self._words)
                 with ui.row():

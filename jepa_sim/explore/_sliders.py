@@ -22,7 +22,8 @@ def sliders(setting: Setting | None = None) -> Any:
         raise ImportError(f"Sliders need the extra `jepa_sim[explore]`: {error}.") from None
     live = Live(Setting() if setting is None else setting)
     width, _ = live.size
-    picture = ipywidgets.Image(value=live.png, format="png", width=width)
+    fitting = ipywidgets.Layout(width=f"{width}px", max_width="100%")
+    picture = ipywidgets.Image(value=live.png, format="png", layout=fitting)
 
     def moved(knob: Knob, change: dict[str, Any]) -> None:
         picture.value = live.show(live.setting.changed(knob, change["new"]))
