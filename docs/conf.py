@@ -3,6 +3,7 @@
 import os
 import re
 from importlib.metadata import version as installed
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("EQX_ON_ERROR", "nan")
@@ -37,19 +38,41 @@ html_theme = "furo"
 html_title = "jepa_sim"
 
 
+def _sections():
+    """Public name → title of the section of concepts.md that has its formula and test."""
+    found, title = {}, ""
+    for line in (Path(__file__).parent / "concepts.md").read_text(encoding="utf-8").splitlines():
+        title = line.removeprefix("## ") if line.startswith("## ") else title
+        for name in re.findall(r"\{py:\w+\}`jepa_sim\.(\w+)`", line):
+            found.setdefault(name, title)
+    return found
+
+
+SECTIONS = _sections()
+
+
 def _as_rst(app, what, name, obj, options, lines):
-    """Docstrings are plain text: stars and bars mean themselves, indented blocks are formulas."""
-    found, inside = [], False
-    for line in lines:
-        formula = line.startswith("    ")
-        if formula and not inside:
-            found += ["::", ""]
-        if line:
-            inside = formula
-        parts = re.split(r"(`[^`]*`)", line)
-        parts[::2] = [re.sub(r"([*|_])", r"\\\1", part) for part in parts[::2]]
-        found.append(line if formula else "".join(parts))
-    lines[:] = found
+    """Docstrings are plain text: stars and bars mean themselves, indented blocks are formulas.
+
+    Below stands where the concepts have the formula and the test.
+    """
+    text = "\n".join(lines).strip("\n")
+    found = [_paragraph(paragraph) for paragraph in text.split("\n\n")]
+    title = SECTIONS.get(name.removeprefix("jepa_sim."))
+    if title is not None:
+        anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        found.append(f"Formula and test: `{title} <concepts.html#{anchor}>`__.")
+    lines[:] = [*"\n\n".join(found).splitlines(), ""]
+
+
+def _paragraph(text):
+    if text.startswith(">>>"):  # an example
+        return text
+    if text.startswith("    "):  # a formula
+        return f"::\n\n{text}"
+    parts = re.split(r"(`[^`]*`)", text)
+    parts[::2] = [re.sub(r"([*|_])", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def setup(app):

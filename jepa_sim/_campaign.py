@@ -62,6 +62,12 @@ def campaign(
     again it computes what is missing, and the arrays end bit for bit as if nothing had happened, on
     the same kind of device. Lanes that failed are NaN with their reason in `result`; see `retry`.
 
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 3])
+    >>> run = js.campaign("runs/first", js.plan(grid, js.ClosedForm()), progress=False)
+    >>> run.result.values.ravel()
+    array([0, 0, 0, 0], dtype=int8)
+
     Raises ValueError where arguments are wrong, StoreError where the run is of another
     configuration, is being written by another process, or cannot be written, ConnectionError where
     a Dask cluster cannot be reached.

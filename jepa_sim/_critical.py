@@ -56,6 +56,11 @@ def critical_times(
 
     t* = [G(x) − G(x₀)] / (σ² u*^{a+b−1}), with G the universal curve of the exponents (a, b).
 
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> js.critical_times(problem, fraction=0.5).round(1)
+    Array([620.3, 689.6], dtype=float64)
+
     Raises ValueError where the start is not balanced or the target out of range.
     """
     problem = problem.reduced("critical_times")
@@ -90,6 +95,11 @@ def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Fl
     JEPA (q = 2L + M − 2, b = M) with M = 1, times L, is the theorem of Littwin et al. (2024); the
     leading term does not depend on ρ. MAE (q = L + M − 2, b = L + M) has one term, without ρ.
     The error is Θ(1); without the logarithm it is Θ(ln ε) where there is one. inf where ρ ≤ 0.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> js.asymptotic_critical_times(problem).round(1)
+    Array([ 625.4, 2791.8], dtype=float64)
 
     Raises ValueError where L and M are traced, or the start is not balanced.
     """

@@ -67,6 +67,12 @@ def diagnose(run: Trajectory) -> Diagnosis:
     default) misaligned predictors are recognised. Plateaus, thresholds of weight decay and basins
     are those of the reduced theory (`Problem.rest`), for moments that do not commute an estimate.
 
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> run = js.simulate(problem, [100.0, 650.0, 680.0], js.ClosedForm())
+    >>> [finding.status.value for finding in js.diagnose(run).findings]
+    ['learned', 'still growing']
+
     Raises ValueError where the run is traced, is several, or has fewer than two saved times.
     """
     if not is_concrete(run.result) or np.ndim(run.result) != 0:

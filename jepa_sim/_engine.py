@@ -65,6 +65,8 @@ class Dask(AbstractEngine):
     A block is a task: it computes, and writes its own region. The scheduler carries the blocks'
     positions and their marks. What a dead worker had in hand is done by another.
     Needs `pip install 'jepa_sim[dask]'`.
+
+    Raises ConnectionError, in `campaign`, where the scheduler cannot be reached.
     """
 
     scheduler: str | None = None

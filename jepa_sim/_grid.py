@@ -167,6 +167,8 @@ class CriticalGrid(AbstractTimes):
     The last critical time is when the reduced theory has the slowest feature that is learned at
     all reach 0.9 of its plateau from a balanced start of the same scale, without weight decay and
     with the encoder as its own teacher: a slow teacher or a decay near its threshold takes longer.
+
+    Raises ValueError where `count` is below 2, or not 0 < first < last.
     """
 
     count: int = eqx.field(static=True, default=200)
@@ -199,7 +201,12 @@ class CriticalGrid(AbstractTimes):
 
 
 class LogGrid(AbstractTimes):
-    """The same times for all: `count` from `start` to `stop`, evenly spaced in logarithm."""
+    """The same times for all: `count` flow times, evenly spaced in logarithm.
+
+    start, stop: the first and the last, in flow time (t = kα).
+
+    Raises ValueError where `count` is below 2, or not 0 < start < stop.
+    """
 
     start: Number = eqx.field(static=True)
     stop: Number = eqx.field(static=True)
@@ -221,7 +228,10 @@ class LogGrid(AbstractTimes):
 
 
 class FixedTimes(AbstractTimes):
-    """Times as given, ascending, the same for all."""
+    """Flow times as given, (count,), the same for all.
+
+    Raises ValueError where they are not strictly ascending, or negative.
+    """
 
     values: tuple[float, ...] = eqx.field(static=True)
     count: int = eqx.field(static=True)

@@ -57,6 +57,10 @@ class Moments(eqx.Module):
     regression on x, Σyy = Σyx Σxx⁻¹ Σxy, the least that is possible; losses are then the excess
     over the noise in y that no predictor can remove.
 
+    >>> moments = js.Moments(xx=[[2.0, 0.5], [0.5, 1.0]], yx=[[1.0, 0.5], [0.5, 0.5]])
+    >>> moments.features().rho.round(3)
+    Array([0.631, 0.227], dtype=float64)
+
     Raises ValueError where a matrix is not square, not finite, not symmetric or not positive
     definite, or where no pair (x, y) has these moments.
     """

@@ -17,6 +17,9 @@ class DeepLinear(eqx.Module):
     frame by itself, with shared weights, and one layer of predictor maps the n_c latent frames to
     n_t (so that it knows positions).
 
+    >>> js.DeepLinear(depth=3, predictor_depth=2).whole()
+    (3, 2)
+
     Raises ValueError where one is not positive, or frames have a predictor of several layers.
     """
 

@@ -21,6 +21,11 @@ def reconstruction_optimum(moments: Moments, rank: int) -> Float[Array, "dy d"]:
     E = T P_kᵀ C⁻¹ and decoders D = R_k Φ_k T⁻¹, with any invertible T. The end of `MAE` at width k;
     differentiable where the singular values differ.
 
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> js.reconstruction_optimum(moments, rank=1).round(3)
+    Array([[0.9, 0. ],
+           [0. , 0. ]], dtype=float64)
+
     Raises ValueError where rank is not a whole number from 1 to min(d, dy).
     """
     _check_rank(rank, min(moments.dimension, moments.target_dimension))

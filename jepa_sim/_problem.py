@@ -19,7 +19,19 @@ from jepa_sim._training import DirectPred, Training
 
 
 class Problem(eqx.Module):
-    """Moments, an objective, a network and its start, and how its factors are trained."""
+    """Moments, an objective, a network and its start, and how its factors are trained.
+
+    What is simulated, in flow time; how is up to the solver. Parts are checked against each other
+    when it is simulated.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> problem.plateaus
+    Array([0.729, 0.027], dtype=float64)
+
+    Methods raise ValueError where the parts do not fit together, or the reduced theory does not
+    apply to them.
+    """
 
     moments: Moments
     objective: AbstractObjective

@@ -59,6 +59,8 @@ class AbstractState(eqx.Module):
 class Weights(AbstractState):
     """All matrices: encoder W_1, …, W_L and predictor V_1, …, V_M, the first applied first.
 
+    encoder: L matrices, (k, d) and then (k, k).  predictor: M matrices, the last one (o, k).
+
     teacher: the moving average of the encoder's factors; None where the objective keeps none.
 
     There may be more encoder factors than the depth L: the surplus, at the input, are identities

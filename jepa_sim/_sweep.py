@@ -48,7 +48,10 @@ PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than p
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """What is to be computed: every trajectory of a grid, how, and what is saved of each."""
+    """What is to be computed: every trajectory of a grid, how, and what is saved of each.
+
+    Made by `plan`. times: flow times at which every trajectory is saved.
+    """
 
     grid: Grid
     solver: AbstractSolver
@@ -157,7 +160,7 @@ def plan(
 ) -> Sweep:
     """What `sweep` computes, without computing it: for `campaign`.
 
-    times, observables, critical_fraction, padded: see `sweep`.
+    times: flow times.  times, observables, critical_fraction, padded: see `sweep`.
 
     Raises ValueError where arguments are wrong.
     """
@@ -203,6 +206,12 @@ def sweep(
     together. Nothing random depends on the order of work: a seed alone decides.
 
     All is held in memory; `campaign` writes to a folder what is larger, or takes a night.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 3])
+    >>> ds = js.sweep(grid, js.ClosedForm())
+    >>> ds.critical_time.sel(objective="jepa", depth=3, critical_fraction=0.5).values.round(1)
+    array([[[[[620.3, 689.6]]]]])
 
     Raises ValueError where arguments are wrong, MemoryError where the results are larger than the
     machine's memory, before anything is computed.

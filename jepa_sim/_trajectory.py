@@ -22,6 +22,8 @@ class Trajectory(eqx.Module):
     problem: what was simulated.  times: (t,) flow times (t = kα).  values: observables by name,
     each with a leading time axis.  rates: (t, d) dw̄/dt, from `GradientFlow` and `LayerModes`.
     result: a `ResultCode`.  stats: counts of the solver's work.
+
+    `run["name"]` raises KeyError where the observable was not saved.
     """
 
     problem: Problem

@@ -1,14 +1,18 @@
 """The documentation: everything public is in it, and what it shows runs."""
 
+import doctest
 import inspect
 import re
+import typing
 from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import jepa_sim as js
+from jepa_sim import explore, plot
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -18,28 +22,120 @@ def public():
     return [name for name in js.__all__ if not inspect.ismodule(getattr(js, name))]
 
 
+def documented():
+    """Everything that the reference shows, by the name under which it is reached."""
+    for name in public():
+        yield name, getattr(js, name)
+    for module in (js.data, plot, explore):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                yield f"{module.__name__.rpartition('.')[2].lstrip('_')}.{name}", thing
+    for name, thing in vars(js.observables).items():
+        if getattr(thing, "__module__", "") == js.observables.__name__ and name[0] != "_":
+            yield f"observables.{name}", thing
+
+
+DOCUMENTED = list(documented())
+NAMES = [name for name, _ in DOCUMENTED]
+
+
+def annotations(thing):
+    """Of the arguments and the result of a function; of the fields and `__init__` of a class."""
+    found = dict(vars(thing).get("__annotations__", {}))
+    if inspect.isclass(thing) and "__init__" in vars(thing):
+        found |= thing.__init__.__annotations__
+    return found
+
+
+def is_array(annotation):
+    """Whether it is of an array of rank one or more, alone or within another type."""
+    dims = getattr(annotation, "dim_str", "").split()
+    return bool(dims) or any(map(is_array, typing.get_args(annotation)))
+
+
+def is_number(annotation):
+    words = str(annotation)
+    return any(word in words for word in ("float", "Float", "Number", "ArrayLike", "Scalar"))
+
+
 def test_everything_public_is_in_the_reference():
-    listed = re.findall(
-        r"auto(?:class|function):: jepa_sim\.(\w+)", (ROOT / "docs/api.md").read_text()
-    )
+    reference = (ROOT / "docs/api.md").read_text()
+    listed = re.findall(r"auto(?:class|function):: jepa_sim\.(\w+)", reference)
     assert sorted(listed) == sorted(public())
+    for module in ("observables", "data", "plot", "explore"):
+        assert f"automodule:: jepa_sim.{module}" in reference
 
 
-@pytest.mark.parametrize("name", public())
-def test_everything_public_says_what_it_is(name):
+@pytest.mark.parametrize(("name", "thing"), DOCUMENTED, ids=NAMES)
+def test_everything_public_says_what_it_is(name, thing):
     """A docstring, of every public method too; functions name what is not of our own classes."""
-    thing = getattr(js, name)
     assert inspect.getdoc(thing)
     members = [] if inspect.isfunction(thing) else vars(thing).items()
     for member, value in members:
         function = getattr(value, "fget", value)
         if not member.startswith("_") and inspect.isfunction(function):
             assert inspect.getdoc(getattr(thing, member)), f"{name}.{member}"
-    if inspect.isfunction(thing):
+    if inspect.isfunction(thing) and not name.startswith("observables."):
         for argument, parameter in inspect.signature(thing).parameters.items():
             if getattr(parameter.annotation, "__module__", "").startswith("jepa_sim"):
                 continue  # its class says what it is
-            assert re.search(rf"\b{argument}\b", inspect.getdoc(thing)), f"{name}({argument})"
+            said = (inspect.getdoc(thing) or "") + (plot.__doc__ if argument == "ax" else "")
+            assert re.search(rf"\b{argument}\b", said), f"{name}({argument})"
+
+
+@pytest.mark.parametrize(("name", "thing"), DOCUMENTED, ids=NAMES)
+def test_arrays_have_shapes(name, thing):
+    """Such as (d,), (t, d), or (427, 640) of data."""
+    if any(map(is_array, annotations(thing).values())) and name not in ("Weights", "Separate"):
+        assert re.search(r"\((\w+,|\w+(, [\w ]+)+)\)", inspect.getdoc(thing))
+
+
+TIMED = r"times|values|start|stop|late|time_constant|\w*rate|\w*decay"  # and numbers
+
+
+@pytest.mark.parametrize(("name", "thing"), DOCUMENTED, ids=NAMES)
+def test_times_and_rates_have_units(name, thing):
+    timed = [
+        argument
+        for argument, annotation in annotations(thing).items()
+        if re.fullmatch(TIMED, argument) and is_number(annotation)
+    ]
+    if timed and name not in ("Grid", "data.Windows"):  # a function that makes starts, and values
+        assert re.search(r"[Ff]low time|kα", inspect.getdoc(thing)), timed
+
+
+RAISES = r"\bcheck(s\.|_\w+\()|\braise \w*Error"
+
+
+@pytest.mark.parametrize(("name", "thing"), DOCUMENTED, ids=NAMES)
+def test_errors_are_named(name, thing):
+    """Of everything that checks or raises, in its own source."""
+    if isinstance(thing, type) and issubclass(thing, Exception):
+        return
+    said = [inspect.getdoc(thing) or ""]
+    if inspect.isclass(thing):
+        said += [inspect.getdoc(getattr(thing, member)) or "" for member in vars(thing)]
+    if re.search(RAISES, inspect.getsource(thing)):
+        assert re.search(r"\braises? \w*Error|Error (where|unless)", " ".join(said), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", public())
+def test_everything_public_has_its_source(name):
+    """It stands in the concepts, in a section that names a test that is there."""
+    sections = re.split(r"^## ", (ROOT / "docs/concepts.md").read_text(), flags=re.MULTILINE)
+    [section, *_] = [s for s in sections if re.search(rf"`jepa_sim\.{name}`", s)] or [""]
+    assert re.search(r"`tests/test_\w+\.py`", section)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "thing"), DOCUMENTED, ids=NAMES)
+def test_examples_of_docstrings_run(name, thing, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = {"js": js, "jax": jax, "np": np, "optax": optax}
+    flags = doctest.NORMALIZE_WHITESPACE
+    for test in doctest.DocTestFinder(recurse=False).find(thing, name, globs=known):
+        doctest.DebugRunner(optionflags=flags).run(test)  # raises where one fails
 
 
 def test_what_pages_point_to_is_there():

@@ -67,7 +67,10 @@ class AbstractViews(eqx.Module):
 
 
 class AbstractSource(eqx.Module):
-    """Where things z ∈ R^d of mean zero come from.  covariance: (d, d) E[z zᵀ]."""
+    """Where things z ∈ R^d of mean zero come from.  covariance: (d, d) E[z zᵀ].
+
+    `side` raises ValueError where they are not square images.
+    """
 
     covariance: eqx.AbstractVar[Covariance]
 
@@ -90,7 +93,10 @@ class AbstractSource(eqx.Module):
 
 
 class Gaussian(AbstractSource):
-    """Normal things of a given covariance, (d, d), symmetric positive semidefinite."""
+    """Normal things of a given covariance, (d, d), symmetric positive semidefinite.
+
+    Raises ValueError where it is not.
+    """
 
     covariance: Covariance
 

@@ -66,7 +66,8 @@ class Patches(AbstractSource):
 class Digits(AbstractSource):
     """scikit-learn's 1797 written digits of 8 × 8 pixels, d = 64.
 
-    Three pixels never vary: give views some noise. covariance: (64, 64), over all digits.
+    Three pixels never vary: give views some noise.  images: (1797, 64), centred, of mean square 1.
+    covariance: (64, 64), over all digits.
 
     Raises ImportError where scikit-learn is missing.
     """
@@ -103,7 +104,10 @@ def sample_photographs() -> list[Photograph]:
 
 
 def read_photograph(path: str | PathLike[str]) -> Photograph:
-    """Grey version of an image file."""
+    """Grey version of the image file at `path`, (rows, columns), from 0 to 255.
+
+    Raises ImportError where Pillow is missing, OSError where the file is not there or no image.
+    """
     try:
         from PIL import Image
     except ImportError as error:

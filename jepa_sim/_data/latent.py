@@ -42,6 +42,9 @@ class Static(AbstractViews):
     With one basis λ = s², ρ = s²/(s² + n²), and features keep their order. With two the moments
     Σyx = U diag(s²) Uᵀ and Σxx = Σyx + V diag(n²) Vᵀ do not commute.
 
+    >>> js.data.Static(signal=[1.0, 1.0], noise=[0.25, 1.0]).exact_moments().features().rho
+    Array([0.8, 0.5], dtype=float64)
+
     Raises ValueError where shapes do not fit, a variance is negative or zero in all, or a basis is
     not orthogonal.
     """

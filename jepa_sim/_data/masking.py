@@ -168,10 +168,12 @@ class Masked(AbstractViews):
 def grid_covariance(
     shape: Sequence[int], length: ArrayLike, variance: ArrayLike = 1.0
 ) -> Float[Array, "d d"]:
-    """C_ij = s² exp(−r_ij/ℓ) for the places of a grid, row by row: a smooth image, at its simplest.
+    """(d, d) C_ij = s² exp(−r_ij/ℓ) for places of a grid, row by row: a smooth image, simply.
 
     shape: rows and columns (or any number of axes).  length: ℓ > 0, in places.  variance: s² > 0.
     r_ij is the distance of places i and j. Positive definite for every ℓ and any number of axes.
+
+    Raises ValueError where a size, the length or the variance is not positive.
     """
     for size in shape:
         checks.check_integer_from("shape", size, 1)

@@ -43,7 +43,10 @@ class AbstractMask(eqx.Module):
 
 
 class PixelMask(AbstractMask):
-    """Every place is visible with probability `keep` in (0, 1], independently of the others."""
+    """Every place is visible with probability `keep` in (0, 1], independently of the others.
+
+    Raises ValueError where `keep` lies elsewhere.
+    """
 
     keep: Float[Array, ""]
 
@@ -69,6 +72,8 @@ class BlockMask(AbstractMask):
     shape, block: rows and columns (or any number of axes); the block is smaller than the grid.
     Places near an edge lie in fewer positions of the block, so they are hidden less often. Where
     the block is so large that some places always lie in it, those are never visible.
+
+    Raises ValueError where a size is not positive, or the block does not fit the grid.
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -106,7 +111,10 @@ class BlockMask(AbstractMask):
 
 
 class RandomFrames(AbstractMask):
-    """Exactly `keep` of n frames are visible, any of them, fewer than n."""
+    """Exactly `keep` of n frames are visible, any of them, fewer than n.
+
+    Raises ValueError where `keep` is below 1; with a sequence, where it is not below n.
+    """
 
     keep: int = eqx.field(static=True)
 
@@ -132,7 +140,10 @@ class RandomFrames(AbstractMask):
 
 
 class Suffix(AbstractMask):
-    """The last `length` of n frames are hidden: to predict the future from all of the past."""
+    """The last `length` of n frames are hidden: to predict the future from all of the past.
+
+    Raises ValueError where `length` is below 1; with a sequence, where it is not below n.
+    """
 
     length: int = eqx.field(static=True)
 
@@ -155,7 +166,10 @@ class Suffix(AbstractMask):
 
 
 class BlockFrames(AbstractMask):
-    """`length` successive frames of n are hidden, at a uniformly random position."""
+    """`length` successive frames of n are hidden, at a uniformly random position.
+
+    Raises ValueError where `length` is below 1; with a sequence, where it is not below n.
+    """
 
     length: int = eqx.field(static=True)
 

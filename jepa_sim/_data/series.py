@@ -69,7 +69,7 @@ class Windows(AbstractViews):
 
 
 def elnino(*, anomalies: bool = True) -> Float[np.ndarray, " T"]:
-    """732 monthly sea surface temperatures of the eastern tropical Pacific, 1950–2010, in °C.
+    """(732,) monthly sea surface temperatures of the eastern tropical Pacific, 1950–2010, in °C.
 
     anomalies: less the mean of each calendar month; else the seasons are most of the variance.
 
@@ -80,7 +80,7 @@ def elnino(*, anomalies: bool = True) -> Float[np.ndarray, " T"]:
 
 
 def sunspots() -> Float[np.ndarray, " T"]:
-    """309 yearly numbers of sunspots, 1700–2008.
+    """(309,) yearly numbers of sunspots, 1700–2008.
 
     Raises ImportError where statsmodels is missing.
     """

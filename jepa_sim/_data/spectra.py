@@ -88,6 +88,7 @@ def power_law(
 
     exponent: α.  noise: n² ≥ 0.  noise_exponent: β.  So λ_i = i^−α and ρ_i = 1/(1 + n² i^(α−β)):
     with β < α the features of large λ are the clean ones, with β > α the noisy ones.
+    dimension: d.  basis: (d, d) orthogonal, a feature a column (None: the identity).
 
     Raises ValueError where the dimension is none, a number is not finite or the noise is negative.
     """
@@ -105,7 +106,7 @@ def non_commuting(
 ) -> Static:
     """Static views whose signal and noise have different eigenbases, as far apart as `angle` says.
 
-    angle: 0: the same basis, Σxx and Σyx commute; 1: two independent uniformly random bases U and
+    dimension: d ≥ 2.  angle: 0: the same basis, Σxx and Σyx commute; 1: two independent uniformly random bases U and
     W; between them the geodesic V = U exp(angle · log(UᵀW)). The commutator grows with the angle
     and levels off towards 1.  seed: of bases and spectra, which do not change with the angle.
     smallest: variances s² and n² are log-uniform in [smallest, 1].
@@ -134,7 +135,12 @@ def non_commuting(
 
 
 def random_basis(dimension: int, *, seed: int = 0) -> Float[np.ndarray, "{dimension} {dimension}"]:
-    """A uniformly random orthogonal basis, one feature per column."""
+    """(d, d) a uniformly random orthogonal basis, one feature per column.
+
+    dimension: d.  seed: of the random numbers.
+
+    Raises ValueError where the dimension is below 1.
+    """
     checks.check_integer_from("dimension", dimension, 1)
     return _haar(np.random.default_rng(seed), dimension)
 

@@ -161,7 +161,10 @@ class Shifted(AbstractViews):
 
 
 def flat_patterns(side: int) -> Float[np.ndarray, "d 3"]:
-    """(d, 3) uniform brightness, vertical and horizontal plane gradients, mean square 1 each."""
+    """(d, 3) uniform brightness, vertical and horizontal plane gradients, mean square 1 each.
+
+    side: pixels along the edge of an image, d = side².
+    """
     ramp = np.linspace(-1, 1, side)
     ramp /= np.sqrt(np.mean(ramp**2))
     return np.stack([np.ones(side**2), np.repeat(ramp, side), np.tile(ramp, side)], axis=1)

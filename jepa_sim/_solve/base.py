@@ -125,6 +125,14 @@ def simulate(
     A solve that runs out of steps or leaves the finite numbers raises nothing: it has a result
     code, and NaN from there on. Compiled once per solver, shapes and (for matrices) depths.
 
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> run = js.simulate(problem, [100.0, 1000.0, 10000.0], js.ClosedForm())
+    >>> run.features.round(3)
+    Array([[0.011, 0.01 ],
+           [0.729, 0.016],
+           [0.729, 0.027]], dtype=float64)
+
     Raises ValueError where arguments are wrong or the solver does not apply to the problem.
     """
     checks.check_times(times)

@@ -22,6 +22,9 @@ class ClosedForm(AbstractSolver):
     moments commute, and the reduced theory's approximation where they do not. A run whose fastest
     transition falls between neighbouring floating-point times has the result code `unresolved`;
     its values still belong to the times as given.
+
+    Raises ValueError, in `simulate` and `sweep`, where c is out of range or the problem is not one
+    of the reduced theory (see `Problem.reduced`).
     """
 
     @property

@@ -45,6 +45,16 @@ class Descent(AbstractMatrixSolver):
 
     Saved times are the nearest multiples of α. Not differentiable in reverse mode, because the
     number of steps follows the times.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-1))
+    >>> sgd = js.Descent(optax.sgd, learning_rate=1e-2)
+    >>> js.simulate(problem, [10.0, 1000.0], sgd).features.round(3)
+    Array([[0.175, 0.097],
+           [0.81 , 0.09 ]], dtype=float64)
+
+    Raises ValueError where the learning rate or a count is not positive, `optimizer` is none, or
+    the samples do not fit the problem.
     """
 
     optimizer: Callable[[Scalar], optax.GradientTransformation] = eqx.field(static=True)

@@ -27,6 +27,15 @@ class GradientFlow(AbstractAdaptive):
     root-mean-square singular value of the starting factors, since an atol that does not follow the
     scale ε of the start gives wrong times.  max_steps: beyond it the run has the result code
     `out_of_steps`.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-1))
+    >>> js.simulate(problem, [10.0, 1000.0], js.GradientFlow()).features.round(3)
+    Array([[0.175, 0.097],
+           [0.81 , 0.09 ]], dtype=float64)
+
+    Raises ValueError where a tolerance or `max_steps` is not positive; in `simulate` and `sweep`
+    where the problem's parts do not fit together.
     """
 
     solver: dfx.AbstractSolver | None = None

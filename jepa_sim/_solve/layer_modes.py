@@ -34,6 +34,9 @@ class LayerModes(AbstractAdaptive):
     Exact for the matrix flow where moments commute and the start is aligned with the features.
 
     solver, rtol, atol: as for `GradientFlow`.  max_steps: per feature.
+
+    Raises ValueError where a tolerance or `max_steps` is not positive; in `simulate` and `sweep`
+    where features cannot be told apart: such starts and predictors, and bottlenecks.
     """
 
     solver: dfx.AbstractSolver | None = None

@@ -30,6 +30,9 @@ class Modes(AbstractSolver):
 
     solver: any diffrax ODE solver.  tolerance: of one step, for the relative errors of u and of
     1 − u/u*; None takes 1e-9 in float64 and 1e-5 in float32.  max_steps: per feature.
+
+    Raises ValueError where the tolerance or `max_steps` is not positive; in `simulate` and `sweep`
+    where the problem is not one of the reduced theory (see `Problem.reduced`).
     """
 
     solver: dfx.AbstractSolver = dfx.Tsit5()

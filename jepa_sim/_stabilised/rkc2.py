@@ -26,6 +26,8 @@ class RKC2(AbstractStabilised):
     spectral_radius: `(t, y, args) -> scalar`, a bound on |λ| of ∂f/∂y; None estimates it at every
     step by power iteration from the last step's vector, at most `max_iterations` products.
     safety: factor on the radius.  max_stages: longer steps are rejected.
+
+    Raises ValueError where `max_stages` is below 2, or another number is not positive.
     """
 
     spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None

@@ -31,6 +31,8 @@ class ROCK4(AbstractStabilised):
     spectral_radius: `(t, y, args) -> scalar`, a bound on |λ| of ∂f/∂y; None estimates it at every
     step by power iteration from the last step's vector, at most `max_iterations` products.
     safety: factor on the radius.  max_stages: 5 to 142; longer steps are rejected.
+
+    Raises ValueError where `max_stages` is below 5, or another number is not positive.
     """
 
     spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None

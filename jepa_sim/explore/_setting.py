@@ -43,6 +43,7 @@ class Setting:
         return dataclasses.replace(self, **{knob.name: tuple(values)})
 
     def value(self, knob: "Knob") -> float:
+        """The number that a slider sets."""
         found = getattr(self, knob.name)
         return found if knob.feature is None else found[knob.feature]
 

@@ -1,8 +1,8 @@
 """Figures of what a run or a sweep found: how features are learned, in which order, and when.
 
 Every function takes a `Trajectory`, or a selection of a sweep's dataset (see `jepa_sim.sweep`),
-and the axes to draw on (None: a new figure of the width of a column). It returns the axes, to be
-changed further or saved with `save`, as a vector and in pixels. `ax.format_coord(x, y)`, which
+and the axes to draw on (`ax`; None: a new figure of the width of a column). It returns the axes, to
+be changed further or saved with `save`, as a vector and in pixels. `ax.format_coord(x, y)`, which
 interactive windows show under the mouse, says what is drawn there.
 
 Colours are told apart by colour-blind readers: Okabe & Ito's palette, cividis, red against blue.

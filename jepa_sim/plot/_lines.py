@@ -51,7 +51,7 @@ def trajectories(run: Run, ax: "Axes | None" = None, *, noisy: Flags | None = No
 
 
 def rho_bar(drawn: "Figure", axes: "Sequence[Axes]") -> None:
-    """The key to the colours of `trajectories`, beside the axes."""
+    """The key to the colours of `trajectories`, in the figure `drawn`, beside the axes."""
     with style():
         bar = drawn.colorbar(rho_colours(), ax=list(axes), aspect=30, pad=0.02)
         bar.set_label("ρ of the feature")

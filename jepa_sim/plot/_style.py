@@ -35,7 +35,10 @@ STYLE = {
 def panels(
     rows: int, columns: int, size: tuple[float, float], *, sharey: bool | str = False
 ) -> "tuple[Figure, list[Axes]]":
-    """A new figure of `size` inches in the style of this module, and its axes row by row."""
+    """A new figure of `size` inches in the style of this module, and its axes row by row.
+
+    rows, columns: of axes.  sharey: as for `matplotlib.pyplot.subplots`.
+    """
     with style():
         drawn, axes = pyplot().subplots(rows, columns, figsize=size, sharey=sharey, squeeze=False)
     return drawn, list(axes.ravel())
@@ -57,7 +60,10 @@ def style() -> Iterator[None]:
 
 
 def save(drawn: "Figure", stem: Path) -> list[Path]:
-    """Write `stem`.pdf (vector) and `stem`.png, and close the figure. Returns both paths."""
+    """Write the figure `drawn` to `stem`.pdf (vector) and `stem`.png, and close it.
+
+    Returns both paths.
+    """
     paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
     for path in paths:
         drawn.savefig(path, dpi=200)

@@ -28,8 +28,10 @@ def critical_times(
 
     run: one trajectory, or a dataset of which all axes but objective and feature were selected.
     against: "rho" or "lam".  fraction: of each feature's own plateau; of a dataset one of its
-    `critical_fraction`.  times: the variable of a dataset with the times. Features that are never
-    learned (inf) are triangles along the upper edge, those that start there (0) along the lower.
+    `critical_fraction`.  times: the variable of a dataset with the flow times.
+
+    Features that are never learned (inf) are triangles along the upper edge, those that start there
+    (0) along the lower.
 
     Raises ValueError where `run` has further axes, or `against` is something else.
     """
