@@ -106,7 +106,8 @@ def non_commuting(
 ) -> Static:
     """Static views whose signal and noise have different eigenbases, as far apart as `angle` says.
 
-    dimension: d ≥ 2.  angle: 0: the same basis, Σxx and Σyx commute; 1: two independent uniformly random bases U and
+    dimension: d ≥ 2.
+    angle: 0: the same basis, Σxx and Σyx commute; 1: two independent uniformly random bases U and
     W; between them the geodesic V = U exp(angle · log(UᵀW)). The commutator grows with the angle
     and levels off towards 1.  seed: of bases and spectra, which do not change with the angle.
     smallest: variances s² and n² are log-uniform in [smallest, 1].
