@@ -65,7 +65,8 @@ pd.DataFrame(columns, index=pd.Index(NAMES, name="k = 4")).round(3)
 assert abs(found - known[3].rho).max() < 0.01
 still = js.data.Dynamic([1.0, 0.5], 1.0, [0.1, 1.0]).exact_moments()
 same = js.data.Static([1.0, 0.5], [0.1, 1.0]).exact_moments()
-assert np.allclose(still.xx, same.xx) and np.allclose(still.yx, same.yx)
+assert np.allclose(still.xx, same.xx)
+assert np.allclose(still.yx, same.yx)
 
 with plot.style():
     picture, axes = plot.panels(1, 2, (plot.PAGE, 2.4), sharey=True)
@@ -114,7 +115,7 @@ grid = js.Grid(
 sweep = js.sweep(
     grid,
     js.ClosedForm(),
-    times=js.CriticalGrid(200, first=5e-2),
+    times=js.CriticalGrid(200, first=1.9e-2),
     critical_fraction=[0.5],
     progress=False,
 ).squeeze(drop=True)
@@ -138,6 +139,7 @@ def draw(ax, times, gains):
     for i, name in enumerate(NAMES):
         ax.plot(times, gains[:, i], ls=LINES[i], color=COLOURS[i], lw=1.4, label=name)
     ax.set(xscale="log", yscale="log", xlim=(times[0], times[-1]), xlabel=TIME)
+    ax.xaxis.set_minor_formatter("")
 
 
 def table(values):
@@ -175,14 +177,14 @@ table(shown.plateau).round(3)
 #
 # ## The known failure
 #
-# When does the distractor come before the fast signal? Red: it does; the line is a tie. At the upper
-# edge it is frozen: ρ = 1, the best there is, and nothing in it to learn ([Sobal et al.
+# When does the distractor come before the fast signal? Red: it does; the line is a tie. At the
+# upper edge it is frozen: ρ = 1, the best there is, and nothing in it to learn ([Sobal et al.
 # 2022](https://arxiv.org/abs/2211.10831)).
 
 # %%
 ahead = in_time.critical_time.isel(feature=FAST) / in_time.critical_time.isel(feature=DISTRACTOR)
 ahead = np.log2(ahead).assign_attrs(
-    long_name="log₂ of how much earlier the distractor is", units="1"
+    long_name="log₂ of how much earlier the distractor is learned", units="1"
 )
 kinds = [("jepa", 1), ("jepa", 3), ("jepa", 5), ("mae", 5)]
 with plot.style():
@@ -210,10 +212,7 @@ ties = {
 equal = 0.9 * 0.7 ** (-1 / np.array(lags))
 ties["λ alone"] = np.where(equal <= 1, equal, np.nan)
 ties = pd.DataFrame(ties, index=pd.Index(lags, name="lag"))
-assert (
-    np.allclose(ties["MAE, L = 5"], equal, atol=2e-3)
-    or (ties["MAE, L = 5"] - equal).abs().max() < 2e-3
-)
+assert abs(ties["MAE, L = 5"] - ties["λ alone"]).max() < 2e-3
 ties.round(3)
 
 # %% [markdown]
@@ -265,11 +264,9 @@ for name, policy in POLICIES.items():
     weights = np.diag(both)[None, :] - both
     weights /= weights.sum()
     rows[name] = [weights[far == k].sum() for k in range(1, FRAMES)]
-    lam = sum(
-        w * views(MEMORY, k).exact_moments().features().lam for k, w in enumerate(rows[name], 1)
-    )
+    by_lag = [views(MEMORY, k).exact_moments().features().lam for k in range(1, FRAMES)]
     found = masked[name].exact_moments()
-    assert np.allclose(np.diag(found.yx), lam)  # the library's own moments
+    assert np.allclose(np.diag(found.yx), np.array(rows[name]) @ np.array(by_lag))
     in_order[name] = np.argmax(np.abs(found.features().patterns), axis=1)  # features in our order
 pd.DataFrame(rows, index=pd.Index(range(1, FRAMES), name="share of pairs at lag")).T.round(3)
 
@@ -302,9 +299,8 @@ pd.concat(
 suffix = masked["suffix"]
 placed = suffix.stacked_moments()
 samples = js.Moments.from_samples(suffix.stacked_pairs(100_000))
-print(
-    f"moments of 100,000 sampled sequences differ by at most {abs(samples.yx - placed.yx).max():.3f}"
-)
+off = abs(samples.yx - placed.yx).max()
+print(f"moments of 100,000 sampled sequences differ by at most {off:.3f}")
 
 
 def problem(objective):
@@ -315,7 +311,7 @@ def problem(objective):
 ends = {"jepa": 3000.0, "mae": 300.0}
 runs = {
     objective.name: js.simulate(
-        problem(objective), np.geomspace(1e-2, 1, 120) * ends[objective.name], js.LayerModes()
+        problem(objective), np.geomspace(1e-3, 1, 200) * ends[objective.name], js.LayerModes()
     )
     for objective in (js.JEPA(), js.MAE())
 }
@@ -351,16 +347,17 @@ columns = pd.MultiIndex.from_product([["t*", "plateau"], NAMES])
 pd.DataFrame(rows, columns).map("{:.3g}".format)
 
 # %% [markdown]
-# With one frame the deep JEPA learns slow and noisy last and keeps 0.058 of it, 8 % of what it keeps
-# of slow and clean. With three it comes second, and 30 % is kept: fresh noise averages out. Noise
-# that lasts does not. The distractor's future is told by its last frame alone, so nothing is lost
-# by averaging: the JEPA now learns it last but ends with a gain of 4.6, five times that of any
-# signal's (one frame: 1.2 times).
+# From one frame the deep JEPA learns slow and noisy last, and keeps 0.06 of it, 9 % of what it
+# keeps of slow and clean. From three it learns it second, and keeps 30 %: fresh noise averages out.
+# Noise that lasts does not. Of the distractor the last frame tells all that there is to tell: it
+# comes last now, but ends with a gain of 4.6, four times that of any signal (from one frame: 1.2
+# times).
 #
 # ## Change this and predict
 #
-# 1. Give the distractor white noise of its own, variance 0.7 (`noise` has one entry per feature, so
-#    add it as a signal of autocorrelation γₙ). Does it still come before slow and noisy?
-# 2. Let the slow signals have γ = 1: they are static. Which lag is best now?
-# 3. Take `js.data.Suffix(1)`: five visible frames, one to be predicted. What is the plateau of slow
-#    and noisy? And with `js.data.RandomFrames(5)`?
+# 1. Give the distractor fresh noise too: make it a signal of variance 0.7 and autocorrelation γₙ,
+#    in white noise of variance 0.7. Does a JEPA of depth 5 still learn it before slow and noisy?
+# 2. Let the fast signal stand still, γ = 1. Is there a lag at which a frozen distractor comes
+#    before it, and does the answer depend on depth?
+# 3. Take `js.data.Suffix(1)`: five frames visible, one to be predicted. Which plateau does slow and
+#    noisy reach? And with `js.data.Suffix(5)`, from one frame to five?
