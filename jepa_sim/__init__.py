@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from jepa_sim._grid import CriticalGrid, FixedTimes, Grid, LogGrid
     from jepa_sim._moments import Features, Moments
     from jepa_sim._network import DeepLinear
-    from jepa_sim._objective import JEPA, MAE, AbstractObjective, BarlowTwins, WhitenedJoint
+    from jepa_sim._objective import (
+        JEPA,
+        MAE,
+        AbstractObjective,
+        BarlowTwins,
+        Maps,
+        WhitenedJoint,
+    )
     from jepa_sim._optima import joint_embedding_optimum, reconstruction_optimum
     from jepa_sim._problem import Problem
-    from jepa_sim._solve.base import AbstractSolver, simulate
+    from jepa_sim._solve.base import AbstractSolver, Solution, simulate
     from jepa_sim._solve.closed_form import ClosedForm
     from jepa_sim._solve.descent import Descent
     from jepa_sim._solve.flow import GradientFlow
@@ -77,6 +84,7 @@ __all__ = [
     "Learned",
     "Local",
     "LogGrid",
+    "Maps",
     "Misaligned",
     "Modes",
     "Moments",
@@ -88,6 +96,7 @@ __all__ = [
     "Rest",
     "ResultCode",
     "Separate",
+    "Solution",
     "Status",
     "StopGradient",
     "StoreError",
@@ -121,10 +130,17 @@ _HOMES = {
     "._grid": ("CriticalGrid", "FixedTimes", "Grid", "LogGrid"),
     "._moments": ("Features", "Moments"),
     "._network": ("DeepLinear",),
-    "._objective": ("JEPA", "MAE", "AbstractObjective", "BarlowTwins", "WhitenedJoint"),
+    "._objective": (
+        "JEPA",
+        "MAE",
+        "AbstractObjective",
+        "BarlowTwins",
+        "Maps",
+        "WhitenedJoint",
+    ),
     "._optima": ("joint_embedding_optimum", "reconstruction_optimum"),
     "._problem": ("Problem",),
-    "._solve.base": ("AbstractSolver", "simulate"),
+    "._solve.base": ("AbstractSolver", "Solution", "simulate"),
     "._solve.closed_form": ("ClosedForm",),
     "._solve.descent": ("Descent",),
     "._solve.flow": ("GradientFlow",),

@@ -163,6 +163,27 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def explore(arguments: argparse.Namespace) -> int:
+    for name in ("matplotlib", "nicegui"):
+        if importlib.util.find_spec(name) is None:
+            line = f"The page needs `pip install 'jepa_sim[explore]'`: there is no module {name}."
+            raise toml.ConfigError([line])
+    _prepare_jax("float64")
+    from jepa_sim.explore import Run, Setting, serve
+
+    try:
+        setting = Setting(tuple(arguments.lam), tuple(arguments.rho))
+    except ValueError as error:
+        raise toml.ConfigError([str(error)]) from None
+    run = None
+    if arguments.run_path is not None:
+        path = Path(arguments.run_path)
+        errors = (toml.ConfigError, StoreError, OSError, ValueError, KeyError)
+        run = Run(str(path), lambda: (_open(path), _toml_of(path)), errors)
+    serve(setting, run, port=arguments.port, show=not arguments.no_browser)
+    return 0
+
+
 def info(arguments: argparse.Namespace) -> int:
     _prepare_jax("float64")
     from jepa_sim._report import print_info
@@ -219,6 +240,19 @@ def _open(path: Path) -> "xr.Dataset":
     if not {"critical_time", "result", "lam", "rho"} <= set(dataset.data_vars):
         raise fault("be a file written by `jepa-sim sweep`")
     return dataset
+
+
+def _toml_of(path: Path) -> str | None:
+    """The TOML that made a result; None where it was made in Python."""
+    if path.is_dir():
+        from jepa_sim._store import open_store
+
+        return open_store(path).manifest["toml"] or None
+    import xarray as xr
+
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        text = str(dataset.attrs.get("config", ""))
+    return text if "[grid]" in text else None
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The command line: `jepa-sim sweep`, `status`, `show`, `retry`, `export`, `info` and `demo`.
+"""The command line: `jepa-sim sweep`, `status`, `show`, `explore`, `demo` and others.
 
 Here are its options and its errors; `_commands` has what it does.
 """
@@ -210,6 +210,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument(
         "run_path", metavar="RUN", help="a file or folder written by `jepa-sim sweep`"
+    )
+
+    explore = command(
+        "explore",
+        _commands.explore,
+        "Open a page in the browser: sliders over the closed form, or a stored sweep.",
+        "examples:\n\n  jepa-sim explore                         # two features, equal λ\n"
+        "  jepa-sim explore --lam 1 1 0.5 --rho 0.9 0.3 0.8\n"
+        "  jepa-sim explore runs/first.nc           # choose axes; phase diagrams\n"
+        "  jepa-sim explore runs/large --port 8000 --no-browser   # behind an SSH tunnel\n\n"
+        "The page is served on this machine's loopback address alone, and reads nothing but RUN.",
+    )
+    explore.add_argument(
+        "run_path",
+        metavar="RUN",
+        nargs="?",
+        help="a file or folder written by `jepa-sim sweep` (default: sliders over the closed form)",
+    )
+    explore.add_argument(
+        "--lam", type=float, nargs="+", default=[1.0, 1.0], help="covariance of each feature (1 1)"
+    )
+    explore.add_argument(
+        "--rho",
+        type=float,
+        nargs="+",
+        default=[0.9, 0.3],
+        help="regression coefficient of each feature (0.9 0.3)",
+    )
+    explore.add_argument("--port", type=int, default=0, help="of the page (0: a free one)")
+    explore.add_argument(
+        "--no-browser", action="store_true", help="print the address, and open nothing"
     )
 
     command(

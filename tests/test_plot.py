@@ -73,6 +73,15 @@ def test_trajectories_of_several_runs_are_refused(dataset: xr.Dataset):
         plot.trajectories(dataset.sel(objective="jepa"))
 
 
+def test_trajectories_beside_each_other_are_seen_whole(dataset: xr.Dataset):
+    _, axes = plot.panels(1, 2, (plot.PAGE, 2.0), sharey=True)
+    low = dataset.sel(objective="jepa", depth=1)
+    plot.trajectories(low, axes[0])
+    plot.trajectories(low.assign(features=2 * low.features), axes[1])
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    assert axes[0].get_ylim()[1] > 2 * float(low.features.max())
+
+
 def test_learning_time(dataset: xr.Dataset):
     axes = plot.learning_time(dataset, noisy=NOISY)
     assert [ax.get_title() for ax in axes] == ["depth L = 1", "depth L = 5"]
@@ -147,6 +156,19 @@ def test_a_phase_diagram_of_names_and_of_both_signs():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["1", "2", "5"]
     assert ax.collections[0].get_clim() == (-1.0, 1.0)
     assert len(ax.figure.axes) == 1
+
+
+def test_times_over_decades_are_coloured_by_their_logarithm():
+    values = xr.DataArray([[0.0, 10.0], [1e3, 1e6]], dims=("depth", "scale"))
+    ax = plot.phase_diagram(values)
+    [mesh] = ax.collections
+    mesh.update_scalarmappable()
+    white, low, _, high = mesh.get_facecolors()
+    assert tuple(white) == (1, 1, 1, 1)  # there from the start
+    assert mesh.norm(31.6) == pytest.approx(0.1, abs=1e-3)
+    assert not np.array_equal(low, high)
+    assert "critical_time" not in ax.format_coord(0.0, 0.0)
+    assert ax.format_coord(0.0, 0.0).endswith("= 0")
 
 
 def test_an_order_matrix_compares_pairs(dataset: xr.Dataset):

@@ -25,7 +25,8 @@ Observe = Callable[[Float[Array, ""], Any], dict]  # of a time and a state
 class Solution(eqx.Module):
     """What a solver hands back.
 
-    values: observables with a leading time axis.  rates: (t, d) dw̄/dt, where it is known.
+    times: (t,) flow times.  values: observables by name, each with a leading time axis.  result: a
+    `ResultCode`.  stats: counts of the solver's work.  rates: (t, d) dw̄/dt, where it is known.
     """
 
     times: Float[Array, " t"]

@@ -8,7 +8,7 @@ import xarray as xr
 
 from jepa_sim._moments import Moments
 from jepa_sim._trajectory import Trajectory
-from jepa_sim.plot._style import COLUMN, one_panel, panels, rho_colours, style
+from jepa_sim.plot._style import COLUMN, one_panel, panels, pyplot, rho_colours, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +40,7 @@ def spectrum(
         ax.plot(rank[is_learned], (lam / np.where(rho == 0, 1, rho))[is_learned], "_", color="0.6")
         points = {"c": rho[is_learned], "cmap": rho_colours().cmap, "vmin": 0, "vmax": 1}
         drawn = ax.scatter(rank[is_learned], lam[is_learned], s=12, zorder=2, **points)
+        ax.xaxis.set_major_locator(pyplot().matplotlib.ticker.MaxNLocator(integer=True))
         ax.set(yscale="log", xlabel="rank of the feature by λ", ylabel="λ (grey: variance σ²)")
         if bar:
             ax.figure.colorbar(drawn, ax=ax, aspect=30).set_label("ρ of the feature")

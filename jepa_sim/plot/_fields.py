@@ -46,9 +46,9 @@ def phase_diagram(
 
     values: two axes; its `long_name` and `units` are the key. Numbers of both signs are red above
     and blue below 0; positive ones that span more than three decades are coloured by their
-    logarithm. Black: inf, as the time of a feature that is never learned. Grey: NaN, as of runs
-    that failed or are not there yet. Axes whose values are neither evenly nor geometrically spaced
-    are drawn as a table.
+    logarithm, 0 among them is white. Black: inf, as the time of a feature that is never learned.
+    Grey: NaN, as of runs that failed or are not there yet. Axes whose values are neither evenly nor
+    geometrically spaced are drawn as a table.
     limits: of the colours (None: those of the values).  contour: a value to draw a line at.
     bar: whether to draw the key beside the axes.
 
@@ -61,9 +61,10 @@ def phase_diagram(
     numbers = np.asarray(values.values, dtype=float)
     with style():
         ax = one_panel(ax, 0.8 * COLUMN)
-        mesh = ax.pcolormesh(
-            columns.edges, rows.edges, numbers, **_colours(numbers, limits), rasterized=True
-        )
+        colours = _colours(numbers, limits)
+        least = colours["norm"].vmin
+        drawn = np.where(numbers == 0, least / 2, numbers) if least > 0 else numbers
+        mesh = ax.pcolormesh(columns.edges, rows.edges, drawn, **colours, rasterized=True)
         ax.set_facecolor(MISSING)
         if contour is not None:
             levels = {"levels": [contour], "colors": "k", "linewidths": 0.8}
@@ -187,11 +188,13 @@ def _colours(numbers: np.ndarray, limits: tuple[float, float] | None) -> dict[st
     finite = numbers[np.isfinite(numbers)]
     low, high = limits or ((finite.min(), finite.max()) if finite.size else (0.0, 1.0))
     signed = low < 0 < high
-    map_ = pyplot().get_cmap("RdBu_r" if signed else "cividis").with_extremes(over=NEVER)
+    map_ = pyplot().get_cmap("RdBu_r" if signed else "cividis")
+    map_ = map_.with_extremes(over=NEVER, under="white")
     if signed and limits is None:
         low, high = -max(-low, high), max(-low, high)
-    if low > 0 and high > low * 10**DECADES:
-        return {"cmap": map_, "norm": colors.LogNorm(low, high)}
+    above = finite[finite > 0].min(initial=np.inf) if low == 0 else low
+    if 0 < above < high / 10**DECADES:
+        return {"cmap": map_, "norm": colors.LogNorm(above, high)}
     if np.isposinf(numbers).any():  # inf must lie above the largest number
         high = np.nextafter(high, np.inf)
     return {"cmap": map_, "norm": colors.Normalize(low, high)}

@@ -45,7 +45,7 @@ def trajectories(run: Run, ax: "Axes | None" = None, *, noisy: Flags | None = No
             line: dict[str, Any] = {"lw": 1.8, "ls": (0, (3, 1))} if noisy[i] else {"lw": width}
             ax.plot(found.times, found.gains[:, i], color=colours.to_rgba(found.rho[i]), **line)
         _time_axis(ax, found.times)
-        ax.set(ylim=(0, None), ylabel="encoder gain w̄")
+        ax.set(ylim=(0, 1.05 * _top(ax)), ylabel="encoder gain w̄")
     ax.format_coord = lambda x, y: _nearest(found, x, y)
     return ax
 
@@ -89,6 +89,12 @@ def collapse(run: Run, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axes]"
             _time_axis(ax, found.times)
     left.format_coord = lambda x, y: _nearest(found, x, y)
     return axes
+
+
+def _top(ax: "Axes") -> float:
+    """The largest number drawn on the axes or on those that share their y axis."""
+    shared = ax.get_shared_y_axes().get_siblings(ax)
+    return max(1e-9, *(each.dataLim.y1 for each in shared))
 
 
 def _time_axis(ax: "Axes", times: np.ndarray) -> None:

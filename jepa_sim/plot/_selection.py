@@ -42,21 +42,21 @@ class Learned(NamedTuple):
     lam: np.ndarray
 
 
-def learned(run: Run, fraction: float) -> Learned:
+def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
     """By every objective. ValueError where a dataset has other axes than objective and feature."""
     if isinstance(run, Trajectory):
         features = run.problem.features
-        times = np.asarray(run.critical_times(fraction=fraction))[None]
+        late = np.asarray(run.critical_times(fraction=fraction))[None]
         rho, lam = np.asarray(features.rho), np.asarray(features.lam)
-        return Learned((run.problem.objective.name,), times, rho, lam)
-    times = run.critical_time
-    if "critical_fraction" in times.dims:
-        times = times.sel(critical_fraction=fraction)
-    check_axes(times, {"objective", "feature"}, "have the axes `objective` and `feature` alone")
-    if "objective" not in times.dims:
-        times = times.expand_dims("objective")
-    names = tuple(map(str, np.atleast_1d(times.objective.values)))
-    values = times.transpose("objective", "feature").values
+        return Learned((run.problem.objective.name,), late, rho, lam)
+    found = run[times]
+    if "critical_fraction" in found.dims:
+        found = found.sel(critical_fraction=fraction)
+    check_axes(found, {"objective", "feature"}, "have the axes `objective` and `feature` alone")
+    if "objective" not in found.dims:
+        found = found.expand_dims("objective")
+    names = tuple(map(str, np.atleast_1d(found.objective.values)))
+    values = found.transpose("objective", "feature").values
     return Learned(names, values, run.rho.values, run.lam.values)
 
 

@@ -17,33 +17,40 @@ AGAINST = {"rho": "regression coefficient ρ", "lam": "covariance λ"}
 
 
 def critical_times(
-    run: Run, ax: "Axes | None" = None, *, against: str = "rho", fraction: float = 0.5
+    run: Run,
+    ax: "Axes | None" = None,
+    *,
+    against: str = "rho",
+    fraction: float = 0.5,
+    times: str = "critical_time",
 ) -> "Axes":
     """Time at which each feature is learned, against its ρ or λ; a marker per objective.
 
     run: one trajectory, or a dataset of which all axes but objective and feature were selected.
     against: "rho" or "lam".  fraction: of each feature's own plateau; of a dataset one of its
-    `critical_fraction`. Features that are never learned (inf) are triangles along the upper edge,
-    those that start there (0) along the lower one.
+    `critical_fraction`.  times: the variable of a dataset with the times. Features that are never
+    learned (inf) are triangles along the upper edge, those that start there (0) along the lower.
 
     Raises ValueError where `run` has further axes, or `against` is something else.
     """
     if against not in AGAINST:
         raise ValueError(f"Argument `against` must be one of {list(AGAINST)}, but is {against!r}.")
-    found = learned(run, fraction)
+    found = learned(run, fraction, times)
     at = getattr(found, against)
     within = found.times[np.isfinite(found.times) & (found.times > 0)]
     low, high = (within.min() / 2, within.max() * 2) if within.size else (0.5, 2.0)
     with style():
         ax = one_panel(ax)
-        for objective, times in zip(found.objectives, found.times, strict=True):
+        for objective, late in zip(found.objectives, found.times, strict=True):
             name, colour, marker = look(objective)
-            drawn = np.clip(times, low, high)
-            usual = np.isfinite(times) & (times > 0)
+            never, at_once = np.isinf(late), late == 0
+            usual = np.isfinite(late) & ~at_once
             points: dict[str, Any] = {"ls": "", "ms": 4, "color": colour}
-            ax.plot(at[usual], times[usual], marker, label=name, **points)
-            ax.plot(at[np.isinf(times)], drawn[np.isinf(times)], "^", mfc="none", **points)
-            ax.plot(at[times == 0], drawn[times == 0], "v", mfc="none", **points)
+            ax.plot(at[usual], late[usual], marker, label=name, **points)
+            if never.any():
+                ax.plot(at[never], np.full(never.sum(), high), "^", mfc="none", **points)
+            if at_once.any():
+                ax.plot(at[at_once], np.full(at_once.sum(), low), "v", mfc="none", **points)
         if np.isinf(found.times).any():
             ax.plot([], [], "^", ms=4, mec="0.3", mfc="none", ls="", label="never")
         if (found.times == 0).any():

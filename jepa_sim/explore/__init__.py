@@ -1,0 +1,11 @@
+"""The simulator live: sliders in a notebook, and a page in the browser.
+
+Both show the closed form, drawn by `jepa_sim.plot`; the page also shows stored sweeps.
+"""
+
+from jepa_sim.explore._live import Live
+from jepa_sim.explore._page import Run, serve
+from jepa_sim.explore._setting import Knob, Setting, knobs
+from jepa_sim.explore._sliders import sliders
+
+__all__ = ["Knob", "Live", "Run", "Setting", "knobs", "serve", "sliders"]

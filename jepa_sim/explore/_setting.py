@@ -1,0 +1,119 @@
+"""What the live explorer shows: the numbers behind its sliders."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+from jepa_sim import _checks as checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Features (λ, ρ), the start, the network, and when a feature counts as learned.
+
+    lam, rho: (d,) covariance and regression coefficient of each feature.  scale: ε, encoder gain of
+    every feature at the start.  depth, predictor_depth: L and M, positive real numbers.
+    fraction: of each feature's own plateau, in (0, 1).
+
+    Raises ValueError where one is out of range, or there are not as many λ as ρ.
+    """
+
+    lam: tuple[float, ...] = (1.0, 1.0)
+    rho: tuple[float, ...] = (0.9, 0.3)
+    scale: float = 1e-3
+    depth: float = 3.0
+    predictor_depth: float = 1.0
+    fraction: float = 0.5
+
+    def __post_init__(self):
+        checks.check_equal("rho", len(self.rho), len(self.lam), "entries, as many as `lam`")
+        for name in ("lam", "rho"):
+            for i, value in enumerate(getattr(self, name)):
+                checks.check_positive(f"{name}[{i}]", value)
+        for name in ("scale", "depth", "predictor_depth"):
+            checks.check_positive(name, getattr(self, name))
+        checks.check_open_unit("fraction", self.fraction)
+
+    def changed(self, knob: "Knob", value: float) -> "Setting":
+        """The same with one number changed."""
+        if knob.feature is None:
+            return dataclasses.replace(self, **{knob.name: value})
+        values = list(getattr(self, knob.name))
+        values[knob.feature] = value
+        return dataclasses.replace(self, **{knob.name: tuple(values)})
+
+    def value(self, knob: "Knob") -> float:
+        found = getattr(self, knob.name)
+        return found if knob.feature is None else found[knob.feature]
+
+    @property
+    def words(self) -> str:
+        """In one line, for a picture."""
+        features = ", ".join(
+            f"({lam:.3g}, {rho:.3g})" for lam, rho in zip(self.lam, self.rho, strict=True)
+        )
+        return (
+            f"(λ, ρ) = {features};  ε = {self.scale:.3g}, L = {self.depth:g}, "
+            f"M = {self.predictor_depth:g}, learned at {self.fraction:g} of the plateau"
+        )
+
+    @property
+    def toml(self) -> str:
+        """What `jepa-sim sweep` takes to compute the same."""
+        return "\n".join(
+            [
+                "[data]",
+                'kind = "features"',
+                f"lam = {list(self.lam)}  # covariance λ of each feature",
+                f"rho = {list(self.rho)}  # its regression coefficient ρ",
+                "",
+                "[grid]",
+                'objective = ["jepa", "mae"]',
+                f"depth = [{self.depth}]  # encoder layers L",
+                f"predictor_depth = [{self.predictor_depth}]  # predictor layers M",
+                f"scale = [{self.scale}]  # encoder gain ε at the start",
+                "seed = [0]",
+                "",
+                "[solve]",
+                'solver = "closed_form"',
+                'times = { kind = "critical", count = 200 }',
+                "",
+                "[output]",
+                'path = "runs/explored.nc"',
+                f"critical_fraction = [{self.fraction}]",
+                "",
+            ]
+        )
+
+
+class Knob(NamedTuple):
+    """A slider: which number it sets, from `low` to `high`; in logarithm with steps of a decade."""
+
+    name: str
+    feature: int | None
+    letter: str
+    about: str
+    low: float
+    high: float
+    step: float
+    in_decades: bool = False
+
+    @property
+    def decades(self) -> tuple[float, float]:
+        """log₁₀ of both ends."""
+        return math.log10(self.low), math.log10(self.high)
+
+
+def knobs(setting: Setting) -> list[Knob]:
+    """The sliders of the network and the start, and then two for each feature."""
+    found = [
+        Knob("scale", None, "ε", "encoder gain at the start", 1e-8, 1e-1, 0.05, True),
+        Knob("depth", None, "L", "encoder layers", 1.0, 8.0, 0.25),
+        Knob("predictor_depth", None, "M", "predictor or decoder layers", 1.0, 4.0, 0.25),
+        Knob("fraction", None, "threshold", "fraction of the plateau", 0.05, 0.95, 0.05),
+    ]
+    for i in range(len(setting.lam)):
+        found.append(Knob("lam", i, f"λ of feature {i}", "covariance", 0.05, 4.0, 0.05))
+        about = "regression coefficient"
+        found.append(Knob("rho", i, f"ρ of feature {i}", about, 0.05, 1.0, 0.01))
+    return found

@@ -1,0 +1,148 @@
+"""What can be seen of a stored sweep: views, the axes that each leaves to choose, the picture."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jepa_sim import plot
+
+INCHES, DPI = (6.4, 3.6), 150
+LAST = "gain at the last time"  # a number that a phase diagram can show, and no variable
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One kind of picture.
+
+    free: axes that the picture shows; of all others one value is chosen.  needs: variables without
+    which there is none; the axes are theirs.  draw: from the selection onto one axes.
+    """
+
+    free: tuple[str, ...]
+    needs: tuple[str, ...]
+    draw: Callable[[xr.Dataset, Any], object]
+
+    def fits(self, run: xr.Dataset) -> bool:
+        """Whether a run has what the picture needs."""
+        dims = {str(name) for name in self.needs if name in run for name in run[name].dims}
+        return set(self.needs) <= set(run.data_vars) and set(self.free) <= dims
+
+    def axes(self, run: xr.Dataset) -> list[str]:
+        """The axes of which one value is to be chosen: those of more than one."""
+        dims = dict.fromkeys(str(name) for need in self.needs for name in run[need].dims)
+        fixed = {*self.free, "time"}
+        return [name for name in dims if name not in fixed and run.sizes[name] > 1]
+
+    def picture(self, run: xr.Dataset, at: Mapping[str, int]) -> Any:
+        """The figure of what is selected; nothing else of the run is read.
+
+        at: axis → number of its value; the first where an axis is left out, of times the last.
+        """
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        kept = [name for name in (*self.needs, "t", "lam", "rho", "plateau") if name in run]
+        chosen = {
+            str(name): -1 if name == "time" else at.get(str(name), 0)
+            for name in run[kept].dims
+            if name not in self.free
+        }
+        found = run[kept].isel(chosen).compute()
+        with plot.style():
+            figure = Figure(INCHES, DPI)
+            FigureCanvasAgg(figure)
+            self.draw(found, figure.subplots())
+            figure.suptitle(_where(run, {name: chosen[name] for name in self.axes(run)}))
+        figure.canvas.draw()
+        return figure
+
+
+def _curves(run: xr.Dataset, ax: Any) -> None:
+    plot.trajectories(run, ax)
+    plot.rho_bar(ax.figure, [ax])
+
+
+def _critical_times(run: xr.Dataset, ax: Any, *, against: str) -> None:
+    plot.critical_times(run, ax, against=against, fraction=_fraction(run))
+
+
+def _order(run: xr.Dataset, ax: Any) -> None:
+    plot.order_matrix(run, ax, fraction=_fraction(run))
+
+
+def _fraction(run: xr.Dataset) -> float:
+    return float(run.critical_fraction) if "critical_fraction" in run.coords else 0.5
+
+
+VIEWS = {
+    "curves": View(("time", "feature"), ("features",), _curves),
+    "learned when, by ρ": View(
+        ("objective", "feature"),
+        ("critical_time",),
+        partial(_critical_times, against="rho"),
+    ),
+    "learned when, by λ": View(
+        ("objective", "feature"),
+        ("critical_time",),
+        partial(_critical_times, against="lam"),
+    ),
+    "order of learning": View(("feature",), ("critical_time",), _order),
+    "spectrum": View(("feature",), ("lam", "rho"), plot.spectrum),
+}
+
+
+def numbers(run: xr.Dataset) -> list[str]:
+    """What a phase diagram can show: variables over two axes or more, but those over time."""
+    found = [
+        str(name)
+        for name, value in run.data_vars.items()
+        if "time" not in value.dims and sum(run.sizes[axis] > 1 for axis in value.dims) >= 2
+    ]
+    return ([LAST] if "features" in run else []) + found
+
+
+def axes_of(run: xr.Dataset, number: str) -> list[str]:
+    """The axes that a phase diagram of a number can have."""
+    dims = run["features" if number == LAST else number].dims
+    return [str(name) for name in dims if name != "time" and run.sizes[name] > 1]
+
+
+def phase_diagram(number: str, rows: str, columns: str) -> View:
+    """The view of one number over two axes, `rows` upwards."""
+    if number == LAST:
+        return View((rows, columns), ("features",), partial(_draw_last, axes=(rows, columns)))
+    return View((rows, columns), (number,), partial(_draw_number, number, axes=(rows, columns)))
+
+
+def named(run: xr.Dataset, axis: str) -> list[str]:
+    """The values of an axis, in words."""
+    if axis not in run.coords:
+        return [str(i) for i in range(run.sizes[axis])]
+    values = run[axis].values
+    return [f"{v:.4g}" if values.dtype.kind in "iuf" else str(v) for v in values]
+
+
+def _draw_number(number: str, run: xr.Dataset, ax: Any, *, axes: tuple[str, str]) -> None:
+    plot.phase_diagram(run[number].transpose(*axes), ax)
+
+
+def _draw_last(run: xr.Dataset, ax: Any, *, axes: tuple[str, str]) -> None:
+    last = run.features.transpose(*axes).rename(LAST)
+    plot.phase_diagram(last.assign_attrs(long_name=f"encoder {LAST}"), ax)
+
+
+def _where(run: xr.Dataset, chosen: Mapping[str, int]) -> str:
+    """The chosen values, for the head of a picture."""
+    words = [f"{axis.replace('_', ' ')} = {named(run, axis)[i]}" for axis, i in chosen.items()]
+    return ", ".join(words)
+
+
+def failures(run: xr.Dataset) -> str:
+    """How many trajectories there are, failed, or are not there yet, in words."""
+    results = np.asarray(run.result)
+    failed, pending = int((results > 0).sum()), int((results < 0).sum())
+    return f"{results.size:,} trajectories, {failed:,} failed, {pending:,} not there yet"

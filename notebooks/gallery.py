@@ -1,0 +1,107 @@
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Gallery
+#
+# Every figure of `jepa_sim.plot`, each from a sweep or a run, in a line or two. All take the axes
+# to draw on as well (`ax=`), and return them. `plot.save(figure, path)` writes a PDF and a PNG.
+
+# %%
+import jax
+import numpy as np
+
+import jepa_sim as js
+from jepa_sim import plot
+
+jax.config.update("jax_enable_x64", True)
+
+rng = np.random.default_rng(0)
+moments = js.Moments.from_features(np.geomspace(2.0, 0.2, 8), rng.uniform(0.3, 0.95, 8))
+grid = js.Grid(
+    spectrum=moments,
+    objective=[js.JEPA(), js.MAE()],
+    depth=[1, 2, 3, 5],
+    scale=np.geomspace(1e-6, 1e-3, 10),
+)
+sweep = js.sweep(grid, js.ClosedForm(), progress=False)
+sweep = sweep.squeeze(drop=True).sel(critical_fraction=0.5)
+
+# %% [markdown]
+# ## Trajectories
+
+# %%
+picture, axes = plot.panels(1, 2, (plot.PAGE, 2.4), sharey=True)
+for ax, objective in zip(axes, ["jepa", "mae"], strict=True):
+    plot.trajectories(sweep.sel(objective=objective, depth=3).isel(scale=-1), ax)
+    with plot.style():
+        ax.set_title(objective.upper())
+plot.rho_bar(picture, axes)
+
+# %% [markdown]
+# ## A spectrum
+
+# %%
+_ = plot.spectrum(moments)
+
+# %% [markdown]
+# ## Critical times against ρ and λ
+
+# %%
+picture, axes = plot.panels(1, 2, (plot.PAGE, 2.6), sharey=True)
+for ax, against in zip(axes, ["rho", "lam"], strict=True):
+    plot.critical_times(sweep.sel(depth=3).isel(scale=-1), ax, against=against)
+_ = axes[1].set_ylabel("")
+
+# %% [markdown]
+# The same relative to the cleanest feature, one panel per depth:
+
+# %%
+_ = plot.learning_time(sweep.isel(scale=-1))
+
+# %% [markdown]
+# ## Who is before whom
+#
+# Red above the diagonal: in the order of λ. The deeper JEPA departs from it.
+
+# %%
+picture, axes = plot.panels(1, 2, (plot.PAGE, 2.9))
+for ax, objective in zip(axes, ["jepa", "mae"], strict=True):
+    plot.order_matrix(sweep.sel(objective=objective, depth=5).isel(scale=-1), ax)
+
+# %% [markdown]
+# ## Phase diagrams
+#
+# Any number of a sweep over any two of its axes.
+
+# %%
+picture, axes = plot.panels(1, 2, (plot.PAGE, 2.4))
+plot.phase_diagram(sweep.order_lam.sel(objective="jepa"), axes[0])
+_ = plot.phase_diagram(sweep.critical_time.sel(objective="jepa").isel(feature=0), axes[1])
+
+# %% [markdown]
+# ## Features as images
+#
+# The directions in 8 × 8 patches of photographs that a JEPA can learn, with their ρ.
+
+# %%
+patches = js.data.Noisy(js.data.Patches(8), 0.3).sampled_moments(20_000, seed=0)
+features = patches.features()
+order = np.argsort(-np.asarray(features.lam))[:16]
+titles = [f"ρ = {float(features.rho[i]):.2f}" for i in order]
+_ = plot.patches(np.asarray(features.patterns.T)[order], shape=(8, 8), titles=titles)
+
+# %% [markdown]
+# ## What collapsed
+#
+# With weight decay only the cleanest of three features is kept.
+
+# %%
+static = js.data.Static(signal=[1.0, 1.0, 0.5], noise=[0.1, 1.0, 2.0]).exact_moments()
+problem = js.Problem(
+    static, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=0.2), js.Training(decay=0.02)
+)
+run = js.simulate(problem, np.linspace(0, 400, 201), js.LayerModes())
+_ = plot.collapse(run)
