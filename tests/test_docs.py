@@ -42,9 +42,9 @@ NAMES = [name for name, _ in DOCUMENTED]
 
 def annotations(thing):
     """Of the arguments and the result of a function; of the fields and `__init__` of a class."""
-    found = dict(vars(thing).get("__annotations__", {}))
+    found = inspect.get_annotations(thing)
     if inspect.isclass(thing) and "__init__" in vars(thing):
-        found |= thing.__init__.__annotations__
+        found = found | thing.__init__.__annotations__
     return found
 
 
