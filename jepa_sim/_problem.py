@@ -120,7 +120,8 @@ class Problem(eqx.Module):
 
         ρ^{L/M} for JEPA and ρ^{L/(L+M)} for MAE; lower with weight decay, 0 where a feature cannot
         be learned (ρ ≤ 0, too much decay, no stop-gradient). For several frames ρ is replaced by
-        the norm of the regression coefficients over frames, ‖Σyx Σxx⁻¹‖ of the feature.
+        the norm of the regression coefficients over frames, ‖Σyx Σxx⁻¹‖ of the feature. Those of
+        the reduced theory: where moments do not commute, the matrix flow ends some percent lower.
         """
         if self.network.frames != (1, 1):
             return self._plateaus_of_frames()

@@ -55,7 +55,8 @@ class Trajectory(eqx.Module):
 
         Exactly one of fraction (of `Problem.plateaus`) and level is given.
         The first saved time (0 from a balanced start) where it is there already; inf where the run
-        ends before; NaN where it failed before, or the plateau is not known.
+        ends before; NaN where it failed before, or the plateau is not known. Where moments do not
+        commute, a gain may fall below again, when another feature had carried it there.
 
         Between the two saved times that bracket the crossing, the reduced flow's own time is
         interpolated: linearly, or by a cubic through the rates where they were saved. From a

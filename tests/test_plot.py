@@ -171,6 +171,19 @@ def test_times_over_decades_are_coloured_by_their_logarithm():
     assert ax.format_coord(0.0, 0.0).endswith("= 0")
 
 
+def test_limits_are_for_the_colours_alone():
+    values = xr.DataArray([[-9.0, 0.5], [9.0, np.inf]], dims=("depth", "scale"))
+    ax = plot.phase_diagram(values, limits=(-1.0, 1.0))
+    [mesh] = ax.collections
+    mesh.update_scalarmappable()
+    low, _, high, never = mesh.get_facecolors()
+    map_ = mesh.get_cmap()
+    assert tuple(low) == map_(0.0)
+    assert tuple(high) == map_(1.0)
+    assert matplotlib.colors.to_hex(never) == "#222222"
+    assert ax.format_coord(0.0, 1.0).endswith("= 9")
+
+
 def test_an_order_matrix_compares_pairs(dataset: xr.Dataset):
     ax = plot.order_matrix(dataset.sel(objective="jepa", depth=5), by="rho")
     [image] = ax.images
@@ -178,7 +191,7 @@ def test_an_order_matrix_compares_pairs(dataset: xr.Dataset):
     assert drawn[0, 1] == pytest.approx(np.log10(2))  # ρ = 0.9 before ρ = 0.6, in half of the time
     assert drawn[1, 0] == pytest.approx(-np.log10(2))
     assert drawn[0, 2] == pytest.approx(np.log10(2))  # never: as far as the colours go
-    words = ax.format_coord(2.0, 0.0)
+    words = ax.format_coord(3.0, 1.0)
     assert words == "row: feature 0 (ρ = 0.9) at t* = 10; column: feature 1 (ρ = 0.3) at t* = never"
 
 

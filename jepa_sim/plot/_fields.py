@@ -49,8 +49,8 @@ def phase_diagram(
     logarithm, 0 among them is white. Black: inf, as the time of a feature that is never learned.
     Grey: NaN, as of runs that failed or are not there yet. Axes whose values are neither evenly nor
     geometrically spaced are drawn as a table.
-    limits: of the colours (None: those of the values).  contour: a value to draw a line at.
-    bar: whether to draw the key beside the axes.
+    limits: of the colours (None: those of the values); what lies beyond has their colour.
+    contour: a value to draw a line at.  bar: whether to draw the key beside the axes.
 
     Raises ValueError where `values` has not two axes.
     """
@@ -62,8 +62,11 @@ def phase_diagram(
     with style():
         ax = one_panel(ax, 0.8 * COLUMN)
         colours = _colours(numbers, limits)
-        least = colours["norm"].vmin
-        drawn = np.where(numbers == 0, least / 2, numbers) if least > 0 else numbers
+        low, high = colours["norm"].vmin, colours["norm"].vmax
+        drawn = np.clip(numbers, low, high)
+        drawn[np.isposinf(numbers)] = high + max(high - low, 1)  # beyond the colours, not masked
+        if low > 0:
+            drawn[numbers == 0] = low / 2
         mesh = ax.pcolormesh(columns.edges, rows.edges, drawn, **colours, rasterized=True)
         ax.set_facecolor(MISSING)
         if contour is not None:
@@ -106,12 +109,15 @@ def order_matrix(
     most = finite.max() if finite.any() else 1.0
     with style():
         ax = one_panel(ax, 0.8 * COLUMN)
-        mesh = ax.imshow(np.clip(later, -most, most), cmap="RdBu_r", vmin=-most, vmax=most)
+        ranks = 1 + np.arange(len(order))
+        colours = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
+        edges = (0.5, len(order) + 0.5, len(order) + 0.5, 0.5)
+        mesh = ax.imshow(np.clip(later, -most, most), extent=edges, **colours)
         ax.set_facecolor(MISSING)
         if len(order) <= MOST_NAMED:
             names = [f"{value:.2g}" for value in getattr(found, by)[order]]
-            ax.set_xticks(range(len(order)), names, rotation=90)
-            ax.set_yticks(range(len(order)), names)
+            ax.set_xticks(ranks, names, rotation=90)
+            ax.set_yticks(ranks, names)
             words = f"{LETTERS[by]} of the feature"
         else:
             words = f"rank by {LETTERS[by]}, largest first"
@@ -122,7 +128,7 @@ def order_matrix(
     mesh.set_mouseover(False)  # `format_coord` says it all
 
     def words_at(x: float, y: float) -> str:
-        i, j = (int(np.clip(round(value), 0, len(order) - 1)) for value in (y, x))
+        i, j = (int(np.clip(round(value), 1, len(order))) - 1 for value in (y, x))
         first, second = (
             f"feature {k} (ρ = {found.rho[k]:.3g}) at t* = {found.times[0, k]:.4g}"
             for k in order[[i, j]]
@@ -195,8 +201,6 @@ def _colours(numbers: np.ndarray, limits: tuple[float, float] | None) -> dict[st
     above = finite[finite > 0].min(initial=np.inf) if low == 0 else low
     if 0 < above < high / 10**DECADES:
         return {"cmap": map_, "norm": colors.LogNorm(above, high)}
-    if np.isposinf(numbers).any():  # inf must lie above the largest number
-        high = np.nextafter(high, np.inf)
     return {"cmap": map_, "norm": colors.Normalize(low, high)}
 
 
