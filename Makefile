@@ -22,6 +22,10 @@ help:  ## List the targets
 demo: $(VENV)/.demo  ## From two photographs to JEPA against MAE: tables, figures and data in runs/demo/
 	$(BIN)/jepa-sim demo
 
+.PHONY: explore
+explore: $(VENV)/.explore  ## Sliders over the closed form in the browser; RUN=path of a stored sweep
+	$(BIN)/jepa-sim explore $(RUN)
+
 .PHONY: systems
 systems: $(VENV)/.test  ## Run every system of notebooks/systems
 	@for system in notebooks/systems/*.toml; do \
@@ -94,11 +98,12 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: EXTRAS = demo
+$(VENV)/.explore: EXTRAS = explore
 $(VENV)/.test: EXTRAS = demo,test
 $(VENV)/.lint: EXTRAS = demo,test,lint
 $(VENV)/.bench: EXTRAS = demo,test,bench
 $(VENV)/.docs: EXTRAS = docs
-$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.demo $(VENV)/.explore $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing jepa_sim[$(EXTRAS)] into $(VENV) (the first time takes about a minute)"
 	@$(PIP) install --editable '.[$(EXTRAS)]'
 	@touch $@
