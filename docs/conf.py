@@ -5,6 +5,9 @@ import re
 from importlib.metadata import version as installed
 from pathlib import Path
 
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("EQX_ON_ERROR", "nan")
 
@@ -18,7 +21,6 @@ include_patterns = ["docs/**.md", "notebooks/*.py", "CHANGELOG.md", "CONTRIBUTIN
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
 ]
 
 # notebooks are scripts with cells; they run when the site is made
@@ -30,6 +32,7 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 
+html_math_renderer = "mathml"  # by docutils, which needs neither LaTeX nor another site
 default_role = "code"  # docstrings write `code` in single backticks
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
@@ -75,5 +78,40 @@ def _paragraph(text):
     return "".join(parts)
 
 
+# What annotations are called where they are written.
+ALIASES = (
+    (r"~?[\w.]*jax\.Array \| .*?TypedNdArray(?: \| ~?collections\.abc\.Sequence)?", "ArrayLike"),
+    (r"~?jaxtyping\.(\w+)\[~?(?:jaxlib\._jax|jax|numpy)\.(\w+), ", r"\1[\2, "),
+    (r"~?collections\.abc\.", ""),
+)
+
+
+def _as_written(app, what, name, obj, options, signature, result):
+    def shorter(text):
+        for pattern, alias in ALIASES:
+            text = text and re.sub(pattern, alias, text)
+        return text
+
+    return shorter(signature), shorter(result)
+
+
+def _tex(node):
+    """Bars and dots as overlines: accents cross their letters without a font for mathematics."""
+    text = node.astext().replace(r"\bar", r"\overline")
+    return re.sub(r"\\dot\s*(\\?\w+)", r"\\overset{.}{\1}", text)
+
+
+def _inline_math(writer, node):
+    writer.body.append(tex2mathml(_tex(node)))
+    raise SkipNode
+
+
+def _block_math(writer, node):
+    writer.body.append(f"<p>{tex2mathml(_tex(node), as_block=True)}</p>")
+    raise SkipNode
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", _as_rst)
+    app.connect("autodoc-process-signature", _as_written)
+    app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
