@@ -141,7 +141,7 @@ def table(browser: webdriver.Chrome) -> list[list[str]]:
 
 
 def picture(browser: webdriver.Chrome) -> bytes:
-    source = browser.find_element(By.CSS_SELECTOR, "img").get_attribute("src")
+    source = browser.find_element(By.CSS_SELECTOR, "img").get_property("src")
     return base64.b64decode(source.removeprefix("data:image/png;base64,"))
 
 
