@@ -59,7 +59,7 @@ bench-gpu: $(VENV)/.bench  ## The device's benchmarks in one call (under 8 minut
 
 .PHONY: docs
 docs: $(VENV)/.docs  ## The documentation, with its notebooks run, in build/site/docs/index.html
-	$(BIN)/python -m sphinx -W --keep-going -q -c docs -b html . build/site
+	$(BIN)/python -m sphinx -W --keep-going -q -j 4 -c docs -b html . build/site
 
 .PHONY: notebooks
 notebooks: $(VENV)/.docs  ## Run every notebook as a script, and say how long it takes
