@@ -104,6 +104,16 @@ def test_sliders_show_what_they_say():
     assert picture.value == explore.Live(box.live.setting).png != before
 
 
+def test_sliders_reach_to_where_the_setting_is():
+    setting = dataclasses.replace(SETTING, lam=(10.0, 0.01), scale=1e-10, depth=12.0)
+    found = {knob.letter: knob for knob in knobs(setting)}
+    assert found["λ of feature 0"].high == 10.0
+    assert found["λ of feature 1"].low == 0.01
+    assert found["ε"].low == 1e-10
+    assert found["L"].high == 12.0
+    assert found["M"].high == 4.0
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -106,7 +106,10 @@ class Knob(NamedTuple):
 
 
 def knobs(setting: Setting) -> list[Knob]:
-    """The sliders of the network and the start, and then two for each feature."""
+    """The sliders of the network and the start, and then two for each feature.
+
+    They reach as far as is of interest, and to where the setting is.
+    """
     found = [
         Knob("scale", None, "ε", "encoder gain at the start", 1e-8, 1e-1, 0.05, True),
         Knob("depth", None, "L", "encoder layers", 1.0, 8.0, 0.25),
@@ -117,4 +120,8 @@ def knobs(setting: Setting) -> list[Knob]:
         found.append(Knob("lam", i, f"λ of feature {i}", "covariance", 0.05, 4.0, 0.05))
         about = "regression coefficient"
         found.append(Knob("rho", i, f"ρ of feature {i}", about, 0.05, 1.0, 0.01))
-    return found
+    return [_reaching(knob, setting.value(knob)) for knob in found]
+
+
+def _reaching(knob: Knob, value: float) -> Knob:
+    return knob._replace(low=min(knob.low, value), high=max(knob.high, value))
