@@ -168,11 +168,13 @@ def explore(arguments: argparse.Namespace) -> int:
         if importlib.util.find_spec(name) is None:
             line = f"The page needs `pip install 'jepa_sim[explore]'`: there is no module {name}."
             raise toml.ConfigError([line])
+    if arguments.run_path is not None and (arguments.lam or arguments.rho):
+        raise toml.ConfigError(["Options `--lam` and `--rho` must be left out with RUN."])
     _prepare_jax("float64")
     from jepa_sim.explore import Run, Setting, serve
 
     try:
-        setting = Setting(tuple(arguments.lam), tuple(arguments.rho))
+        setting = Setting(tuple(arguments.lam or (1.0, 1.0)), tuple(arguments.rho or (0.9, 0.3)))
     except ValueError as error:
         raise toml.ConfigError([str(error)]) from None
     run = None

@@ -21,6 +21,7 @@ from jepa_sim._types import ResultCode
 
 MOST_FEATURES = 6  # columns of the table of critical times
 MOST_ROWS = 30
+WIDE = 160  # columns, where there is no terminal that has fewer
 HEADINGS = {
     "depth": "L",
     "predictor_depth": "M",
@@ -39,6 +40,8 @@ PROVENANCE = ("created", "solver", "precision", "device", "jepa_sim_version", "j
 def print_run(dataset: xr.Dataset, path: Path) -> None:
     """The axes of a sweep, where it came from, when features are learned, and what failed."""
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, WIDE)
     count, times = dataset.result.size, dataset.sizes["time"]
     console.print(f"[bold]{escape(str(path))}[/]: {count:,} trajectories at {times} times each")
     console.print(_axes(dataset))
@@ -163,7 +166,7 @@ def _words(point: dict[str, Any]) -> list[str]:
 def _time(value: float) -> str:
     if np.isnan(value):
         return "unknown"
-    return f"{value:.4g}" if np.isfinite(value) else "never"
+    return f"{value:.3g}" if np.isfinite(value) else "never"
 
 
 def _feature_columns(dataset: xr.Dataset) -> list[tuple[str, int]]:

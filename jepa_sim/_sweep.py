@@ -160,7 +160,7 @@ def plan(
 ) -> Sweep:
     """What `sweep` computes, without computing it: for `campaign`.
 
-    times: flow times.  times, observables, critical_fraction, padded: see `sweep`.
+    times (flow times), observables, critical_fraction, padded: see `sweep`.
 
     Raises ValueError where arguments are wrong.
     """

@@ -29,10 +29,7 @@ class AbstractTarget(eqx.Module):
 
 
 class StopGradient(AbstractTarget):
-    """The encoder is its own teacher, and no gradient passes through the target.
-
-    time_constant: None, for there is no copy that follows in flow time.
-    """
+    """The encoder is its own teacher, and no gradient passes through the target."""
 
     time_constant: Float[Array, ""] | None = eqx.field(init=False, default=None)
 
@@ -46,10 +43,7 @@ class StopGradient(AbstractTarget):
 
 
 class NoStopGradient(AbstractTarget):
-    """The encoder is its own teacher, and gradients pass: a true gradient flow, which collapses.
-
-    time_constant: None, for there is no copy that follows in flow time.
-    """
+    """The encoder is its own teacher, and gradients pass: a true gradient flow, which collapses."""
 
     time_constant: Float[Array, ""] | None = eqx.field(init=False, default=None)
 

@@ -27,8 +27,8 @@ an example of CONFIG.toml:
   objective = ["jepa", "mae"]
   depth = [1, 2, 3, 5]              # encoder layers L
   predictor_depth = [1]             # predictor layers M
-  scale = [1e-1, 1e-2]              # encoder gain ε at the start
-  seed = { start = 0, stop = 32 }   # or a list
+  scale = [1e-3, 1e-4]              # encoder gain ε at the start
+  seed = [0]                        # or { start = 0, stop = 32 }, for random starts
 
   [solve]
   solver = "closed_form"            # or "modes", "layer_modes", "gradient_flow", "descent"
@@ -229,16 +229,15 @@ def _parser() -> argparse.ArgumentParser:
         help="a file or folder written by `jepa-sim sweep` (default: sliders over the closed form)",
     )
     explore.add_argument(
-        "--lam", type=float, nargs="+", default=[1.0, 1.0], help="covariance of each feature (1 1)"
+        "--lam", type=float, nargs="+", help="covariance of each feature (default: 1 1)"
     )
     explore.add_argument(
         "--rho",
         type=float,
         nargs="+",
-        default=[0.9, 0.3],
-        help="regression coefficient of each feature (0.9 0.3)",
+        help="regression coefficient of each feature (default: 0.9 0.3)",
     )
-    explore.add_argument("--port", type=int, default=0, help="of the page (0: a free one)")
+    explore.add_argument("--port", type=_port, default=0, help="of the page (0: a free one)")
     explore.add_argument(
         "--no-browser", action="store_true", help="print the address, and open nothing"
     )
@@ -260,6 +259,12 @@ def _shard(words: str) -> tuple[int, int]:
     if match is None or not int(match[1]) < int(match[2]):
         raise argparse.ArgumentTypeError(f"must be i/n with 0 ≤ i < n, but is {words!r}")
     return int(match[1]), int(match[2])
+
+
+def _port(words: str) -> int:
+    if not words.isdecimal() or int(words) > 65535:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, but is {words!r}")
+    return int(words)
 
 
 def _complain(lines: Sequence[str], code: int) -> int:

@@ -55,7 +55,8 @@ delay.to_pandas().round(2)
 # ## The same by the full matrix flow
 #
 # The closed form is the reduced theory. `GradientFlow` integrates all matrices, here from a start
-# in random frames; with moments that commute, as here, both agree as far as its tolerance goes.
+# in random frames. With moments that commute and the cleaner feature first, as here, both agree as
+# far as its tolerance goes.
 
 # %%
 problem = js.Problem(
@@ -70,12 +71,15 @@ exact = js.simulate(
 )
 worst = abs(flow.features / exact.features - 1).max()
 print(f"largest relative difference of a gain: {worst:.1e}")
-assert worst < 1e-4
+flow.critical_times(fraction=0.5) / exact.critical_times(fraction=0.5)
 
 # %% [markdown]
 # ## Change this and predict
 #
 # 1. Give the noisy feature twice the covariance, `lam=[1.0, 2.0]`. Which is first now, for JEPA at
-#    L = 1? At L = 5? (The next notebook says why.)
+#    L = 1? At L = 5? (The next notebook says why.) And look at the last cell again: once the noisy
+#    one is learned, the matrix flow learns the clean one too, long before the closed form says. The
+#    aligned solution is unstable there, and rounding is enough to leave it (concepts, "Beyond
+#    alignment").
 # 2. Let ε go to 1e-8. Do the *ratios* of times come nearer to one, or farther?
 # 3. Take `js.DeepLinear(depth=3, predictor_depth=2)`. Which plateau does the noisy feature reach?

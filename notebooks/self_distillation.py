@@ -105,6 +105,6 @@ print(js.diagnose(turned))
 # %% [markdown]
 # ## Change this and predict
 #
-# 1. Let τ go from 20 to 200. Which moves: plateaus, times, thresholds?
+# 1. Let τ go from 20 to 200, and `times` to 4000. Which moves: plateaus, times, thresholds?
 # 2. Raise ε to 0.5 in the sweep over weight decay. Do the curves meet the dotted lines now?
 # 3. Turn the predictor by more than a right angle.

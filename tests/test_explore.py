@@ -119,6 +119,8 @@ def test_sliders_reach_to_where_the_setting_is():
     [
         ({"rho": (0.9,)}, r"`rho` must be 2 entries, as many as `lam`, but is 1"),
         ({"lam": (1.0, -1.0)}, r"`lam\[1\]` must be positive"),
+        ({"rho": (0.9, 1.5)}, r"`rho\[1\]` must be at most 1"),
+        ({"lam": (1.0,) * 11}, r"`lam` must have from 1 to 10 entries, but is 11"),
         ({"fraction": 1.0}, r"`fraction` must lie strictly between 0 and 1"),
         ({"depth": 0.0}, r"`depth` must be positive"),
     ],
@@ -191,6 +193,23 @@ def test_runs_without_gains_have_fewer_views(run: xr.Dataset):
     bare = run.drop_vars(["features", "t"])
     assert not _stored.VIEWS["curves"].fits(bare)
     assert _stored.LAST not in _stored.numbers(bare)
+
+
+def test_a_run_of_single_values_has_no_phase_diagram(run: xr.Dataset):
+    one = run.isel(objective=[0], depth=[0], scale=[0])
+    assert _stored.numbers(one) == []
+
+
+def test_whole_numbers_are_told_apart():
+    seeds = xr.Dataset(coords={"seed": [12000, 12001]})
+    assert _stored.named(seeds, "seed") == ["12000", "12001"]
+
+
+def test_a_run_that_is_not_there_yet_can_be_looked_at(run: xr.Dataset):
+    pending = run.assign({name: run[name] * np.nan for name in ("features", "t", "critical_time")})
+    for view in _stored.VIEWS.values():
+        assert view.picture(pending, {}) is not None
+    _stored.phase_diagram("critical_time", "depth", "scale").picture(pending, {})
 
 
 def test_failures_are_counted(run: xr.Dataset):

@@ -4,6 +4,7 @@ import functools
 
 import diffrax as dfx
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -13,6 +14,7 @@ import scipy.linalg
 import scipy.stats
 
 import jepa_sim as js
+from jepa_sim._dynamics import velocity
 from jepa_sim._objective import product
 from tests.problems import OBJECTIVES, non_commuting, plateau, tilted, two_features
 
@@ -217,3 +219,26 @@ def test_flow_is_differentiable_in_reverse():
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(("depth", "predictor_depth"), [(1, 1), (2, 1), (2, 2), (3, 1)])
+def test_a_learned_noisy_feature_lets_cleaner_ones_in_at_this_rate(depth, predictor_depth):
+    """The leading eigenvalue of the flow's Jacobian where the second feature alone is learned."""
+
+    def leading(rho):
+        moments = js.Moments.from_features([1.0, 2.0], rho)
+        network = js.DeepLinear(depth, predictor_depth)
+        problem = js.Problem(moments, js.JEPA(), network, js.Balanced(0.1))
+        layer = jnp.diag(jnp.array([0.0, rho[1] ** (1 / predictor_depth)]))
+        state = js.Weights((layer,) * depth, (layer,) * predictor_depth)
+        flat, back = jax.flatten_util.ravel_pytree(state)
+
+        def move(x):
+            return jax.flatten_util.ravel_pytree(velocity(problem, back(x)))[0]
+
+        np.testing.assert_allclose(move(flat), 0, atol=1e-15)
+        return np.linalg.eigvals(jax.jacobian(move)(flat)).real.max()
+
+    power = 1 + 2 * (depth - 1) / predictor_depth
+    assert leading([0.9, 0.3]) == pytest.approx(0.3**power / 0.9 * (0.9 - 0.3), rel=1e-9)
+    assert leading([0.3, 0.9]) == pytest.approx(0, abs=1e-7)

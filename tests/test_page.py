@@ -259,6 +259,16 @@ def test_the_page_is_for_this_machine_alone(live: str):
         urllib.request.urlopen(request, timeout=60)
 
 
+@pytest.mark.parametrize("options", [("--port", "99999"), ("runs/small.nc", "--lam", "1")])
+def test_options_that_do_not_fit_are_refused(options: tuple[str, ...], folder: Path):
+    command = [sys.executable, "-m", "jepa_sim.cli", "explore", "--no-browser", *options]
+    ended = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_port_that_is_taken_is_one_line(live: str, folder: Path):
     port = live.rstrip("/").rsplit(":", 1)[1]
     command = [sys.executable, "-m", "jepa_sim.cli", "explore", "--no-browser", "--port", port]

@@ -141,8 +141,8 @@ def test_a_phase_diagram_has_the_values_in_their_places():
     np.testing.assert_allclose(edges, 10.0 ** np.array([-3.5, -2.5, -1.5, -0.5]))
     assert ax.get_xlabel() == "scale of the start ε"
     assert ax.figure.axes[1].get_ylabel() == "first time\n(1/λ)"
-    assert ax.format_coord(0.012, 2.6) == "depth = 3, scale = 0.01: critical_time = 5"
-    assert ax.format_coord(0.09, 1.1) == "depth = 1, scale = 0.1: critical_time = inf"
+    assert ax.format_coord(0.012, 0.9) == "depth = 3, scale = 0.01: critical_time = 5"
+    assert ax.format_coord(0.09, 0.1) == "depth = 1, scale = 0.1: critical_time = inf"
 
 
 def test_a_phase_diagram_of_names_and_of_both_signs():
@@ -239,6 +239,14 @@ def test_collapse_of_a_dataset(dataset: xr.Dataset):
             plot.critical_times,
             r"axes `objective` and `feature` alone, but has the axes \['depth'\]",
         ),
+        (
+            lambda ds: plot.critical_times(ds.expand_dims(critical_fraction=[0.9])),
+            r"`fraction` must be one of \[0.9\], but is 0.5",
+        ),
+        (
+            lambda ds: plot.learning_time(ds.expand_dims(critical_fraction=[0.9])),
+            r"`ds` must have the axes .* but has the axes \['critical_fraction'\]",
+        ),
         (plot.collapse, r"must be one trajectory, but has the axes \['depth', 'objective'\]"),
         (lambda ds: plot.critical_times(ds, against="sigma"), r"be one of \['rho', 'lam'\]"),
         (lambda ds: plot.order_matrix(ds.sel(depth=1)), r"be of one objective, but is of"),
@@ -266,3 +274,44 @@ def test_a_missing_matplotlib_names_the_extra(monkeypatch, dataset: xr.Dataset):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"jepa_sim\[plot\]"):
         plot.learning_time(dataset)
+
+
+def test_runs_that_are_not_there_yet_say_so(dataset: xr.Dataset):
+    pending = dataset.sel(objective="jepa", depth=1) * np.nan
+    ax = plot.trajectories(pending.assign(lam=dataset.lam, rho=dataset.rho))
+    assert [text.get_text() for text in ax.texts] == ["not there yet"]
+    assert ax.format_coord(1.0, 0.5) == "not there yet"
+
+
+def test_spectra_of_sweeps_as_they_are():
+    moments = js.Moments.from_features([1.0, 2.0], [0.9, 0.3])
+    dims = ("spectrum", "feature")
+    ds = xr.Dataset({"lam": (dims, [[1.0, 2.0]]), "rho": (dims, [[0.9, 0.3]])})
+    ours, same = (plot.spectrum(x).collections[0].get_offsets() for x in (ds, moments))
+    np.testing.assert_array_equal(ours, same)
+    two = xr.concat([ds, ds], "spectrum")
+    with pytest.raises(ValueError, match="must have one spectrum, but has 2"):
+        plot.spectrum(two)
+
+
+def test_signs_have_their_colours_whatever_the_limits():
+    values = xr.DataArray([[-1.0, 0.5], [0.0, 3.0]], dims=("depth", "scale"))
+    ax = plot.phase_diagram(values, limits=(-1.0, 3.0))
+    [mesh] = ax.collections
+    assert mesh.norm(0.0) == 0.5
+    assert mesh.norm(0.5) > 0.5
+
+
+def test_features_that_start_there_are_alike(dataset: xr.Dataset):
+    at_once = dataset.sel(objective="mae", depth=1).copy()
+    at_once["critical_time"] = ("feature", [0.0, 0.0, np.inf])
+    drawn = np.ma.filled(plot.order_matrix(at_once).images[0].get_array(), np.nan)
+    assert drawn[0, 1] == drawn[1, 0] == 0
+    assert np.isnan(drawn[2, 2])
+
+
+def test_features_of_negative_rho_are_in_sight(dataset: xr.Dataset):
+    run = dataset.sel(depth=5).assign(rho=("feature", [0.9, -0.3, 0.6]))
+    low, high = plot.critical_times(run).get_xlim()
+    assert low < -0.3
+    assert high > 0.9

@@ -18,8 +18,9 @@ class ClosedForm(AbstractSolver):
 
     c = (a − 1)/b must be at least 0 and below 255: JEPA of 2L + M ≥ 2, MAE of L + M ≥ 2; NaN where
     traced depths are not. In float64 the relative error is below 1e-12 in u, and near the plateau
-    in 1 − u/u*; the result is differentiable in λ, ρ, ε and t. Exact for the matrix flow where
-    moments commute, and the reduced theory's approximation where they do not. A run whose fastest
+    in 1 − u/u*; the result is differentiable in λ, ρ, ε and t.Exact for the matrix flow where
+    moments commute and features stay aligned, which can be unstable (see the concepts, "Beyond
+    alignment"); an approximation elsewhere. A run whose fastest
     transition falls between neighbouring floating-point times has the result code `unresolved`;
     its values still belong to the times as given.
 

@@ -21,8 +21,8 @@ class Balanced(AbstractStart):
     The start of the reduced theory. As it stands every factor is ε^{1/L} I, which is aligned with
     any features. rotated: factors are rotated by random orthogonal matrices in the hidden layers
     (one set per key) that keep balance and, for JEPA, the predictor positive in the latent space;
-    gains of features do not depend on them. A bottleneck must be rotated: it starts from a random
-    subspace.
+    gains of features do not depend on them while alignment is stable. A bottleneck must be
+    rotated: it starts from a random subspace.
 
     Raises ValueError where scale is not positive.
     """

@@ -141,6 +141,10 @@ def _draw_profile(found: xr.Dataset, ax: Any) -> None:
     late = profile[profile > 0]
     low, high = (late.min(), late.max()) if late.size else (1.0, 10.0)
     limits = 10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high))
+    for line in ax.lines:  # triangles along the edges
+        if line.get_marker() in ("v", "^"):
+            edge = limits[0] * 1.2 if line.get_marker() == "v" else limits[1] / 1.2
+            line.set_ydata(np.full_like(line.get_ydata(), edge))
     ax.set(ylim=limits, ylabel="λt*: when it is learned", title="when, by ρ (and 1/λ)")
     ax.get_legend().set_loc("center right")
 

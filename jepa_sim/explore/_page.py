@@ -1,6 +1,7 @@
 """The page in the browser: sliders over the closed form, or a stored sweep."""
 
 import base64
+import math
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -38,12 +39,12 @@ def serve(setting: Setting, run: Run | None, *, port: int, show: bool) -> None:
         from starlette.middleware.trustedhost import TrustedHostMiddleware
     except ImportError as error:
         raise ImportError(f"The page needs the extra `jepa_sim[explore]`: {error}.") from None
-    port = _free(port)
     if run is None:
         print("Compiling the closed form (the first time takes some seconds) …", flush=True)
         Live(setting)
     # another site's page must not reach this one by a name that it has for this address
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
+    port = _free(port)
     page = _live_page if run is None else partial(_stored_page, run)
     print(f"http://{LOOPBACK}:{port}/ (Ctrl-C stops it)", flush=True)
     ui.run(
@@ -123,8 +124,6 @@ def _rows(live: Live) -> list[dict[str, str]]:
 
 
 def _slider(ui: Any, knob: Knob, value: float, moved: Callable[[float], None]) -> None:
-    import math
-
     if knob.in_decades:
         low, high = knob.decades
         slider = ui.slider(min=low, max=high, step=knob.step, value=math.log10(value))
@@ -165,12 +164,13 @@ class _Browser:
         self.view, self.number = views[0], next(iter(self.numbers), "")
         self.across: list[str] = []
         self.at: dict[str, int] = {}
-        self.figure: Any = None
+        self.figure: Any = _stored.empty()
         with ui.row(wrap=False).classes("w-full"):
             with ui.column().classes("w-72 shrink-0 gap-1"):
                 self._select("picture", [*views, *phase], self.view, self._choose_view)
                 self.controls = ui.column().classes("w-full gap-1")
             with ui.column():
+                self.fault = ui.label().classes("font-mono text-red-800")
                 self.picture = _picture(ui, b"", "w-[42rem]", self._words)
                 with ui.row():
                     for suffix in SUFFIXES:
@@ -228,9 +228,10 @@ class _Browser:
     def _draw(self) -> None:
         try:
             self.figure = self._current().picture(self.found, self.at)
+            self.fault.set_text("")
         except self.run.errors as error:
-            self.ui.notify(str(error), type="negative")
-            return
+            self.figure = _stored.empty()
+            self.fault.set_text(f"This cannot be shown. {error}")
         self.picture.set_source(_source(saved(self.figure, "png", _stored.DPI)))
 
     def _words(self, x: float, y: float) -> str:
@@ -258,9 +259,13 @@ def _picture(ui: Any, png: bytes, width: str, words: Callable[[float, float], st
     def over(event: Any) -> None:
         reading.set_text(words(event.image_x, event.image_y) or " ")
 
+    def left() -> None:
+        reading.set_text(" ")
+
     picture = ui.interactive_image(
         _source(png), on_mouse=over, events=["mousemove"], cross="#bbbbbb"
     ).classes(width)
+    picture.on("mouseleave", left)  # the picture may change
     reading = ui.label(" ").classes("reading h-6 font-mono text-sm whitespace-pre")
     return picture
 

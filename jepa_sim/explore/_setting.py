@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from jepa_sim import _checks as checks
 
+MOST = 10  # features, whose names fit into the picture
+
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
@@ -15,7 +17,8 @@ class Setting:
     every feature at the start.  depth, predictor_depth: L and M, positive real numbers.
     fraction: of each feature's own plateau, in (0, 1).
 
-    Raises ValueError where one is out of range, or there are not as many λ as ρ.
+    Raises ValueError where one is out of range, there are not as many λ as ρ, or too many for as
+    many sliders.
     """
 
     lam: tuple[float, ...] = (1.0, 1.0)
@@ -26,10 +29,15 @@ class Setting:
     fraction: float = 0.5
 
     def __post_init__(self):
+        if not 0 < len(self.lam) <= MOST:
+            checks.fail("lam", f"have from 1 to {MOST} entries", len(self.lam))
         checks.check_equal("rho", len(self.rho), len(self.lam), "entries, as many as `lam`")
         for name in ("lam", "rho"):
             for i, value in enumerate(getattr(self, name)):
                 checks.check_positive(f"{name}[{i}]", value)
+        for i, value in enumerate(self.rho):
+            if value > 1:
+                checks.fail(f"rho[{i}]", "be at most 1, as of two views of one law", value)
         for name in ("scale", "depth", "predictor_depth"):
             checks.check_positive(name, getattr(self, name))
         checks.check_open_unit("fraction", self.fraction)

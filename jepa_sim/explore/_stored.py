@@ -42,9 +42,6 @@ class View:
 
         at: axis → number of its value; the first where an axis is left out, of times the last.
         """
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         kept = [name for name in (*self.needs, "t", "lam", "rho", "plateau") if name in run]
         chosen = {
             str(name): -1 if name == "time" else at.get(str(name), 0)
@@ -52,12 +49,10 @@ class View:
             if name not in self.free
         }
         found = run[kept].isel(chosen).compute()
+        figure = empty()
         with plot.style():
-            figure = Figure(INCHES, DPI)
-            FigureCanvasAgg(figure)
             self.draw(found, figure.subplots())
             figure.suptitle(_where(run, {name: chosen[name] for name in self.axes(run)}))
-        figure.canvas.draw()
         return figure
 
 
@@ -97,12 +92,9 @@ VIEWS = {
 
 def numbers(run: xr.Dataset) -> list[str]:
     """What a phase diagram can show: variables over two axes or more, but those over time."""
-    found = [
-        str(name)
-        for name, value in run.data_vars.items()
-        if "time" not in value.dims and sum(run.sizes[axis] > 1 for axis in value.dims) >= 2
-    ]
-    return ([LAST] if "features" in run else []) + found
+    still = [str(name) for name, value in run.data_vars.items() if "time" not in value.dims]
+    known = ([LAST] if "features" in run else []) + still
+    return [number for number in known if len(axes_of(run, number)) >= 2]
 
 
 def axes_of(run: xr.Dataset, number: str) -> list[str]:
@@ -123,11 +115,23 @@ def named(run: xr.Dataset, axis: str) -> list[str]:
     if axis not in run.coords:
         return [str(i) for i in range(run.sizes[axis])]
     values = run[axis].values
-    return [f"{v:.4g}" if values.dtype.kind in "iuf" else str(v) for v in values]
+    return [f"{v:.6g}" if values.dtype.kind == "f" else str(v) for v in values]
+
+
+def empty() -> Any:
+    """A figure without axes, which pyplot does not know of."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with plot.style():
+        figure = Figure(INCHES, DPI)
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _draw_number(number: str, run: xr.Dataset, ax: Any, *, axes: tuple[str, str]) -> None:
-    plot.phase_diagram(run[number].transpose(*axes), ax)
+    limits = (-1.0, 1.0) if number in ("order_rho", "order_lam") else None  # Kendall's τ
+    plot.phase_diagram(run[number].transpose(*axes), ax, limits=limits)
 
 
 def _draw_last(run: xr.Dataset, ax: Any, *, axes: tuple[str, str]) -> None:

@@ -29,7 +29,9 @@ def spectrum(
         found = data.features()
     else:
         found = data.problem.features if isinstance(data, Trajectory) else data
-    lam, rho = np.asarray(found.lam), np.asarray(found.rho)
+    lam, rho = (np.atleast_1d(np.asarray(x)) for x in (found.lam, found.rho))
+    if lam.ndim == 2 and len(lam) == 1:
+        lam, rho = lam[0], rho[0]
     if lam.ndim != 1:
         raise ValueError(f"Argument `data` must have one spectrum, but has {lam.shape[0]}.")
     order = np.argsort(-lam, kind="stable")

@@ -31,7 +31,8 @@ AXIS_NAMES = {
 LETTERS = {"rho": "ρ", "lam": "λ"}
 DECADES = 3  # positive numbers that span more are coloured by their logarithm
 NEVER, MISSING = "#222222", "#dddddd"
-MOST_NAMED = 12  # features whose ρ fits beside a matrix
+MOST_TICKS = 20
+MOST_NAMED = 12  # values whose names fit beside an axis
 
 
 def phase_diagram(
@@ -64,8 +65,8 @@ def phase_diagram(
         colours = _colours(numbers, limits)
         low, high = colours["norm"].vmin, colours["norm"].vmax
         drawn = np.clip(numbers, low, high)
-        drawn[np.isposinf(numbers)] = high + max(high - low, 1)  # beyond the colours, not masked
-        if low > 0:
+        drawn[np.isposinf(numbers)] = 2 * abs(high) + 1  # beyond the colours, but not masked
+        if low > 0 and limits is None:
             drawn[numbers == 0] = low / 2
         mesh = ax.pcolormesh(columns.edges, rows.edges, drawn, **colours, rasterized=True)
         ax.set_facecolor(MISSING)
@@ -89,8 +90,8 @@ def order_matrix(
 
     run: one trajectory, or a dataset of which all axes but feature have been selected. Features are
     sorted by `by` ("lam" or "rho"), the largest first: were they learned in this order, all above
-    the diagonal would be red. Grey: neither is ever learned.  fraction: of each feature's own
-    plateau.  bar: whether to draw the key beside the axes.
+    the diagonal would be red. Grey: neither is ever learned, or one is not known.
+    fraction: of each feature's own plateau.  bar: whether to draw the key beside the axes.
 
     Raises ValueError where `run` has further axes, or `by` is something else.
     """
@@ -104,7 +105,8 @@ def order_matrix(
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(found.times[0][order])
         later = logs[None, :] - logs[:, None]
-    np.fill_diagonal(later, 0)
+    at = found.times[0][order]
+    later[(at[None, :] == at[:, None]) & np.isfinite(at)[:, None]] = 0
     finite = np.abs(later[np.isfinite(later)])
     most = finite.max() if finite.any() else 1.0
     with style():
@@ -115,10 +117,10 @@ def order_matrix(
         mesh = ax.imshow(np.clip(later, -most, most), extent=edges, **colours)
         ax.set_facecolor(MISSING)
         if len(order) <= MOST_NAMED:
-            names = [f"{value:.2g}" for value in getattr(found, by)[order]]
+            names = [f"{found.lam[i]:.2g}, {found.rho[i]:.2g}" for i in order]
             ax.set_xticks(ranks, names, rotation=90)
             ax.set_yticks(ranks, names)
-            words = f"{LETTERS[by]} of the feature"
+            words = f"λ, ρ of the feature, by {LETTERS[by]}"
         else:
             words = f"rank by {LETTERS[by]}, largest first"
         ax.set(xlabel=words, ylabel=words, title=f"order of {look(found.objectives[0])[0]}")
@@ -168,8 +170,10 @@ class _Axis(NamedTuple):
         if self.scale == "log":
             ax.set(**{f"{side}scale": "log"})
         if self.scale == "table":
-            names = [f"{v:.3g}" if v.dtype.kind in "iuf" else str(v) for v in self.values]
-            axis.set_ticks(self.places, names)
+            is_float = self.values.dtype.kind == "f"
+            names = [f"{v:.4g}" if is_float else str(v) for v in self.values]
+            every = -(-len(names) // MOST_TICKS)
+            axis.set_ticks(self.places[::every], names[::every])
             axis.set_tick_params(which="both", length=0)
 
     def nearest(self, place: float) -> int:
@@ -179,7 +183,8 @@ class _Axis(NamedTuple):
 
 
 def _scale(at: np.ndarray) -> str:
-    if at.dtype.kind not in "iuf" or len(at) < 2:
+    whole = at.dtype.kind in "iu" or (at.dtype.kind == "f" and (at == np.round(at)).all())
+    if at.dtype.kind not in "iuf" or len(at) < 3 or (whole and len(at) <= MOST_NAMED):
         return "table"
     if np.allclose(np.diff(at), at[1] - at[0], rtol=1e-3, atol=0):
         return "linear"
@@ -194,10 +199,14 @@ def _colours(numbers: np.ndarray, limits: tuple[float, float] | None) -> dict[st
     finite = numbers[np.isfinite(numbers)]
     low, high = limits or ((finite.min(), finite.max()) if finite.size else (0.0, 1.0))
     signed = low < 0 < high
-    map_ = pyplot().get_cmap("RdBu_r" if signed else "cividis")
-    map_ = map_.with_extremes(over=NEVER, under="white")
     if signed and limits is None:
         low, high = -max(-low, high), max(-low, high)
+    map_ = pyplot().get_cmap("RdBu_r" if signed else "cividis")
+    map_ = map_.with_extremes(over=NEVER, under="white")
+    if signed:
+        return {"cmap": map_, "norm": colors.TwoSlopeNorm(0, low, high)}
+    if low == high:  # one colour for one number
+        low, high = low - 0.5, high + 0.5
     above = finite[finite > 0].min(initial=np.inf) if low == 0 else low
     if 0 < above < high / 10**DECADES:
         return {"cmap": map_, "norm": colors.LogNorm(above, high)}

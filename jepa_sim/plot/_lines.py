@@ -94,17 +94,25 @@ def collapse(run: Run, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axes]"
 def _top(ax: "Axes") -> float:
     """The largest number drawn on the axes or on those that share their y axis."""
     shared = ax.get_shared_y_axes().get_siblings(ax)
-    return max(1e-9, *(each.dataLim.y1 for each in shared))
+    tops = [each.dataLim.y1 for each in shared]
+    return max([top for top in tops if np.isfinite(top) and top > 0], default=1.0)
 
 
 def _time_axis(ax: "Axes", times: np.ndarray) -> None:
-    """Logarithmic: time 0 has no place on it."""
-    ax.set(xscale="log", xlim=(times[times > 0][0], times[-1]), xlabel=FLOW_TIME)
+    """Logarithmic: time 0 has no place on it. Of runs that are not there yet nothing is known."""
+    shown = times[times > 0]
+    ax.set(xscale="log", xlabel=FLOW_TIME)
+    if len(shown) > 1:
+        ax.set_xlim(shown[0], shown[-1])
+    elif len(shown) == 0:
+        ax.text(0.5, 0.5, "not there yet", ha="center", transform=ax.transAxes)
 
 
 def _nearest(found: Curves, time: float, gain: float) -> str:
     """What is drawn nearest to a point, in words."""
-    i = int(np.abs(found.times - time).argmin())
+    if np.isnan(found.times).all():
+        return "not there yet"
+    i = int(np.nanargmin(np.abs(found.times - time)))
     distance = np.abs(found.gains[i] - gain)
     if np.isnan(distance).all():
         return f"t = {time:.3g}"

@@ -51,6 +51,9 @@ def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
         return Learned((run.problem.objective.name,), late, rho, lam)
     found = run[times]
     if "critical_fraction" in found.dims:
+        known = found.critical_fraction.values.tolist()
+        if fraction not in known:
+            raise ValueError(f"Argument `fraction` must be one of {known}, but is {fraction}.")
         found = found.sel(critical_fraction=fraction)
     check_axes(found, {"objective", "feature"}, "have the axes `objective` and `feature` alone")
     if "objective" not in found.dims:
@@ -60,7 +63,7 @@ def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
     return Learned(names, values, run.rho.values, run.lam.values)
 
 
-def check_axes(values: xr.DataArray, wanted: set[str], rule: str) -> None:
+def check_axes(values: xr.DataArray, wanted: set[str], rule: str, argument: str = "run") -> None:
     left = sorted({str(name) for name in values.dims} - wanted)
     if left:
-        raise ValueError(f"Argument `run` must {rule}, but has the axes {left}.")
+        raise ValueError(f"Argument `{argument}` must {rule}, but has the axes {left}.")

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column page, and both
 FLOW_TIME = "time t = kα (units of 1/λ)"
 # Okabe & Ito's palette, told apart by colour-blind readers
-OBJECTIVES = {"jepa": ("JEPA", "#0072B2", "o"), "mae": ("MAE", "#D55E00", "s")}
+OBJECTIVES = {
+    "jepa": ("JEPA", "#0072B2", "o"),
+    "mae": ("MAE", "#D55E00", "s"),
+    "jepa_moving_average": ("JEPA, moving average", "#56B4E9", "P"),
+    "jepa_no_stop_gradient": ("JEPA, no stop-gradient", "#000000", "X"),
+    "barlow_twins": ("Barlow Twins", "#CC79A7", "p"),
+    "whitened_joint": ("whitened joint embedding", "#E69F00", "h"),
+}
 OTHER = ("#009E73", "D")
 STYLE = {
     "font.size": 8,

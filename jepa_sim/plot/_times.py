@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.plot._lines import Flags
-from jepa_sim.plot._selection import Learned, Run, learned
+from jepa_sim.plot._selection import Learned, Run, check_axes, learned
 from jepa_sim.plot._style import FLOW_TIME, PAGE, look, one_panel, panels, style
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def critical_times(
             ax.plot([], [], "v", ms=4, mec="0.3", mfc="none", ls="", label="from the start")
         ax.set(yscale="log", ylim=(low / 1.5, high * 1.5), ylabel=f"learned at {FLOW_TIME}")
         ax.set_xlabel(f"{AGAINST[against]} of the feature")
-        ax.set_xlim((0, 1.04) if against == "rho" else (0, 1.08 * max(at.max(), 0)))
+        widest = max(1.0 if against == "rho" else 0.0, *np.abs(at))
+        ax.set_xlim(min(0.0, 1.05 * at.min()), 1.05 * widest)
         ax.legend(frameon=False, handletextpad=0.1)
     ax.format_coord = lambda x, y: _nearest(found, against, x)
     return ax
@@ -80,12 +81,16 @@ def learning_time(
     ds: a dataset in which all axes but objective, depth and feature have been selected.
     axes: one per depth.  times: the variable with the learning times. Features that are never
     learned (inf) are triangles along the upper edge.  noisy: (feature,) which features to fill.
+
+    Raises ValueError where `ds` has further axes, such as `critical_fraction`.
     """
+    wanted = {"objective", "depth", "feature"}
+    check_axes(ds[times], wanted, "have the axes `objective`, `depth` and `feature` alone", "ds")
     rho = ds.rho.values
     noisy = np.zeros(len(rho), bool) if noisy is None else np.asarray(noisy)
     scaled = (ds[times] * ds.lam).transpose("objective", "depth", "feature")
     delays = (scaled / scaled.isel(feature=int(rho.argmax()))).values
-    edge = 1.25 * max(2.0, delays[np.isfinite(delays)].max())
+    edge = 1.25 * delays[np.isfinite(delays)].max(initial=2.0)
     with style():
         if axes is None:
             _, axes = panels(1, ds.sizes["depth"], (PAGE, 2.2), sharey=True)
