@@ -229,7 +229,7 @@ def test_show(folder: Path, finished: Path, capsys: pytest.CaptureFixture[str]):
     assert "Modes(" in printed
     at = {"objective": "mae", "depth": 2, "scale": 1e-2, "critical_fraction": 0.5, "feature": 2}
     median = float(found.critical_time.sel(at).isel(seed=1).squeeze())
-    assert f" {median:.4g} " in printed
+    assert f" {median:.3g} " in printed
 
 
 def test_show_says_what_became_of_features_without_a_time(
