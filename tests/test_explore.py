@@ -63,7 +63,9 @@ def test_a_redrawn_figure_is_that_of_a_new_one(live: explore.Live):
     for knob in knobs(SETTING):
         live.show(SETTING.changed(knob, knob.low))
         live.show(SETTING.changed(knob, knob.high))
-    assert live.show(SETTING) == explore.Live(SETTING).png
+    deep = dataclasses.replace(SETTING, depth=6.0)  # other limits
+    for setting in (deep, SETTING):
+        assert live.show(setting) == explore.Live(setting).png
 
 
 def test_words_under_the_mouse_are_numbers_of_the_closed_form(live: explore.Live):
