@@ -101,7 +101,9 @@ def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Fl
     >>> js.asymptotic_critical_times(problem).round(1)
     Array([ 625.4, 2791.8], dtype=float64)
 
-    Raises ValueError where L and M are traced, or the start is not balanced.
+    L and M must be known: under a transformation that traces them JAX raises a TypeError.
+
+    Raises ValueError where the start is not balanced.
     """
     problem.reduced("asymptotic_critical_times")
     depth, predictor_depth = problem.network.depth, problem.network.predictor_depth

@@ -17,6 +17,20 @@ from jepa_sim._problem import Problem
 from jepa_sim._state import AbstractState
 from jepa_sim._types import ArrayLike, as_float_array
 
+__all__ = [
+    "ProbeRisk",
+    "alignment",
+    "balancedness",
+    "effective_rank",
+    "features",
+    "loss",
+    "noise_share",
+    "off_diagonal_mass",
+    "plateau_fraction",
+    "predictor_gains",
+    "weights",
+]
+
 Time = Float[Array, ""]
 Observable = Callable[[Time, AbstractState, Problem], PyTree]
 

@@ -26,14 +26,11 @@ def documented():
     """Everything that the reference shows, by the name under which it is reached."""
     for name in public():
         yield name, getattr(js, name)
-    for module in (js.data, plot, explore):
+    for module in (js.data, js.observables, plot, explore):
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 yield f"{module.__name__.rpartition('.')[2].lstrip('_')}.{name}", thing
-    for name, thing in vars(js.observables).items():
-        if getattr(thing, "__module__", "") == js.observables.__name__ and name[0] != "_":
-            yield f"observables.{name}", thing
 
 
 DOCUMENTED = list(documented())

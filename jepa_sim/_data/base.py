@@ -80,7 +80,7 @@ class AbstractSource(eqx.Module):
 
     @property
     def dimension(self) -> int:
-        """d."""
+        """The dimension d of a thing."""
         return self.covariance.shape[0]
 
     @property

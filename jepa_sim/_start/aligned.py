@@ -70,7 +70,7 @@ class Unbalanced(AbstractStart):
 
     scale: ε.  imbalance: κ > −ε^{2/L}.  rotated: see `Balanced`.
 
-    Raises ValueError where scale is not positive or the imbalance is too small.
+    Raises ValueError where scale is not positive; in `simulate` where the imbalance is too small.
     """
 
     scale: Float[Array, ""] = eqx.field(converter=as_float_array)
