@@ -1,150 +1,142 @@
-"""Features with λ ≤ 0, which are never learned: they decay to zero."""
+"""Features with λ ≤ 0, which are never learned: they decay to zero.
 
-from functools import cache, partial
+With p = |ρ| / u^b, X = ln(1 + p) and G = ∫_0^p s^c / (1 + s) ds = p^A g(p), A = 1 + c,
 
+    p = p_0 e^Δ,  e^{AΔ} g(p) = g(p_0) + r,  Δ = b ln(u_0/u),  r = b σ² u_0^{a+b−1} t
+
+in which λ = 0, p_0 = 0, is an ordinary point. While G is small the table has ln p + ln(1 + 1/G)/A,
+and later X − ln(1 + αG)/c.
+"""
+
+import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array, lax
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
 
-from jepa_sim._curve.derivative import derivative_of, weighted
-from jepa_sim._curve.family import count_terms, laurent, polynomial
+from jepa_sim._curve.rise import Parameters, is_live
+from jepa_sim._curve.tables import (
+    DECAY,
+    EARLY,
+    FORWARD,
+    INVERSE,
+    LATE,
+    LATE_FROM,
+    LATER,
+    Curve,
+)
 
-DECAY_TERMS = 48
-DECAY_STEPS = 6
-
-
-def _stieltjes(remainder: Array, p: Array) -> Array:
-    """g_A(p) = ∫_0^1 v^{A−1} / (1 + p v) dv for p in [0, 1].
-
-    Σ_j j! w^j / (A (A + 1) … (A + j)) / (1 + p), w = p / (1 + p): all terms are positive.
-    """
-    w = p / (1 + p)
-    order = np.arange(1, DECAY_TERMS).astype(remainder.dtype)
-    ratios = jnp.concatenate([1 / remainder[None], order / (remainder + order)])
-    return polynomial(jnp.cumprod(ratios), w) / (1 + p)
+SMALL_P = 1e-8  # up to here the derivative in p_0 is that at 0
 
 
-def _decay_curve(c: Array, terms: Array, l: Array) -> Array:
-    """E = ∫_z^1 s^{−1−c} / (1 + s) ds, z = e^l in (0, 1]: G_A(1/z) − G_A(1)."""
-    remainder = terms - c
-    one = jnp.ones_like(c)
-    rest = _stieltjes(remainder, one) - jnp.exp(remainder * l) * _stieltjes(remainder, jnp.exp(l))
-    parity = 1 - 2 * jnp.mod(terms, 2)
-    return parity * rest - laurent(c, terms, l, -1)
+def _start_of(p: Parameters) -> tuple[Array, Array]:
+    """ln p_0 and b σ² u_0^{a+b−1}."""
+    log_p = jnp.log(-p.lam / p.variance) - p.b / p.depth * jnp.log(p.scale)
+    return log_p, p.b * p.variance * p.scale ** ((p.a + p.b - 1) / p.depth)
 
 
-def _decay_shape(c: Array, terms: Array, x: Array) -> Array:
-    """g_A(e^x) for any x."""
-    low = jnp.minimum(x, 0)
-    high = jnp.maximum(x, 0)
-    below = _stieltjes(1 + c, jnp.exp(low))
-    return jnp.exp(-(1 + c) * high) * (below + _decay_curve(c, terms, -high))
+def _scaled(curve: Curve, log_p: Array) -> Array:
+    """g(p)."""
+    x = jnp.logaddexp(log_p, jnp.zeros_like(log_p))
+    table = FORWARD.at(jnp, curve.rows, 1 + (1 + curve.c) * x, curve.first + DECAY)
+    is_tiny = log_p < jnp.log(jnp.finfo(x.dtype).tiny)
+    return table * jnp.where(is_tiny, 1, x * jnp.exp(-jnp.where(is_tiny, 0, log_p)))
 
 
-def decay(
-    t: Array, lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array
-) -> Array:
-    """Δ = b ln(u_0 / u(t)), λ ≤ 0.
+@jax.custom_jvp
+def decay(t: Array, p: Parameters, curve: Curve) -> Array:
+    """ln u at time t, λ ≤ 0."""
+    (log_p, rate), c, a = _start_of(p), curve.c, 1 + curve.c
+    alpha = jnp.minimum(c, 1)
+    g_0 = _scaled(curve, log_p)
+    r = jnp.minimum(rate * t, jnp.finfo(t.dtype).max / 16)
+    log_g_0 = a * log_p + jnp.log(g_0)
+    log_g = a * log_p + jnp.log(g_0 + r)
+    edge = -jnp.log(jnp.expm1(LATE_FROM))
+    starts_late, is_late = log_g_0 >= edge, log_g >= edge
 
-    With p = |ρ| / u^b = e^x and A = 1 + c, the function G_A(p) = ∫_0^p s^{A−1} / (1 + s) ds
-    = p^A g_A(p) grows at unit rate in r. Δ = x − x_0, and r / p_0^A = b σ² u_0^{a+b−1} t needs no
-    ρ: divided by p_0^A,
+    def lookup(log_g: Array, is_late: Array, n: Array) -> Array:
+        early = INVERSE.at(jnp, curve.rows, jnp.where(is_late, LATE_FROM, n), curve.first + EARLY)
+        late = LATE.at(jnp, curve.rows, jnp.where(is_late, n, 1), curve.first + LATER)
+        return jnp.where(is_late, late, early)
 
-        e^{AΔ} g_A(p_0 e^Δ) = g_A(p_0) + b σ² u_0^{a+b−1} t
+    def measure(log_g: Array, is_late: Array) -> Array:
+        """ln(1 + 1/G) while early, ln(1 + αG) later."""
+        argument = jnp.where(is_late, jnp.log(alpha) + log_g, -log_g)
+        return jnp.logaddexp(argument, jnp.zeros_like(argument))
 
-    makes λ = 0, p_0 = 0, an ordinary point. This is solved where p ≤ 1 ("early"), by Newton's
-    method on its logarithm; and E = G_A(p) − G_A(1) = E_0 + r where p > 1 ("late"), by Newton's
-    method on ln(1 + c E) / c.
-    """
-    log_start = jnp.log(scale) / depth
-    c = (a - 1) / b
-    x_start = jnp.log(-lam / sigma2) - b * log_start
-    terms = count_terms(c)
-    p_start = jnp.exp(jnp.minimum(x_start, 0))
-    shape_start = _stieltjes(1 + c, p_start)
-    half = _stieltjes(1 + c, jnp.ones_like(c))
-    t = jnp.minimum(t, jnp.finfo(t.dtype).max / 16)
-    growth = jnp.log1p(b * sigma2 * jnp.exp((a + b - 1) * log_start) * t / shape_start)
+    nu_0, scale = measure(log_g_0, starts_late), jnp.where(is_late, alpha, 1)
+    g = jnp.exp(jnp.where(is_late, 0, log_g))
+    from_early = jnp.log1p(r / g_0 / (1 + g))
+    inverse_power = jnp.exp(-a * jnp.where(starts_late, log_p, 0))
+    from_late = jnp.log1p(alpha * r / (inverse_power + alpha * g_0))
+    nu = jnp.where(is_late, measure(log_g, is_late), nu_0 - from_early)
+    nu = jnp.where(starts_late, nu_0 + from_late, nu)
+    beyond_0 = lookup(log_g_0, starts_late, nu_0 / jnp.where(starts_late, alpha, 1))
+    beyond = lookup(log_g, is_late, nu / scale)
 
-    def early_step(_: Array, delta: Array) -> Array:
-        shape = _stieltjes(1 + c, jnp.minimum(p_start * jnp.exp(delta), 1))
-        error = (1 + c) * delta + jnp.log(shape / shape_start) - growth
-        return jnp.clip(
-            delta - error * (1 + jnp.minimum(p_start * jnp.exp(delta), 1)) * shape, 0, -x_start
-        )
+    def bend(x: Array) -> Array:
+        """ln p − X."""
+        return jnp.log(-jnp.expm1(-x))
 
-    early = lax.fori_loop(0, DECAY_STEPS, early_step, growth / (1 + c))
-
-    late_start = x_start > 0
-    l_start = jnp.where(late_start, -x_start, -1)
-    r = b * -lam * jnp.exp(c * jnp.log(-lam / sigma2)) * t
-    from_early = jnp.exp((1 + c) * jnp.where(late_start, 0, x_start) + growth) * shape_start - half
-    value = jnp.where(late_start, _decay_curve(c, terms, l_start) + r, from_early)
-    target, _ = _decay_straighten(c, value)
-
-    def late_step(_: Array, l: Array) -> Array:
-        e, slope = _decay_straighten(c, _decay_curve(c, terms, l))
-        return jnp.minimum(l + (e - target) / (slope * jnp.exp(-c * l) / (1 + jnp.exp(l))), 0)
-
-    late = lax.fori_loop(0, DECAY_STEPS, late_step, -target)
-    return jnp.where((value > 0), -late - x_start, early)
+    x_0 = jnp.logaddexp(log_p, jnp.zeros_like(log_p))
+    step = from_late / c + (beyond - beyond_0)
+    both_late = step + bend(x_0 + step) - bend(x_0)
+    x = jnp.where(is_late, nu / c + beyond, 1)
+    crossed = x + bend(x) - jnp.where(is_late, log_p, 0)
+    both_early = from_early / a + (beyond - beyond_0)
+    delta = jnp.where(starts_late, both_late, jnp.where(is_late, crossed, both_early))
+    log_u = jnp.log(p.scale) / p.depth - delta / p.b
+    return jnp.where(jnp.isinf(t), -jnp.inf, log_u)
 
 
-def _decay_straighten(c: Array, e: Array) -> tuple[Array, Array]:
-    """X(E) = ln(1 + c E) / c, nearly −l, and X'."""
-    e = jnp.clip(e, 0, jnp.finfo(e.dtype).max / 2**16)  # t = inf is a late time
-    c_safe = jnp.where(c == 0, 1, c)
-    return jnp.where(c == 0, e, jnp.log1p(c * e) / c_safe), 1 / (1 + c * e)
+def _decay_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    t, p, curve = primals
+    dt, dp, d_curve = tangents
+    log_u = decay(*primals)
+    live = [i for i, d in enumerate(dp) if not isinstance(d, SymbolicZero)]
 
+    def of(*values: Array) -> tuple[Array, Array, Array]:
+        all_values = list(p)
+        for i, value in zip(live, values, strict=True):
+            all_values[i] = value
+        q = Parameters(*all_values)
+        log_start = jnp.log(q.scale) / q.depth
+        return -q.lam / q.variance * jnp.exp(-q.b * log_start), jnp.log(_start_of(q)[1]), log_start
 
-def decay_tangent(delta: Array, primals: tuple[Array, ...], tangents: tuple) -> Array:
-    """dΔ, from e^{AΔ} g_A(p_0 e^Δ) = g_A(p_0) + s in s = b σ² u_0^{a+b−1} t, p_0 and A."""
-    t, lam, sigma2, scale, depth, a, b = primals
-    log_start = jnp.log(scale) / depth
-    c = (a - 1) / b
-    terms = count_terms(c)
-    per_lam = -jnp.exp(-b * log_start) / sigma2  # dp_0/dλ
-    p_start = per_lam * lam
-    x_start = jnp.log(p_start)
-    p = p_start * jnp.exp(delta)
-    remaining = (1 + p) * jnp.exp(-(1 + c) * delta)  # dΔ/ds
-    growth = b * sigma2 * jnp.exp((a + b - 1) * log_start)
-    s = growth * jnp.minimum(t, jnp.finfo(t.dtype).max / 16)
-
-    def slope(p: Array, x: Array) -> Array:  # dg/dp
-        small = jnp.minimum(p, 1)
-        series = derivative_of(partial(_stieltjes, 1 + c), small)
-        large = jnp.maximum(p, 1)
-        return jnp.where(
-            p < 1, series, (1 / (1 + large) - (1 + c) * _decay_shape(c, terms, x)) / large
-        )
-
-    @cache
-    def along_remainder() -> Array:
-        def partial_shape(x: Array) -> Array:
-            return derivative_of(lambda c: _decay_shape(c, terms, x), c)
-
-        x = x_start + delta
-        end = delta * _decay_shape(c, terms, x) + partial_shape(x)
-        return remaining * (partial_shape(x_start) + s * log_start * b) - (1 + p) * end
-
-    along_start = remaining * slope(p_start, x_start) - (1 + p) * jnp.exp(delta) * slope(
-        p, x_start + delta
+    (p_0, log_rate, log_start), (d_p0, d_log_rate, d_log_start) = jax.jvp(
+        of, [p[i] for i in live], [dp[i] for i in live]
     )
-    # s and p_0 as functions of the parameters: A = 1 + c, so a + b − 1 = b A
-    along_log_start = remaining * s * (a + b - 1) - along_start * p_start * b
+    is_end = jnp.isinf(t)
+    delta = jnp.where(is_end, 1, p.b * (log_start - log_u))
+    a, rate = 1 + curve.c, jnp.exp(log_rate)
+    r = jnp.where(is_end, 0, rate * t)
+    now = p_0 * jnp.exp(delta)
+    remaining = (1 + now) * jnp.exp(-a * delta)  # dΔ/dr
+    is_small = now < SMALL_P
+    safe = jnp.where(is_small, 1, p_0)
+    in_general = (1 - remaining * (1 / (1 + p_0) + a * r)) / safe
+    at_zero = -remaining * jnp.expm1((a + 1) * delta) / (a + 1)
+    change = remaining * r * d_log_rate - jnp.where(is_small, at_zero, in_general) * d_p0
+    if not isinstance(dt, SymbolicZero):
+        change += remaining * rate * dt
+    if is_live(d_curve):
+        change -= remaining * _along_curve(curve, jnp.log(p_0), delta, d_curve)
+    change = jnp.where(is_end, 0, change)
+    total = d_log_start - change / p.b
+    if not isinstance(dp.b, SymbolicZero):
+        total += delta * dp.b / p.b**2
+    return log_u, total
 
-    shares = (
-        lambda: remaining * growth,
-        lambda: along_start * per_lam,
-        lambda: (remaining * s - along_start * p_start) / sigma2,
-        lambda: along_log_start / (depth * scale),
-        lambda: -along_log_start * log_start / depth,
-        lambda: along_remainder() / b,
-        lambda: (
-            remaining * s * (1 / b + (1 + c) * log_start)
-            - along_start * p_start * log_start
-            - c / b * along_remainder()
-        ),
-    )
-    return weighted(shares, tangents, delta)
+
+decay.defjvp(_decay_jvp, symbolic_zeros=True)
+
+
+def _along_curve(curve: Curve, log_p: Array, delta: Array, d_curve: Curve) -> Array:
+    """The tangent of e^{AΔ} g(p) − g(p_0) along that of the curve."""
+
+    def whole(c: Array, rows: Array) -> Array:
+        moved = Curve(c, curve.shift, rows, curve.first)
+        later = jnp.exp((1 + c) * delta) * _scaled(moved, log_p + delta)
+        return later - _scaled(moved, log_p)
+
+    return jax.jvp(whole, (curve.c, curve.rows), (d_curve.c, d_curve.rows))[1]

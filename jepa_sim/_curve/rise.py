@@ -1,203 +1,256 @@
-"""Features with λ > 0: where they are at a time, and how long they travel."""
+"""Features with λ > 0: where they are at a time, and how long they travel.
 
-from functools import cache
+All is measured in the feature's own units at its start: with x = |ln z|, r the time in units of
+1/rate, rate = b λ u_0^{a−1} below the plateau and b σ² u_0^{a+b−1} above it, and V = e^{−γ x_0},
+γ = c below and A = 1 + c above,
+
+    below  e = V E:  e = e_0 + r,  m = (√(e² + π² V²) − e) / 2V,  P = π² / 4m,  N = ln(1 + αm)/c
+    above  e = E/V:  e = e_0 + r,  m = 1 / (V e),                 P = 1/m,      N = ln(1 + m)/A
+
+so that nothing overflows, however far the start is from the plateau. While ln(1 + αm)/α is above
+LATE_FROM the table has x − N, and differences from the start have no rounding error of x. Later it
+has x e^P, so that x, and the gap to the plateau, keep their relative precision.
+"""
+
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+import numpy as np
+from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from jepa_sim import _double_double as dd
-from jepa_sim._curve.derivative import derivative_of, weighted
-from jepa_sim._curve.family import (
-    Y_MAX,
-    Family,
-    base_at,
-    choose_family,
-    count_terms,
-    curve_at,
-    log_odds,
-    make_family,
+from jepa_sim._curve.cells import gauss_legendre
+from jepa_sim._curve.tables import (
+    ABOVE,
+    BELOW,
+    FORWARD,
+    FROM_ABOVE,
+    FROM_BELOW,
+    INVERSE,
+    LATE_FROM,
+    NEAR,
+    Curve,
 )
-from jepa_sim._curve.inverse import Inverse, invert, make_inverse
+
+SHORT = 0.1  # a travel shorter than this, on every scale of its integrand, is a quadrature
+GAP = np.pi**2 / 4
+
+
+class Parameters(NamedTuple):
+    """What a feature's flow depends on; arrays that broadcast, all of one type."""
+
+    lam: Array
+    variance: Array
+    scale: Array
+    depth: Array
+    a: Array
+    b: Array
+
+    def columns(self) -> "Parameters":
+        """Features along the first of two axes, for times along the second."""
+        return self._replace(lam=self.lam[:, None], variance=self.variance[:, None])
 
 
 class Start(NamedTuple):
-    """A feature with λ > 0 at time 0."""
+    """A feature at time 0."""
 
-    family: Family
-    inverse: Inverse
-    above: Array
-    log_ratio: Array  # l(0) = ln z(0)
-    rate: dd.Pair  # k
-    time: dd.Pair  # of F = 0
+    is_above: Array
+    x: Array  # |ln z|
+    rate: Array
 
 
-def start_of(lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array) -> Start:
-    """The start, and −F_c / k there, in which only `base_at`, of order 1, is a plain float."""
-    one = jnp.ones_like(a)
-    log_lam, log_sigma2, log_scale = (dd.log(dd.pair(x)) for x in (lam, sigma2, scale))
-    log_rho = dd.add(log_lam, dd.negative(log_sigma2))
-    log_ratio = dd.add(dd.mul(dd.pair(b), dd.div(log_scale, dd.pair(depth))), dd.negative(log_rho))
-    above = log_ratio[0] > 0
-    c_below = dd.div(dd.two_sum(a, -one), dd.pair(b))
-    c = dd.where(above, dd.add(dd.negative(c_below), dd.pair(-one)), c_below)
-    l = dd.where(above, dd.negative(log_ratio), log_ratio)
-    family = choose_family(c_below[0], above)
-    terms = family.terms
-    base = base_at(family, log_odds(l[0]), l[0])
-
-    # The last term of the sum, (q^{n−1−c} − 1) / (n − 1 − c), is ln q where its exponent is 0.
-    exponent = dd.add(dd.negative(c), dd.pair(terms - 1))
-    log_power = dd.mul(exponent, l)
-    log_rate = dd.add(log_lam, dd.mul(c_below, log_rho))
-    rate, step = dd.mul(dd.pair(b), dd.exp(log_rate)), dd.exp(dd.negative(l))
-    power, less_one = dd.exp_and_expm1(log_power)
-    logarithmic = exponent[0] == 0
-    quotient = dd.div(less_one, dd.where(logarithmic, dd.pair(one), exponent))
-    last = dd.where(logarithmic, l, quotient)
-    last = dd.where(terms > 0, last, dd.pair(jnp.zeros_like(a)))
-
-    def term(i: Array, state: tuple[dd.Pair, dd.Pair]) -> tuple[dd.Pair, dd.Pair]:
-        power, total = state
-        power = dd.mul(power, step)
-        exponent = dd.add(dd.negative(c), dd.pair(terms - 2 - i.astype(a.dtype)))
-        return power, dd.add(total, dd.div(dd.add(power, dd.pair(-one)), exponent))
-
-    _, total = lax.fori_loop(0, (terms - 1).astype(jnp.int32), term, (power, last))
-    time = dd.div(dd.negative(dd.add(total, dd.pair(base))), rate)
-    inverse = make_inverse(c_below[0])
-    return Start(family, inverse, above, log_ratio[0], rate, time)
+def start_of(p: Parameters) -> Start:
+    l = p.b / p.depth * jnp.log(p.scale) - jnp.log(p.lam / p.variance)
+    above = l > 0
+    power = (p.a - 1 + jnp.where(above, p.b, 0)) / p.depth
+    rate = p.b * jnp.where(above, p.variance, p.lam) * p.scale**power
+    return Start(above, jnp.where(above, l, -l), rate)
 
 
-def advance(start: Start, t: Array) -> Array:
-    """ln z at time t. F = k (t − t_0) with the difference taken before rounding."""
-    elapsed, rest = dd.two_sum(jnp.minimum(t, jnp.finfo(t.dtype).max / 16), -start.time[0])
-    rest = rest - start.time[1]
-    value = start.rate[0] * elapsed + (start.rate[0] * rest + start.rate[1] * elapsed)
-    l = invert(start.inverse, start.above, jnp.minimum(value, Y_MAX))
-    stays = (t == 0) | (start.log_ratio == 0) | ~jnp.isfinite(start.time[1])
-    return jnp.where(stays, start.log_ratio, jnp.where(start.above, -l, l))
+def signed(curve: Curve, above: Array) -> Array:
+    """The exponent of the curve: c, and −1 − c above the plateau."""
+    return jnp.where(above, -1 - curve.c, curve.c)
 
 
-def rise(
-    t: Array, lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array
-) -> Array:
-    """l = ln z = b ln(u/u*) at time t, λ > 0."""
-    return advance(start_of(lam, sigma2, scale, depth, a, b), t)
+def log_odds(x: Array) -> Array:
+    """y = ln(z / (1 − z)) of z = e^{−x}."""
+    return -x - jnp.log(gap_of(x))
 
 
-def rise_tangent(l: Array, primals: tuple[Array, ...], tangents: tuple) -> Array:
-    """dl = z^c (1 − z) (dr − d_c [F_c(z) − F_c(z_0)]) + (∂l/∂l_0) dl_0, by parameters."""
-    t, lam, sigma2, scale, depth, a, b = primals
-    l_start = start_of(lam, sigma2, scale, depth, a, b).log_ratio
-    log_scale, log_rho = jnp.log(scale), jnp.log(lam / sigma2)
-    c = (a - 1) / b
-    above = l_start > 0
-    side = jnp.where(above, -1, 1).astype(l.dtype)
-    ll, ll_start = side * l, side * l_start
-    y, y_start = log_odds(ll), log_odds(ll_start)
-    c_side = jnp.where(above, -1 - c, c)
-    rate = b * jnp.exp(jnp.log(lam) + c * log_rho)
-    r = jnp.minimum(rate * t, jnp.finfo(t.dtype).max)
-    speed = side * jnp.exp(c_side * ll - y + ll)  # dl/dr
-    from_plateau = l_start == 0
-    ratio = jnp.exp(
-        jnp.where(from_plateau, -r, (1 + c_side) * (ll - ll_start) - (y - y_start))
-    )  # dl/dl_0
+def gap_of(x: Array) -> Array:
+    """1 − e^{−x}."""
+    return -jnp.expm1(-x)
 
-    @cache
-    def along_c() -> Array:
-        terms = count_terms(c_side)
 
-        def difference(c: Array) -> Array:
-            family = make_family(c, terms)
-            return curve_at(family, y, ll) - curve_at(family, y_start, ll_start)
-
-        slope = derivative_of(difference, c_side)
-        return speed * (r * log_rho - side * jnp.where(from_plateau, 0, slope))
-
-    shares = (
-        lambda: speed * rate,
-        lambda: (speed * r * (1 + c) - ratio) / lam,
-        lambda: (ratio - speed * r * c) / sigma2,
-        lambda: ratio * b / (depth * scale),
-        lambda: -ratio * b * log_scale / depth**2,
-        lambda: along_c() / b,
-        lambda: (speed * r - c * along_c()) / b + ratio * log_scale / depth,
-    )
-    return weighted(shares, tangents, l)
+def level(curve: Curve, above: Array, x: Array) -> Array:
+    """e: E times e^{−cx} below the plateau and e^{Ax} above it."""
+    place = 1 + (1 + curve.c) * x
+    first = curve.first + jnp.where(above, ABOVE, BELOW)
+    table = FORWARD.at(jnp, curve.rows, place, first)
+    is_far = above & (place >= 1 + NEAR)
+    power = -signed(curve, above) * jnp.where(is_far, 0, x)
+    by_plateau = jnp.exp(power) * (log_odds(x) - curve.shift) + jnp.expm1(power) * table
+    return jnp.where(is_far, table, by_plateau)
 
 
 @jax.custom_jvp
-def travel(l_from: Array, l_to: Array, lam: Array, sigma2: Array, a: Array, b: Array) -> Array:
-    """[F_c(z_to) − F_c(z_from)] / k with l = ln z, both on one side of the plateau, λ > 0."""
-    c = (a - 1) / b
-    above = l_from > 0
-    side = jnp.where(above, -1, 1).astype(c.dtype)
-    family = choose_family(c, above)
-    ends = [curve_at(family, log_odds(side * l), side * l) for l in (l_from, l_to)]
-    return (ends[1] - ends[0]) * jnp.exp(-jnp.log(b * lam) - c * jnp.log(lam / sigma2))
+def travel(curve: Curve, above: Array, x_from: Array, x_to: Array) -> Array:
+    """∫ e^{γ(s − x_from)} / (1 − e^{−s}) ds from x_to to x_from: the time, in units of 1/rate.
+
+    γ = c below the plateau, −A above it. A short way is integrated by itself, where a difference
+    of two levels would cancel.
+    """
+    exponent, way = signed(curve, above), x_from - x_to
+    whole = level(curve, above, x_to) * jnp.exp(-exponent * way) - level(curve, above, x_from)
+    nearest = jnp.minimum(x_from, x_to)
+    by_plateau = jnp.where((1 + curve.c) * nearest < 1, jnp.exp(-exponent * x_from), 0)
+    odds = way + jnp.log1p(jnp.exp(-x_to) * gap_of(way) / gap_of(x_to))
+    short = by_plateau * odds
+    for node, weight in zip(*gauss_legendre(5), strict=True):
+        s = x_to + node * way
+        growth = jnp.exp(exponent * (s - x_from)) - by_plateau
+        short = short + weight * way * growth / gap_of(s)
+    return jnp.where((1 + curve.c) * jnp.abs(way) < SHORT, short, whole)
 
 
-def _travel_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
-    l_from, l_to, lam, sigma2, a, b = primals
-    time = travel(*primals)
-    c, log_rho = (a - 1) / b, jnp.log(lam / sigma2)
-    per_rate = jnp.exp(-jnp.log(b * lam) - c * log_rho)
-    above = l_from > 0
-    side = jnp.where(above, -1, 1).astype(c.dtype)
-    c_side = jnp.where(above, -1 - c, c)
-
-    @cache
-    def along_c() -> Array:
-        terms = count_terms(c_side)
-
-        def difference(c: Array) -> Array:
-            family = make_family(c, terms)
-            ends = [curve_at(family, log_odds(side * l), side * l) for l in (l_from, l_to)]
-            return ends[1] - ends[0]
-
-        slope = derivative_of(difference, c_side)
-        return side * slope * per_rate - time * log_rho
-
-    shares = (
-        lambda: jnp.exp(-c * l_from) / jnp.expm1(l_from) * per_rate,
-        lambda: -jnp.exp(-c * l_to) / jnp.expm1(l_to) * per_rate,
-        lambda: -time * (1 + c) / lam,
-        lambda: time * c / sigma2,
-        lambda: along_c() / b,
-        lambda: -(time + c * along_c()) / b,
-    )
-    return time, weighted(shares, tangents, time)
+def _travel_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    curve, above, x_from, x_to = primals
+    d_curve, _, d_from, d_to = tangents
+    time, exponent = travel(*primals), signed(curve, above)
+    total = jnp.zeros_like(time)
+    if not isinstance(d_from, SymbolicZero):
+        total += (1 / gap_of(x_from) - exponent * time) * d_from
+    if not isinstance(d_to, SymbolicZero):
+        total -= jnp.exp(exponent * (x_to - x_from)) / gap_of(x_to) * d_to
+    if is_live(d_curve):
+        total += along_curve(curve, above, x_from, x_to, d_curve)
+    return time, total
 
 
 travel.defjvp(_travel_jvp, symbolic_zeros=True)
 
 
-@jax.custom_jvp
-def hit(
-    l: Array, lam: Array, sigma2: Array, scale: Array, depth: Array, a: Array, b: Array
+def is_live(d_curve: Curve) -> bool:
+    return not isinstance(d_curve.c, SymbolicZero)
+
+
+def along_curve(
+    curve: Curve, above: Array, x_from: Array, x_to: Array, d_curve: Curve
 ) -> Array:
-    """Time from the start to ln z = l, λ > 0, on the start's side of the plateau."""
-    start = start_of(lam, sigma2, scale, depth, a, b)
-    l = jnp.where(start.above, -l, l)
-    after = curve_at(start.family, log_odds(l), l) / start.rate[0]
-    return start.time[0] + (start.time[1] + after)
+    """The tangent of `travel` along that of the curve, from the levels at both ends."""
+
+    def whole(c: Array, shift: Array, rows: Array) -> Array:
+        moved = Curve(c, shift, rows, curve.first)
+        way = jnp.exp(signed(moved, above) * (x_to - x_from))
+        return level(moved, above, x_to) * way - level(moved, above, x_from)
+
+    live = [
+        jnp.zeros_like(x) if isinstance(d, SymbolicZero) else d
+        for x, d in zip(curve[:3], d_curve[:3], strict=True)
+    ]
+    return jax.jvp(whole, tuple(curve[:3]), tuple(live))[1]
 
 
-def _hit_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
-    live = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, SymbolicZero)]
+class _Place(NamedTuple):
+    """Where on the curve e is: m V, P, and whether the table is that of the plateau."""
 
-    def time(*values: Array) -> Array:
-        l, lam, sigma2, scale, depth, a, b = (
-            values[live.index(i)] if i in live else primal for i, primal in enumerate(primals)
-        )
-        return travel(b * jnp.log(scale) / depth - jnp.log(lam / sigma2), l, lam, sigma2, a, b)
-
-    _, tangent = jax.jvp(time, [primals[i] for i in live], [tangents[i] for i in live])
-    return hit(*primals), tangent
+    m: Array
+    p: Array
 
 
-hit.defjvp(_hit_jvp, symbolic_zeros=True)
+def _place(e: Array, above: Array, v: Array) -> _Place:
+    gap, size = jnp.where(above, 0, 4 * GAP) * v * v, jnp.abs(e)
+    is_large = size > jnp.finfo(e.dtype).max ** 0.4  # its square would overflow
+    root = jnp.where(is_large, size, jnp.sqrt(jnp.where(is_large, 1, e) ** 2 + gap))
+    half = jnp.maximum((root + size) / 2, jnp.finfo(e.dtype).tiny)
+    m = jnp.where(above, 1, GAP * v * v) / half
+    p = jnp.where(above, half * v, half / v)
+    before = e < 0  # the transition, below the plateau
+    return _Place(jnp.where(before, half, m), jnp.where(before, GAP * v / half, p))
+
+
+@jax.custom_jvp
+def rise(t: Array, p: Parameters, curve: Curve) -> tuple[Array, Array]:
+    """ln u and 1 − u/u* at time t, λ > 0."""
+    start = start_of(p)
+    above, c = start.is_above, curve.c
+    fall = jnp.where(above, 1 + c, c)  # γ but for its sign
+    alpha = jnp.where(above, 1, jnp.minimum(c, 1))
+    v = jnp.exp(-fall * start.x)
+    first = curve.first + jnp.where(above, FROM_ABOVE, FROM_BELOW)
+
+    e_0 = level(curve, above, start.x)
+    m_0 = _place(e_0, above, v).m
+    tiny = jnp.finfo(v.dtype).tiny
+    nu_0 = jnp.where(
+        v > tiny,
+        jnp.log1p(alpha * m_0 / jnp.maximum(v, tiny)),
+        fall * start.x + jnp.log(alpha * m_0),
+    )
+    beyond_0 = INVERSE.at(jnp, curve.rows, nu_0 / alpha, first)
+
+    is_end = jnp.isinf(t)
+    place = _place(e_0 + jnp.minimum(start.rate * t, jnp.finfo(t.dtype).max / 16), above, v)
+    # one logarithm for both: ν itself where it is small, and else how far it has come from ν_0
+    is_small = alpha * place.m < v * jnp.expm1(LATE_FROM * alpha)
+    less = (m_0 - place.m) / (v + alpha * place.m)
+    logarithm = jnp.log1p(alpha * jnp.where(is_small, place.m / v, less))
+    nu = jnp.where(is_small, logarithm, nu_0 - logarithm)
+    change = jnp.where(is_small, nu - nu_0, -logarithm) / fall
+    beyond = INVERSE.at(jnp, curve.rows, nu / alpha, first)
+
+    is_late = is_end | ~(nu >= LATE_FROM * alpha)
+    moved = jnp.where(is_late, 0, change + (beyond - beyond_0))  # x − x_0
+    x = jnp.where(is_late, jnp.exp(-place.p) * beyond, start.x + moved)
+    x = jnp.where(is_end | (start.x == 0), 0, x)
+    side = jnp.where(above, 1, -1).astype(x.dtype)
+    log_u = jnp.where(
+        is_late,
+        (jnp.log(p.lam / p.variance) + side * x) / p.b,
+        jnp.log(p.scale) / p.depth + side * moved / p.b,
+    )
+    return log_u, -jnp.expm1(side * x / p.b)
+
+
+def _rise_jvp(primals: tuple, tangents: tuple) -> tuple:
+    """From T(x_0, x) / rate = t, in which x_0 and the rate depend on the parameters."""
+    t, p, curve = primals
+    dt, dp, d_curve = tangents
+    log_u, gap = rise(*primals)
+    live = [i for i, d in enumerate(dp) if not isinstance(d, SymbolicZero)]
+
+    def of(*values: Array) -> tuple[Array, Array, Array]:
+        all_values = list(p)
+        for i, value in zip(live, values, strict=True):
+            all_values[i] = value
+        q = Parameters(*all_values)
+        start = start_of(q)
+        return start.x, jnp.log(start.rate), jnp.log(q.lam / q.variance) / q.b
+
+    (x_0, log_rate, log_top), (d_x0, d_log_rate, d_log_top) = jax.jvp(
+        of, [p[i] for i in live], [dp[i] for i in live]
+    )
+    above = start_of(p).is_above
+    side = jnp.where(above, 1, -1).astype(t.dtype)
+    near = jnp.abs(gap) < 0.5
+    x = p.b * jnp.abs(jnp.where(near, jnp.log1p(jnp.where(near, -gap, 0)), log_u - log_top))
+    arrived = x == 0
+    x = jnp.where(arrived, 1, x)
+    time = jnp.minimum(t, jnp.finfo(t.dtype).max / 2**10)
+    rate, exponent = jnp.exp(log_rate), signed(curve, above)
+    later = time * d_log_rate - (1 / gap_of(x_0) / rate - exponent * time) * d_x0
+    if not isinstance(dt, SymbolicZero):
+        later += dt
+    if is_live(d_curve):
+        later -= along_curve(curve, above, x_0, x, d_curve) / rate
+    slowness = exponent * (x_0 - x) + jnp.log(gap_of(x))
+    d_x = -jnp.exp(slowness + log_rate) * later
+    d_x = jnp.where(arrived, 0, d_x)
+    d_ratio = side * d_x / p.b
+    if not isinstance(dp.b, SymbolicZero):
+        d_ratio -= side * jnp.where(arrived, 0, x) * dp.b / p.b**2
+    return (log_u, gap), (d_ratio + d_log_top, -(1 - gap) * d_ratio)
+
+
+rise.defjvp(_rise_jvp, symbolic_zeros=True)

@@ -1,0 +1,112 @@
+"""Functions of one variable as polynomials on cells: octaves in SUB equal parts.
+
+The cell and the place within it are read off the bits of a float, so that a value costs no
+logarithm. All work in numpy (`xp = np`), for values that are known, and in JAX (`xp = jnp`).
+"""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+BITS = 3
+SUB = 2**BITS
+DEGREE = 10
+ANGLES = np.pi * (2 * np.arange(DEGREE + 1) + 1) / (2 * DEGREE + 2)
+NODES = -np.cos(ANGLES)  # ascending in [−1, 1]
+
+
+class Cells(NamedTuple):
+    """The cells between 2^first and 2^last."""
+
+    first: int
+    last: int
+
+    @property
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower ends and lengths, (cells,)."""
+        octave, part = np.divmod(np.arange(SUB * (self.last - self.first)), SUB)
+        size = 2.0 ** (octave + self.first)
+        return size * (1 + part / SUB), size / SUB
+
+    @property
+    def nodes(self) -> np.ndarray:
+        """(cells, nodes), ascending throughout."""
+        low, length = self.edges
+        return low[:, None] + length[:, None] * (1 + NODES) / 2
+
+    def locate(self, xp: ModuleType, u: Any) -> tuple[Any, Any]:
+        """The cell of u, and the place in [−1, 1] within it; what is outside is at the end."""
+        mantissa = int(jnp.finfo(u.dtype).nmant)
+        bias, rest = int(jnp.finfo(u.dtype).maxexp) - 1, mantissa - BITS
+        below_last = 2.0**self.last * (1 - float(jnp.finfo(u.dtype).epsneg))
+        bits = _bits(xp, xp.clip(u, 2.0**self.first, below_last))
+        inside = (bits & ((1 << rest) - 1)) | (bias << mantissa)  # in [1, 1 + 1 / SUB)
+        cell = (bits >> rest) - ((bias + self.first) << BITS)
+        return cell.astype(np.int32), (_floats(xp, inside) - 1) * (2 * SUB) - 1
+
+    def at(self, xp: ModuleType, rows: Any, u: Any, first_row: Any = 0) -> Any:
+        """The function at u, whose polynomials are `rows` from `first_row` on."""
+        cell, r = self.locate(xp, u)
+        row = cell + first_row
+        if xp is np:
+            powers = np.split(rows[row], DEGREE + 1, axis=-1)
+        else:
+            found = rows.at[row].get(mode="promise_in_bounds")
+            powers = lax.split(found, (1,) * (DEGREE + 1), axis=row.ndim)
+        total, r = powers[DEGREE], r[..., None]
+        for coefficient in powers[DEGREE - 1 :: -1]:
+            total = total * r + coefficient
+        return total[..., 0]
+
+
+def _bits(xp: ModuleType, u: Any) -> Any:
+    integer = {4: np.int32, 8: np.int64}[u.dtype.itemsize]
+    return u.view(integer) if xp is np else lax.bitcast_convert_type(u, integer)
+
+
+def _floats(xp: ModuleType, bits: Any) -> Any:
+    real = {4: np.float32, 8: np.float64}[bits.dtype.itemsize]
+    return bits.view(real) if xp is np else lax.bitcast_convert_type(bits, real)
+
+
+def _chebyshev() -> tuple[np.ndarray, np.ndarray]:
+    """From values at the nodes to a Chebyshev series, and from that to powers.
+
+    The two are not to be multiplied out: that would lose two digits.
+    """
+    count = DEGREE + 1
+    series = 2 / count * np.cos(np.outer(np.arange(count), np.pi - ANGLES))
+    series[0] /= 2
+    powers = np.zeros((count, count))
+    for k in range(count):
+        powers[: k + 1, k] = np.polynomial.chebyshev.cheb2poly(np.eye(count)[k])[: k + 1]
+    return series, powers
+
+
+_SERIES, _POWERS = _chebyshev()
+
+
+def fit(xp: ModuleType, values: Any) -> Any:
+    """Polynomials through values at the nodes: (cells, nodes) to (cells, powers)."""
+    series = values @ xp.asarray(_SERIES.T, values.dtype)
+    return series @ xp.asarray(_POWERS.T, values.dtype)
+
+
+def gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return (nodes + 1) / 2, weights / 2
+
+
+def _gauss_exponential() -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of ∫_0^∞ e^{−v} f(v) dv, by panels, up to where e^{−v} is nothing."""
+    ends, (x, w) = np.array([0.0, 1, 3, 8, 18, 44]), gauss_legendre(14)
+    length = np.diff(ends)[:, None]
+    nodes = (ends[:-1, None] + length * x).ravel()
+    return nodes, (length * w).ravel() * np.exp(-nodes)
+
+
+EXPONENTIAL = _gauss_exponential()
