@@ -10,27 +10,28 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
 from jepa_sim._equilibria import Rest, rest, unbalanced_plateau
+from jepa_sim._kinds import Checked
 from jepa_sim._moments import Features, Moments
 from jepa_sim._network import DeepLinear
 from jepa_sim._objective import JEPA, AbstractObjective
-from jepa_sim._start import AbstractStart, Unbalanced, shapes
+from jepa_sim._start import AbstractStart, Unbalanced, frame_sizes, shapes
 from jepa_sim._state import Gains, Weights
 from jepa_sim._training import DirectPred, Training
 
 
-class Problem(eqx.Module):
+class Problem(Checked):
     """Moments, an objective, a network and its start, and how its factors are trained.
 
-    What is simulated, in flow time; how is up to the solver. Parts are checked against each other
-    when it is simulated.
+    What is simulated, in flow time; how is up to the solver. Moments, objective and frames are
+    checked against each other here, the start and whole depths when it is simulated.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
     >>> problem.plateaus
     Array([0.729, 0.027], dtype=float64)
 
-    Methods raise ValueError where the parts do not fit together, or the reduced theory does not
-    apply to them.
+    Raises ValueError where the parts do not fit together; methods do where the reduced theory does
+    not apply.
     """
 
     moments: Moments
@@ -38,6 +39,9 @@ class Problem(eqx.Module):
     network: DeepLinear
     start: AbstractStart
     training: Training = eqx.field(default_factory=Training)
+
+    def __check_init__(self):
+        frame_sizes(self.moments, self.objective, self.network)
 
     @property
     def features(self) -> Features:
@@ -207,8 +211,6 @@ class Problem(eqx.Module):
         """ValueError where moments, objective, network, start and training do not fit together."""
         (_, predictor_depth), frames = self.network.whole(), self.network.frames
         (first, *_), _ = shapes(self.moments, self.objective, self.network)
-        if frames != (1, 1) and not self.objective.uses_predictor:
-            checks.fail("network.frames", f"be (1, 1) for `{self.objective.name}`", frames)
         jax.eval_shape(self.weights, jr.key(0))  # the start's own checks
         if self.training.predictor.is_learned:
             return

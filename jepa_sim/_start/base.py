@@ -5,13 +5,14 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jepa_sim._kinds import Checked
 from jepa_sim._moments import Moments
 from jepa_sim._network import DeepLinear
 from jepa_sim._objective import AbstractObjective
 from jepa_sim._state import Weights
 
 
-class AbstractStart(eqx.Module):
+class AbstractStart(Checked):
     """Where training begins.
 
     scale: ε, the root mean square of the encoder's gains.
