@@ -26,6 +26,7 @@ from jepa_sim import _observables
 from jepa_sim._dataset import constants, coordinates, described, meaning, provenance
 from jepa_sim._engine import AbstractEngine, Local
 from jepa_sim._faults import StoreError
+from jepa_sim._kinds import checked
 from jepa_sim._progress import duration, watched
 from jepa_sim._solve.base import AbstractMatrixSolver
 from jepa_sim._store import Store, create, differences, open_run, open_store
@@ -36,6 +37,7 @@ BLOCK_BYTES = 2**26  # of what is saved
 MATRIX_LANES = 256  # of a block of matrices, which are computed for seconds
 
 
+@checked
 def campaign(
     path: str | os.PathLike[str],
     planned: Sweep,

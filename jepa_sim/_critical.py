@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
 from jepa_sim._curve import hitting_time
+from jepa_sim._kinds import checked
 from jepa_sim._problem import Problem
 from jepa_sim._types import ArrayLike
 
@@ -44,6 +45,7 @@ def critical_level(problem: Problem, fraction: Target, level: Target) -> Float[A
     return jnp.broadcast_to(jnp.asarray(level), plateaus.shape)
 
 
+@checked
 def critical_times(
     problem: Problem, *, fraction: ArrayLike | None = None, level: ArrayLike | None = None
 ) -> Float[Array, " d"]:
@@ -84,6 +86,7 @@ def _exact_times(problem: Problem, fraction: Target, level: Target) -> Float[Arr
     return jax.vmap(one)(log_ratio, lam, variance)
 
 
+@checked
 def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Float[Array, " d"]:
     """(d,) critical times of any fixed fraction for a small start ε, in flow time.
 

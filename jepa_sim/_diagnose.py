@@ -8,6 +8,7 @@ import numpy as np
 
 from jepa_sim import _checks as checks
 from jepa_sim._curve import travel_time
+from jepa_sim._kinds import checked
 from jepa_sim._problem import Problem
 from jepa_sim._trajectory import Trajectory
 from jepa_sim._types import ResultCode, is_concrete
@@ -60,6 +61,7 @@ class Diagnosis(NamedTuple):
         return "\n".join(lines)
 
 
+@checked
 def diagnose(run: Trajectory) -> Diagnosis:
     """Say of every feature whether it is learned, growing, stuck or collapsed, and why.
 

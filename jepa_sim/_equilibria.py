@@ -1,10 +1,9 @@
-"""Where a feature can come to rest under weight decay, and how much of it it bears.
+"""Where a feature can come to rest, with and without weight decay, and how much decay it bears.
 
-From an aligned start all encoder layers of a feature share a singular value u and all predictor
-layers v = r u. With learning rates α and decays η of encoder (w) and predictor (v) a state at rest
-has r² = η_w α_v / (η_v α_w). Without decay v²/α_v − u²/α_w is kept from the start (see
-`unbalanced_plateau`); r² = α_v/α_w for a start where it is 0. What is left is one equation, with
-(a, b) and (λ, σ²) of the reduced flow:
+With decay. From an aligned start all encoder layers of a feature share a singular value u and all
+predictor layers v = r u. With learning rates α and decays η of encoder (w) and predictor (v) a
+state at rest has r² = η_w α_v / (η_v α_w). What is left is one equation, with (a, b) and (λ, σ²) of
+the reduced flow:
 
     c u^{a−1} (λ − s u^b) = η_w        c = α_w r^M,   s = σ² r^M   (r = 1 without predictor)
 
@@ -16,7 +15,17 @@ L = 1 that of Tian, Chen & Ganguli (2021). A moving-average teacher changes none
 With decays of their own a deep JEPA, which is no gradient system, may spiral away from the larger
 root too, if the predictor's decay is too small beside the encoder's: with M = 1 and stop-gradient
 it does near the threshold where η_v/η_w < (L−1)/L.
+
+Where one side alone decays nothing is at rest but 0, or nothing at all. Decay of the encoder alone:
+once the predictor is found, no pull is left to hold the encoder, and it falls to 0. Decay of the
+predictor alone: the encoder makes good what the predictor loses, and grows without bound; at L = 1,
+M = 1 as ρ √(2ηt) for JEPA, and as (4ηρ²t)^{1/4} for MAE.
+
+Without decay z²/α changes at the same pace in all layers of a feature, so that the differences
+between layers are kept from the start (`settled`).
 """
+
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -26,15 +35,40 @@ from jaxtyping import Array, Bool, Float
 from jepa_sim._training import Training
 
 BISECTIONS = 60
+SMALL_START = 0.02  # of the plateau: what a start of squares below it keeps does not matter
+
+
+class Layers(eqx.Module):
+    """The layers of every feature at time 0, as far as the flow without decay keeps them apart.
+
+    encoder, predictor: (layers, d) squares of singular values; one row stands for all layers.
+    sign: (d,) −1 where the predictor sends a feature away from its target, else 1.
+    is_known: (d,) whether the start is aligned with the feature, so that this is all of it.
+    largest: (d,) the largest square of any singular value that could reach the feature.
+    """
+
+    encoder: Float[Array, "l d"]
+    predictor: Float[Array, "m d"]
+    sign: Float[Array, " d"]
+    is_known: Bool[Array, " d"]
+    largest: Float[Array, " d"]
+
+
+def level(encoder: Float[Array, " d"], predictor: Float[Array, " d"]) -> Layers:
+    """Of an aligned start whose layers have these squares, all of the encoder the same."""
+    ones = jnp.ones_like(encoder)
+    largest = jnp.maximum(encoder, predictor)
+    return Layers(encoder[None, :], predictor[None, :], ones, ones > 0, largest)
 
 
 class Rest(eqx.Module):
     """States at rest of every feature, as encoder gains w̄.
 
     threshold: (d,) the encoder's weight decay η_w at and above which only 0 is at rest; 0 where
-    λ ≤ 0. The ratio of the two decays and the rates stay as they are.
-    stable: (d,) the gain in which a learned feature settles; 0 where it cannot be learned, NaN
-    where it would spiral away from there.
+    λ ≤ 0. The ratio of the two decays and the rates stay as they are: 0 where the encoder alone
+    decays, inf where the predictor alone does.
+    stable: (d,) the gain in which a learned feature settles; 0 where it cannot be learned, inf
+    where it grows without bound, NaN where it is not known, or would spiral away from there.
     edge: (d,) the gain that a start must exceed, for the feature not to collapse to 0; inf where it
     cannot be learned, 0 where it is learned from any start, NaN where `stable` is. For starts with
     v = r u; it does not depend on the teacher, whose copy starts as the encoder does.
@@ -60,6 +94,8 @@ def rest(
     """
     (a, b), dtype = exponents, lam.dtype
     q = a - 1
+    one_sided = _one_sided(training) if predictor_depth is not None else (False, False)
+    encoder_alone, predictor_alone = (jnp.asarray(alone) for alone in one_sided)
     decay, ratio = _ratio(training, dtype)
     power = jnp.ones((), dtype) if predictor_depth is None else ratio**predictor_depth
     c, s = training.encoder_rate.astype(dtype) * power, variance * power
@@ -71,7 +107,8 @@ def rest(
     plateau = (lam / s) ** (1 / b)
     top = plateau * (q / (q + b)) ** (1 / b)
     threshold = c * lam * b / (q + b) * top**q
-    survives = can_learn & (decay < threshold)
+    threshold = jnp.where(encoder_alone, 0, jnp.where(predictor_alone, jnp.inf, threshold))
+    survives = can_learn & (decay < threshold) & ~predictor_alone
 
     def net(u: Float[Array, " d"]) -> Float[Array, " d"]:
         return c * u**q * (lam - s * u**b) - jnp.where(survives, decay, 0)
@@ -84,10 +121,7 @@ def rest(
             return jnp.where(above, low, half), jnp.where(above, half, high)
 
         low, high = jax.lax.fori_loop(0, BISECTIONS, halve, (low, high))
-        u = jax.lax.stop_gradient(jnp.sqrt(low * high))
-        _, slope = jax.jvp(net, (u,), (jnp.ones_like(u),))
-        slope = jnp.asarray(jax.lax.stop_gradient(slope))
-        return u - jnp.where(slope == 0, 0, net(u) / jnp.where(slope == 0, 1, slope))
+        return _polished(net, jnp.sqrt(low * high))
 
     stable = root(jnp.where(top > 0, top, plateau * jnp.finfo(dtype).eps), plateau, rising=False)
     # the edge lies above (η/(cλ))^{1/q}, where λ alone balances the decay; there is none at q = 0
@@ -101,38 +135,63 @@ def rest(
         tau = jnp.zeros((), dtype) if time_constant is None else time_constant.astype(dtype)
         pace = training.predictor_rate.astype(dtype) / training.encoder_rate.astype(dtype)
         powers = (depth, predictor_depth, q + 2 - depth - predictor_depth)
-        kept = jnp.where(jnp.isfinite(decay), decay, 0)
-        unknown = survives & ~_attracts(kept, pull, pace / ratio**2, powers, tau)
-    return Rest(
-        threshold=jnp.where(can_learn, threshold, 0),
-        stable=jnp.where(unknown, jnp.nan, jnp.where(survives, stable, 0) ** depth),
-        edge=jnp.where(unknown, jnp.nan, jnp.where(survives, edge**depth, jnp.inf)),
-    )
+        unknown = survives & ~_attracts(decay, pull, pace / ratio**2, powers, tau)
+    stable = jnp.where(unknown, jnp.nan, jnp.where(survives, stable, 0) ** depth)
+    edge = jnp.where(unknown, jnp.nan, jnp.where(survives, edge**depth, jnp.inf))
+    if predictor_depth is not None:
+        grows = can_learn & predictor_alone
+        stable = jnp.where(grows, jnp.inf, stable)
+        # of several predictor layers a small start is lost before the encoder has grown
+        from_anywhere = jnp.where(predictor_depth <= 1, 0.0, jnp.nan)
+        edge = jnp.where(grows, from_anywhere, edge)
+    return Rest(jnp.where(can_learn, threshold, 0), stable, edge)
 
 
-def unbalanced_plateau(
+def settled(
     lam: Float[Array, " d"],
     variance: Float[Array, " d"],
     exponents: tuple[Float[Array, ""], Float[Array, ""]],
-    depth: Float[Array, ""],
-    predictor_depth: Float[Array, ""],
+    depths: tuple[Float[Array, ""], Float[Array, ""]],
     training: Training,
-    imbalance: Float[Array, ""],
+    start: Layers,
+    has_copy: bool,
 ) -> Float[Array, " d"]:
-    """Encoder gains at rest without decay, where v²/α_v − u²/α_w = `imbalance` is kept.
+    """Encoder gains at rest without decay: what differs between layers at the start is kept.
 
-    The residual vanishes: u^{b−M} v^M = ρ. 0 where the predictor alone exceeds that.
+    With one x for all layers of a feature, z² = α (x + z(0)²/α), the residual vanishes:
+    w̄^t v̄ = ρ, with t = 0 for JEPA and 1 for MAE. x ≥ −min z(0)²/α: there the smallest layer is 0.
+
+    A start of the wrong sign comes to that point first. Where the smallest layer is the predictor's
+    it changes its sign there, and the feature is learned. Where it is the encoder's a JEPA loses
+    the feature; so does an MAE where two layers are the smallest. So with ρ < 0, or a predictor
+    that starts negative, and L = M = 1: w̄ = √(ρ² + κ) if κ = w² − v² > 0, else 0.
+
+    depths: (L, M).  has_copy: whether a teacher's copy may carry the feature past that point; then
+    it is not known (NaN) what follows. NaN too for a start that is not aligned and not small.
     """
-    _, b = exponents
-    learned = lam > 0
-    rho = jnp.where(learned, lam, 1) / variance
-    encoder, predictor = (
+    (_, b), (depth, predictor_depth) = exponents, depths
+    target = jnp.abs(lam) / variance
+    encoder_rate, predictor_rate = (
         rate.astype(lam.dtype) for rate in (training.encoder_rate, training.predictor_rate)
     )
+    aligned = start.is_known[None, :]
+    w = jnp.where(aligned, start.encoder / encoder_rate, 0)
+    v = jnp.where(aligned, start.predictor / predictor_rate, 0)
+    least_w, least_v = jnp.min(w, axis=0), jnp.min(v, axis=0)
+    least = jnp.minimum(least_w, least_v)
+    in_encoder, in_predictor = depth / w.shape[0], predictor_depth / v.shape[0]  # layers a row
+    power = (b - predictor_depth) / depth
 
-    def excess(u: Float[Array, " d"]) -> Float[Array, " d"]:
-        v = jnp.sqrt(jnp.maximum(predictor * (u**2 / encoder + imbalance), 0))
-        return u ** (b - predictor_depth) * v**predictor_depth - rho
+    def gains(x: Float[Array, " d"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+        """(w̄, v̄) where the smallest layer has z²/α = x."""
+        w_squared = encoder_rate * (x[None, :] + (w - least[None, :]))
+        v_squared = predictor_rate * (x[None, :] + (v - least[None, :]))
+        w_bar = jnp.prod(w_squared, axis=0) ** (in_encoder / 2)
+        return w_bar, jnp.prod(v_squared, axis=0) ** (in_predictor / 2)
+
+    def excess(x: Float[Array, " d"]) -> Float[Array, " d"]:
+        w_bar, v_bar = gains(x)
+        return w_bar**power * v_bar - target
 
     def halve(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
@@ -140,11 +199,35 @@ def unbalanced_plateau(
         above = excess(half) > 0
         return jnp.where(above, low, half), jnp.where(above, half, high)
 
-    widest = jnp.maximum(rho ** (1 / b), 1) * (1 + jnp.sqrt(encoder / predictor))
-    widest = widest + jnp.sqrt(encoder * jnp.abs(imbalance))
-    _, u = jax.lax.fori_loop(0, 2 * BISECTIONS, halve, (jnp.zeros_like(widest), widest))
-    rests = jnp.logical_and(learned, jnp.less(excess(jnp.zeros_like(u)), 0))
-    return u**depth * rests.astype(lam.dtype)
+    # where every layer but the smallest has more, x is at most what it would be alone
+    alone = jnp.maximum(target ** (2 / b), target ** (2 / predictor_depth))
+    widest = (1 + alone) * (1 + 1 / encoder_rate + 1 / predictor_rate)
+    _, x = jax.lax.fori_loop(0, 2 * BISECTIONS, halve, (jnp.zeros_like(widest), widest))
+    found, _ = gains(_polished(excess, x))
+
+    is_jepa = power < 0.5  # w̄^0
+    turned = start.sign * jnp.sign(lam) < 0
+    smallest = in_encoder * jnp.sum(jnp.where(w == least[None, :], 1.0, 0.0), axis=0)
+    smallest = smallest + in_predictor * jnp.sum(jnp.where(v == least[None, :], 1.0, 0.0), axis=0)
+    passes = jnp.where(is_jepa, least_v < least_w, smallest == 1)
+    dead = is_jepa & start.is_known & (jnp.min(start.encoder, axis=0) == 0)
+    exceeded = (excess(jnp.zeros_like(x)) > 0) | dead  # the encoder is 0 before the residual is
+    lost = jnp.where(turned, ~passes, exceeded)
+    found = jnp.where((lam == 0) | lost, 0, found)
+    stuck = turned & is_jepa & passes & (smallest > 1)  # two predictor layers reach 0 together
+    small = start.largest < SMALL_START * target ** (2 / b)
+    unknown = stuck | (turned & lost & has_copy) | ~(start.is_known | small)
+    return jnp.where(unknown & (lam != 0), jnp.nan, found)
+
+
+def _polished(
+    function: Callable[[Float[Array, " d"]], Float[Array, " d"]], root: Float[Array, " d"]
+) -> Float[Array, " d"]:
+    """A root after one step of Newton's, which also gives it its derivatives."""
+    root = jax.lax.stop_gradient(root)
+    _, slope = jax.jvp(function, (root,), (jnp.ones_like(root),))
+    slope = jnp.asarray(jax.lax.stop_gradient(slope))
+    return root - jnp.where(slope == 0, 0, function(root) / jnp.where(slope == 0, 1, slope))
 
 
 def _attracts(
@@ -170,14 +253,19 @@ def _attracts(
     return (first > 0) & (second > 0) & (first * second > tau * free)
 
 
+def _one_sided(training: Training) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+    """Whether the encoder alone decays, and whether the predictor alone does."""
+    encoder, predictor = training.encoder_decay > 0, training.predictor_decay > 0
+    return encoder & ~predictor, predictor & ~encoder
+
+
 def _ratio(training: Training, dtype: jnp.dtype) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(η_w, r). inf and 1 where the predictor alone decays, or the encoder alone: all is lost."""
+    """(η_w, r); r = √(α_v/α_w) where a side does not decay."""
     rates = training.encoder_rate, training.predictor_rate
     decays = training.encoder_decay, training.predictor_decay
     (encoder_rate, predictor_rate), (encoder, predictor) = (
         [x.astype(dtype) for x in pair] for pair in (rates, decays)
     )
-    none, both = (encoder == 0) & (predictor == 0), (encoder > 0) & (predictor > 0)
+    both = (encoder > 0) & (predictor > 0)
     square = jnp.where(both, encoder, 1) / jnp.where(both, predictor, 1)
-    square = square * predictor_rate / encoder_rate
-    return jnp.where(none | both, encoder, jnp.inf), jnp.sqrt(square)
+    return encoder, jnp.sqrt(square * predictor_rate / encoder_rate)

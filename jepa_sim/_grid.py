@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
 from jepa_sim._curve import travel_time
+from jepa_sim._kinds import Checked, checked
 from jepa_sim._moments import Features, Moments
 from jepa_sim._network import DeepLinear
 from jepa_sim._objective import AbstractObjective
@@ -41,6 +42,7 @@ class Grid:
     Raises ValueError where an axis is empty, repeats a value, or has one out of range.
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -145,7 +147,7 @@ def _as_posed(problem: Problem) -> Problem:
     return problem
 
 
-class AbstractTimes(eqx.Module):
+class AbstractTimes(Checked):
     """From a problem to the times at which to save it."""
 
     count: eqx.AbstractVar[int]

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
+from jepa_sim._kinds import Checked, checked
 from jepa_sim._types import ArrayLike, as_float_array, is_concrete, to_numpy
 
 
@@ -49,7 +50,7 @@ class Features(eqx.Module):
     asymmetry: Float[Array, ""]
 
 
-class Moments(eqx.Module):
+class Moments(Checked):
     """Second moments of a context x of dimension d and a target y, of dimension dy (mostly d too).
 
     xx: (d, d) Σxx, symmetric positive definite.  yx: (dy, d) Σyx = E[y xᵀ].
@@ -90,6 +91,7 @@ class Moments(eqx.Module):
         self._known = None
 
     @classmethod
+    @checked
     def from_features(
         cls, lam: ArrayLike, rho: ArrayLike, target_variance: ArrayLike | None = None
     ) -> "Moments":
@@ -130,6 +132,7 @@ class Moments(eqx.Module):
         return moments.with_features(known)
 
     @classmethod
+    @checked
     def from_samples(
         cls,
         x: ArrayLike | Iterable[tuple[ArrayLike, ArrayLike]],

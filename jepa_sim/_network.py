@@ -3,10 +3,11 @@
 import equinox as eqx
 
 from jepa_sim import _checks as checks
+from jepa_sim._kinds import Checked
 from jepa_sim._types import Scalar
 
 
-class DeepLinear(eqx.Module):
+class DeepLinear(Checked):
     """Encoder W̄ = W_L … W_1 and predictor (or decoder) V̄ = V_M … V_1, no biases.
 
     depth: L.  predictor_depth: M.  Whole numbers for networks of matrices; `ClosedForm` and `Modes`

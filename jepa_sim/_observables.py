@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jepa_sim import _checks as checks
+from jepa_sim._kinds import Checked
 from jepa_sim._problem import Problem
 from jepa_sim._state import AbstractState
 from jepa_sim._types import ArrayLike, as_float_array
@@ -102,7 +103,7 @@ def _maybe_array(value: ArrayLike | None) -> Float[Array, "..."] | None:
     return None if value is None else as_float_array(value)
 
 
-class ProbeRisk(eqx.Module):
+class ProbeRisk(Checked):
     """The risk of a linear probe on the representation for a known signal s, as an observable.
 
     The best ridge regression of s on z = W̄ x, in the population:

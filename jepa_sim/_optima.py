@@ -11,9 +11,11 @@ import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
+from jepa_sim._kinds import checked
 from jepa_sim._moments import Moments
 
 
+@checked
 def reconstruction_optimum(moments: Moments, rank: int) -> Float[Array, "dy d"]:
     """(dy, d): the map D E that minimises E ‖D E x − y‖² over encoders E of `rank` rows.
 
@@ -36,6 +38,7 @@ def reconstruction_optimum(moments: Moments, rank: int) -> Float[Array, "dy d"]:
     return jsl.solve_triangular(factor, kept.T, lower=True, trans=1).T
 
 
+@checked
 def joint_embedding_optimum(moments: Moments, rank: int) -> Float[Array, "{rank} d"]:
     """(rank, d): an encoder W that minimises E ‖W x − W y‖² where W Σxx Wᵀ = I.
 

@@ -9,28 +9,29 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
-from jepa_sim._equilibria import Rest, rest, unbalanced_plateau
+from jepa_sim._equilibria import Layers, Rest, level, rest, settled
+from jepa_sim._kinds import Checked
 from jepa_sim._moments import Features, Moments
 from jepa_sim._network import DeepLinear
 from jepa_sim._objective import JEPA, AbstractObjective
-from jepa_sim._start import AbstractStart, Unbalanced, shapes
+from jepa_sim._start import AbstractStart, frame_sizes, shapes
 from jepa_sim._state import Gains, Weights
 from jepa_sim._training import DirectPred, Training
 
 
-class Problem(eqx.Module):
+class Problem(Checked):
     """Moments, an objective, a network and its start, and how its factors are trained.
 
-    What is simulated, in flow time; how is up to the solver. Parts are checked against each other
-    when it is simulated.
+    What is simulated, in flow time; how is up to the solver. Moments, objective and frames are
+    checked against each other here, the start and whole depths when it is simulated.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
     >>> problem.plateaus
     Array([0.729, 0.027], dtype=float64)
 
-    Methods raise ValueError where the parts do not fit together, or the reduced theory does not
-    apply to them.
+    Raises ValueError where the parts do not fit together; methods do where the reduced theory does
+    not apply.
     """
 
     moments: Moments
@@ -38,6 +39,9 @@ class Problem(eqx.Module):
     network: DeepLinear
     start: AbstractStart
     training: Training = eqx.field(default_factory=Training)
+
+    def __check_init__(self):
+        frame_sizes(self.moments, self.objective, self.network)
 
     @property
     def features(self) -> Features:
@@ -96,23 +100,22 @@ class Problem(eqx.Module):
         found = rest(lam, variance, exponents, depth, predictor_depth, training, tau)
         if predictor_depth is None:
             return found
-        kept = unbalanced_plateau(
-            lam, variance, exponents, depth, predictor_depth, training, self._imbalance()
+        start = self._layers(features)
+        kept = settled(
+            *(lam, variance, exponents, (depth, predictor_depth), training, start),
+            has_copy=tau is not None,
         )
         decays = (training.encoder_decay > 0) | (training.predictor_decay > 0)
-        return dataclasses.replace(found, stable=jnp.where(decays, found.stable, kept))
+        with_decay = jnp.where(start.sign < 0, jnp.nan, found.stable)
+        return dataclasses.replace(found, stable=jnp.where(decays, with_decay, kept))
 
-    def _imbalance(self) -> Float[Array, ""]:
-        """v²/α_v − u²/α_w of the start, which the flow keeps without decay; 0 where not known."""
-        if not self.start.is_level:
-            return jnp.zeros((), self.moments.xx.dtype)
-        dtype, square = self.moments.xx.dtype, self.scale ** (2 / self.depth)
-        further = self.start.imbalance if isinstance(self.start, Unbalanced) else 0
-        encoder, predictor = (
-            rate.astype(dtype)
-            for rate in (self.training.encoder_rate, self.training.predictor_rate)
-        )
-        return (square + jnp.asarray(further, dtype)) / predictor - square / encoder
+    def _layers(self, features: Features) -> Layers:
+        """What is known of the layers of every feature at time 0."""
+        found = self.start.layers(features, self.objective, self.depth)
+        if found is not None:
+            return found
+        square = jnp.full_like(features.lam, 1) * self.scale ** (2 / self.depth)
+        return level(square, square)
 
     @property
     def plateaus(self) -> Float[Array, " d"]:
@@ -149,8 +152,11 @@ class Problem(eqx.Module):
         alone = self.moments.per_feature(self.features, self.network.frames)
         regression = jnp.linalg.solve(alone.xx, alone.yx.swapaxes(1, 2))
         size = jnp.sqrt(jnp.sum(regression**2, axis=(1, 2)))
-        is_unknown = self.objective.teacher.passes_gradient or isinstance(self.start, Unbalanced)
-        unknown = is_unknown or not self.training.is_scaled
+        unknown = (
+            self.objective.teacher.passes_gradient
+            or self.start.keeps_differences
+            or not self.training.is_scaled
+        )
         return size ** (self.depth / self.exponents[1]) * (jnp.nan if unknown else 1)
 
     @property
@@ -158,8 +164,8 @@ class Problem(eqx.Module):
         """Whether features follow the reduced flow once they are aligned and balanced.
 
         That takes a learned predictor, no weight decay, one learning rate, the encoder itself as
-        teacher with stop-gradient, a network of single frames, and a start without an imbalance
-        that would be kept.
+        teacher with stop-gradient, a network of single frames, and a start without differences
+        between layers that would be kept.
         """
         teacher = self.objective.teacher
         return (
@@ -167,7 +173,7 @@ class Problem(eqx.Module):
             and not teacher.passes_gradient
             and teacher.time_constant is None
             and self.network.frames == (1, 1)
-            and not isinstance(self.start, Unbalanced)
+            and not self.start.keeps_differences
         )
 
     @property
@@ -207,8 +213,6 @@ class Problem(eqx.Module):
         """ValueError where moments, objective, network, start and training do not fit together."""
         (_, predictor_depth), frames = self.network.whole(), self.network.frames
         (first, *_), _ = shapes(self.moments, self.objective, self.network)
-        if frames != (1, 1) and not self.objective.uses_predictor:
-            checks.fail("network.frames", f"be (1, 1) for `{self.objective.name}`", frames)
         jax.eval_shape(self.weights, jr.key(0))  # the start's own checks
         if self.training.predictor.is_learned:
             return

@@ -25,6 +25,7 @@ from jepa_sim import _checks as checks
 from jepa_sim import _observables
 from jepa_sim._dataset import label
 from jepa_sim._grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
+from jepa_sim._kinds import checked
 from jepa_sim._lane import Lane, Networks, Program
 from jepa_sim._objective import OneOf
 from jepa_sim._observables import Observable
@@ -149,6 +150,7 @@ class Sweep:
         )
 
 
+@checked
 def plan(
     grid: Grid,
     solver: AbstractSolver,
@@ -178,6 +180,7 @@ def plan(
     return dataclasses.replace(planned, padded=padded)
 
 
+@checked
 def sweep(
     grid: Grid,
     solver: AbstractSolver,

@@ -6,10 +6,11 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
+from jepa_sim._kinds import Checked
 from jepa_sim._types import as_float_array
 
 
-class AbstractTarget(eqx.Module):
+class AbstractTarget(Checked):
     """How the teacher W̄ᵗ follows the encoder, and whether gradients pass through it.
 
     time_constant: τ of the copy that the teacher is; None where the encoder is its own teacher.

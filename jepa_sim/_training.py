@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
+from jepa_sim._kinds import Checked
 from jepa_sim._moments import Moments
 from jepa_sim._objective import Maps
 from jepa_sim._types import Scalar, as_float_array, is_concrete, to_numpy
 
 
-class AbstractPredictor(eqx.Module):
+class AbstractPredictor(Checked):
     """How the predictor V̄ is found."""
 
     @property
@@ -98,7 +99,7 @@ class FastPredictor(AbstractPredictor):
         return jnp.linalg.solve(latent, cross.T).T
 
 
-class Training(eqx.Module):
+class Training(Checked):
     """Ż = rate · (the objective's pull on Z) − decay · Z, for every factor Z.
 
     encoder_rate, predictor_rate: learning rates relative to the unit of flow time.

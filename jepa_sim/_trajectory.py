@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from jepa_sim._critical import Target, check_target, critical_level
 from jepa_sim._curve import travel_time
+from jepa_sim._kinds import checked
 from jepa_sim._order import order
 from jepa_sim._problem import Problem
 from jepa_sim._types import ArrayLike, ResultCode, is_concrete
@@ -48,6 +49,7 @@ class Trajectory(eqx.Module):
             raise KeyError(f"Observable `{name}` was not saved; saved are {sorted(self.values)}.")
         return self.values[name]
 
+    @checked
     def critical_times(
         self, *, fraction: ArrayLike | None = None, level: ArrayLike | None = None
     ) -> Float[Array, " d"]:
@@ -66,6 +68,7 @@ class Trajectory(eqx.Module):
         """
         return _critical_times(self, *check_target(self.problem, fraction, level))
 
+    @checked
     def order(
         self, *, fraction: ArrayLike | None = None, level: ArrayLike | None = None
     ) -> dict[str, Array]:

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
+from jepa_sim._kinds import Checked
 from jepa_sim._moments import Features, Moments
 from jepa_sim._types import ArrayLike, Number, as_float_array, is_concrete, to_numpy
 
@@ -31,7 +32,7 @@ Pair = tuple[np.ndarray, np.ndarray]  # (count, d) and (count, dy)
 ORTHOGONAL = 1e-6
 
 
-class AbstractViews(eqx.Module):
+class AbstractViews(Checked):
     """Pairs (x, y) of views with known second moments.
 
     is_exchangeable: whether (y, x) is as good a pair as (x, y).
@@ -66,7 +67,7 @@ class AbstractViews(eqx.Module):
             return Moments.from_samples(pairs)
 
 
-class AbstractSource(eqx.Module):
+class AbstractSource(Checked):
     """Where things z ∈ R^d of mean zero come from.  covariance: (d, d) E[z zᵀ].
 
     `side` raises ValueError where they are not square images.

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from jepa_sim import _checks as checks
 from jepa_sim._data.base import AbstractSource, Covariance, Draws, one_thread
+from jepa_sim._kinds import checked
 
 Photograph = np.ndarray  # (height, width) grey values
 GREY = np.array([0.299, 0.587, 0.114])  # Rec. 601 luma of red, green, blue
@@ -103,6 +104,7 @@ def sample_photographs() -> list[Photograph]:
     return [image @ GREY for image in images]
 
 
+@checked
 def read_photograph(path: str | PathLike[str]) -> Photograph:
     """Grey version of the image file at `path`, (rows, columns), from 0 to 255.
 

@@ -28,11 +28,12 @@ from jaxtyping import Array, Bool, Float
 from jepa_sim import _checks as checks
 from jepa_sim._data.base import AbstractSource, AbstractViews, Pair, one_number, white
 from jepa_sim._data.masks import AbstractMask, Together, Visible, complement
+from jepa_sim._kinds import Checked, checked
 from jepa_sim._moments import Moments
 from jepa_sim._types import ArrayLike, as_float_array, is_concrete, to_numpy
 
 
-class AbstractTarget(eqx.Module):
+class AbstractTarget(Checked):
     """What of z is the target, given the mask m of the context: y = t ⊙ z."""
 
     is_exchangeable: ClassVar[bool]
@@ -165,6 +166,7 @@ class Masked(AbstractViews):
         return x, y
 
 
+@checked
 def grid_covariance(
     shape: Sequence[int], length: ArrayLike, variance: ArrayLike = 1.0
 ) -> Float[Array, "d d"]:

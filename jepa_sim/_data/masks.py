@@ -20,13 +20,14 @@ from jaxtyping import Array, Bool, Float
 
 from jepa_sim import _checks as checks
 from jepa_sim._data.base import one_number
+from jepa_sim._kinds import Checked
 from jepa_sim._types import ArrayLike, is_concrete, to_numpy
 
 Together = Float[Array | np.ndarray, "n n"]  # M
 Visible = Bool[np.ndarray, "count n"]
 
 
-class AbstractMask(eqx.Module):
+class AbstractMask(Checked):
     """A random mask over n places."""
 
     @abc.abstractmethod

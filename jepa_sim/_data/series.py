@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from jepa_sim import _checks as checks
 from jepa_sim._data.base import AbstractViews, Pair
+from jepa_sim._kinds import checked
 from jepa_sim._moments import Moments
 from jepa_sim._types import ArrayLike, to_numpy
 
@@ -68,6 +69,7 @@ class Windows(AbstractViews):
         return flat[: -self.lag], flat[self.lag :]
 
 
+@checked
 def elnino(*, anomalies: bool = True) -> Float[np.ndarray, " T"]:
     """(732,) monthly sea surface temperatures of the eastern tropical Pacific, 1950–2010, in °C.
 

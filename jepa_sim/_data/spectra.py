@@ -18,6 +18,7 @@ from jepa_sim._data.base import (
     white,
 )
 from jepa_sim._data.latent import Static
+from jepa_sim._kinds import checked
 from jepa_sim._moments import Moments
 from jepa_sim._types import ArrayLike, Number, as_float_array, to_numpy
 
@@ -76,6 +77,7 @@ class LowRank(AbstractViews):
         return x, clean if self.denoising else x
 
 
+@checked
 def power_law(
     dimension: int,
     exponent: ArrayLike = 1.0,
@@ -101,6 +103,7 @@ def power_law(
     return Static(signal, noise * jnp.exp(-as_float_array(noise_exponent) * log), basis)
 
 
+@checked
 def non_commuting(
     dimension: int, angle: ArrayLike, *, seed: int = 0, smallest: Number = 0.1
 ) -> Static:
@@ -135,6 +138,7 @@ def non_commuting(
     return Static(signal, noise, start, jnp.asarray(start) @ turn)
 
 
+@checked
 def random_basis(dimension: int, *, seed: int = 0) -> Float[np.ndarray, "{dimension} {dimension}"]:
     """(d, d) a uniformly random orthogonal basis, one feature per column.
 

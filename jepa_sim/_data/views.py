@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
 from jepa_sim._data.base import AbstractSource, AbstractViews, Draws, Pair, one_number, white
+from jepa_sim._kinds import checked
 from jepa_sim._moments import Features, Moments
 from jepa_sim._types import ArrayLike, Number
 
@@ -160,6 +161,7 @@ class Shifted(AbstractViews):
         return windows.reshape(-1, size**2)
 
 
+@checked
 def flat_patterns(side: int) -> Float[np.ndarray, "d 3"]:
     """(d, 3) uniform brightness, vertical and horizontal plane gradients, mean square 1 each.
 

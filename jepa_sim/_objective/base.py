@@ -2,16 +2,16 @@
 
 import abc
 
-import equinox as eqx
 from jaxtyping import Array, Float
 
+from jepa_sim._kinds import Checked
 from jepa_sim._moments import Features, Moments
 from jepa_sim._objective.maps import Maps
 from jepa_sim._target import AbstractTarget
 from jepa_sim._types import Scalar
 
 
-class AbstractObjective(eqx.Module):
+class AbstractObjective(Checked):
     """An objective owns its pulls, its loss, and its reduced flow u̇ = u^a (λ − σ² u^b)."""
 
     @property

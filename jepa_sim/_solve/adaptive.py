@@ -30,6 +30,8 @@ class AbstractAdaptive(AbstractMatrixSolver):
             if value is not None:
                 checks.check_positive(name, value)
         checks.check_integer_from("max_steps", self.max_steps, 1)
+        if self.solver is not None:
+            check_method(self.solver)
 
     @property
     def is_random(self) -> bool:
@@ -52,3 +54,11 @@ class AbstractAdaptive(AbstractMatrixSolver):
         stiff = work > EASY_STEPS + STIFF
         methods = ((~stiff, dfx.Tsit5()), (stiff, ROCK4()))
         return [(lanes, dataclasses.replace(self, solver=m)) for lanes, m in methods if lanes.any()]
+
+
+def check_method(method: dfx.AbstractSolver) -> None:
+    """A method of diffrax that takes a plain ODE and estimates its error."""
+    is_plain = method.term_structure in (dfx.AbstractTerm, dfx.ODETerm)
+    if not is_plain or not isinstance(method, dfx.AbstractAdaptiveSolver):
+        rule = "be a diffrax method for ODEs that estimates its error, such as `Tsit5()`"
+        checks.fail("solver", rule, type(method).__name__)

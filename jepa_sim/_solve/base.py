@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from jepa_sim import _checks as checks
 from jepa_sim import _observables
+from jepa_sim._kinds import Checked, checked
 from jepa_sim._observables import Observable
 from jepa_sim._problem import Problem
 from jepa_sim._state import AbstractState, Weights
@@ -36,7 +37,7 @@ class Solution(eqx.Module):
     rates: Float[Array, "t d"] | None = None
 
 
-class AbstractSolver(eqx.Module):
+class AbstractSolver(Checked):
     """A level of fidelity. Strategies are objects with fields of their own."""
 
     @property
@@ -102,6 +103,7 @@ class AbstractMatrixSolver(AbstractSolver):
         return self.solve_from(self.begin(problem, start_key), problem, times, observe, own_key)
 
 
+@checked
 def simulate(
     problem: Problem,
     times: ArrayLike,

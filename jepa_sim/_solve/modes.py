@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
 from jepa_sim._problem import Problem
+from jepa_sim._solve.adaptive import check_method
 from jepa_sim._solve.base import AbstractSolver, Observe, Solution
 from jepa_sim._solve.integrate import integrate
 from jepa_sim._solve.reduced import observe_gains
@@ -43,6 +44,7 @@ class Modes(AbstractSolver):
         if self.tolerance is not None:
             checks.check_positive("tolerance", self.tolerance)
         checks.check_integer_from("max_steps", self.max_steps, 1)
+        check_method(self.solver)
 
     @property
     def is_random(self) -> bool:

@@ -11,5 +11,6 @@ from jepa_sim._start.aligned import Unbalanced as Unbalanced
 from jepa_sim._start.base import AbstractStart as AbstractStart
 from jepa_sim._start.chance import Orthogonal as Orthogonal
 from jepa_sim._start.chance import RandomGaussian as RandomGaussian
+from jepa_sim._start.frames import frame_sizes as frame_sizes
 from jepa_sim._start.frames import shapes as shapes
 from jepa_sim._start.given import Given as Given

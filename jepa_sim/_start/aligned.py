@@ -6,13 +6,14 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
-from jepa_sim._moments import Moments
+from jepa_sim._equilibria import Layers, level
+from jepa_sim._moments import Features, Moments
 from jepa_sim._network import DeepLinear
 from jepa_sim._objective import AbstractObjective
 from jepa_sim._start.base import AbstractStart
 from jepa_sim._start.frames import Frames, layer_scale, orthogonal, turn_by
 from jepa_sim._state import Weights
-from jepa_sim._types import as_float_array, is_concrete, to_numpy
+from jepa_sim._types import Scalar, as_float_array, is_concrete, to_numpy
 
 
 class Balanced(AbstractStart):
@@ -112,6 +113,17 @@ class Unbalanced(AbstractStart):
         square = u**2 + self.imbalance.astype(u.dtype)
         frames = Frames(moments, objective, network, key if self.rotated else None)
         return frames.weights(u, jnp.sqrt(square), frames.aligned)
+
+    @property
+    def keeps_differences(self) -> bool:
+        return True
+
+    def layers(self, features: Features, objective: AbstractObjective, depth: Scalar) -> Layers:
+        """Encoder layers have the square ε^{2/L}, predictor layers κ more."""
+        lam = features.lam
+        square = jnp.full_like(lam, 1) * self.scale.astype(lam.dtype) ** (2 / depth)
+        predictor = square + self.imbalance.astype(lam.dtype)
+        return level(square, predictor)
 
 
 class Misaligned(AbstractStart):

@@ -5,13 +5,16 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jepa_sim._moments import Moments
+from jepa_sim._equilibria import Layers
+from jepa_sim._kinds import Checked
+from jepa_sim._moments import Features, Moments
 from jepa_sim._network import DeepLinear
 from jepa_sim._objective import AbstractObjective
 from jepa_sim._state import Weights
+from jepa_sim._types import Scalar
 
 
-class AbstractStart(eqx.Module):
+class AbstractStart(Checked):
     """Where training begins.
 
     scale: ε, the root mean square of the encoder's gains.
@@ -48,3 +51,17 @@ class AbstractStart(eqx.Module):
         key: PRNGKeyArray | None,
     ) -> Weights:
         """The matrices at time 0."""
+
+    @property
+    def keeps_differences(self) -> bool:
+        """Whether layers of a feature may differ at the start, as `layers` says."""
+        return False
+
+    def layers(
+        self, features: Features, objective: AbstractObjective, depth: Scalar
+    ) -> Layers | None:
+        """How layers of every feature differ at the start, which the flow without decay keeps.
+
+        None where they do not: the reduced theory then says where features come to rest.
+        """
+        return None

@@ -20,6 +20,19 @@ def shapes(
     """Shapes of the encoder's and the predictor's factors, the first applied first."""
     depth, predictor_depth = network.whole()
     context, target = network.frames
+    d, dy = frame_sizes(moments, objective, network)
+    k = network.latent(d)
+    out = k if objective.encodes_target else dy
+    encoder = [(k, d)] + [(k, k)] * (depth - 1)
+    rows = [k * context] * (predictor_depth - 1) + [out * target]
+    return encoder, list(zip(rows, [k * context, *rows], strict=False))
+
+
+def frame_sizes(
+    moments: Moments, objective: AbstractObjective, network: DeepLinear
+) -> tuple[int, int]:
+    """(d, dy) of one frame. ValueError where moments, objective and network do not fit."""
+    context, target = network.frames
     for name, size, count in (
         ("moments.xx", moments.dimension, context),
         ("moments.yx", moments.target_dimension, target),
@@ -27,14 +40,12 @@ def shapes(
         if size % count:
             checks.fail(name, f"be a stack of {count} frames", f"of {size} entries")
     d, dy = moments.dimension // context, moments.target_dimension // target
-    k = network.latent(d)
     if objective.encodes_target and dy != d:
         rule = f"have as many rows as columns for `{objective.name}`, which encodes x and y alike"
         checks.fail("moments.yx", rule, f"of {dy} rows and {d} columns per frame")
-    out = k if objective.encodes_target else dy
-    encoder = [(k, d)] + [(k, k)] * (depth - 1)
-    rows = [k * context] * (predictor_depth - 1) + [out * target]
-    return encoder, list(zip(rows, [k * context, *rows], strict=False))
+    if network.frames != (1, 1) and not objective.uses_predictor:
+        checks.fail("network.frames", f"be (1, 1) for `{objective.name}`", network.frames)
+    return d, dy
 
 
 class Frames:

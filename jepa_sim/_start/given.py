@@ -7,13 +7,14 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
-from jepa_sim._moments import Moments
+from jepa_sim._equilibria import Layers
+from jepa_sim._moments import Features, Moments
 from jepa_sim._network import DeepLinear
 from jepa_sim._objective import AbstractObjective, Factors, product
 from jepa_sim._start.base import AbstractStart
 from jepa_sim._start.frames import shapes
 from jepa_sim._state import Weights
-from jepa_sim._types import as_float_array
+from jepa_sim._types import Scalar, as_float_array
 
 
 class Given(AbstractStart):
@@ -76,3 +77,45 @@ class Given(AbstractStart):
             if found != wants:
                 checks.fail(f"start.{name}", f"have factors of shapes {wants}", f"of {found}")
         return Weights(self.encoder, self.predictor)
+
+    @property
+    def keeps_differences(self) -> bool:
+        return True
+
+    def layers(self, features: Features, objective: AbstractObjective, depth: Scalar) -> Layers:
+        """Followed from layer to layer; known where every factor keeps the features apart."""
+        patterns = features.patterns
+        eps = jnp.finfo(patterns.dtype).eps
+        overlap = patterns.T @ patterns - jnp.eye(patterns.shape[1], dtype=patterns.dtype)
+        latent, encoder, bent = _follow(self.encoder, patterns)
+        output, predictor, bent_further = _follow(self.predictor, latent)
+        target = objective.output_frame(latent, features.target_patterns)
+        cosine = jnp.sum(output * target, axis=0)
+        ends = jnp.equal(jnp.sum(output**2, axis=0), 0) | (jnp.abs(cosine) > 1 - jnp.sqrt(eps))
+        off = jnp.maximum(jnp.max(jnp.abs(overlap), axis=0), jnp.maximum(bent, bent_further))
+        sizes = [jnp.linalg.norm(factor, 2) for factor in (*self.encoder, *self.predictor)]
+        return Layers(
+            encoder,
+            predictor,
+            jnp.where(cosine < 0, -jnp.ones_like(cosine), 1),
+            ends & (off < jnp.sqrt(eps)),
+            jnp.full_like(cosine, 1) * jnp.max(jnp.stack(sizes)).astype(cosine.dtype) ** 2,
+        )
+
+
+def _follow(
+    factors: Factors, directions: Float[Array, "_ d"]
+) -> tuple[Float[Array, "_ d"], Float[Array, "n d"], Float[Array, " d"]]:
+    """Where unit directions are sent, the square of what each layer does to their lengths, and how
+    far they are from its singular vectors."""
+    squares, bent = [], jnp.zeros_like(directions[0])
+    for factor in factors:
+        image = factor.astype(directions.dtype) @ directions
+        size = jnp.linalg.norm(image, axis=0)
+        image = image / jnp.where(size == 0, 1, size)[None, :]
+        back = factor.astype(directions.dtype).T @ image - directions * size[None, :]
+        norm = jnp.linalg.norm(factor).astype(size.dtype)
+        bent = jnp.maximum(bent, jnp.linalg.norm(back, axis=0) / jnp.where(norm == 0, 1, norm))
+        directions = image
+        squares.append(size**2)
+    return directions, jnp.stack(squares), bent
