@@ -9,6 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
+from jepa_sim._curve import Curve, ReducedFlow, make_curve
 from jepa_sim._equilibria import Layers, Rest, level, rest, settled
 from jepa_sim._kinds import Checked
 from jepa_sim._moments import Features, Moments
@@ -17,6 +18,7 @@ from jepa_sim._objective import JEPA, AbstractObjective
 from jepa_sim._start import AbstractStart, frame_sizes, shapes
 from jepa_sim._state import Gains, Weights
 from jepa_sim._training import DirectPred, Training
+from jepa_sim._types import is_concrete
 
 
 class Problem(Checked):
@@ -39,6 +41,7 @@ class Problem(Checked):
     network: DeepLinear
     start: AbstractStart
     training: Training = eqx.field(default_factory=Training)
+    curve: Curve | None = eqx.field(default=None, repr=False)
 
     def __check_init__(self):
         frame_sizes(self.moments, self.objective, self.network)
@@ -75,6 +78,24 @@ class Problem(Checked):
         lam, variance = self.objective.coefficients(self.features)
         rate = self.training.encoder_rate.astype(lam.dtype)
         return rate * lam, rate * variance
+
+    @property
+    def flow(self) -> ReducedFlow:
+        """The reduced flow of every feature, per unit of flow time."""
+        lam, variance = self.coefficients
+        a, b = self.exponents
+        curve = self.with_curve().curve
+        return ReducedFlow(lam, variance, self.scale, self.depth, a, b, curve)
+
+    def with_curve(self) -> "Problem":
+        """With the curve of its exponents made, so that compiled programs need not make it."""
+        if self.curve is not None:
+            return self
+        depths = (self.network.depth, self.network.predictor_depth)
+        known = is_concrete(depths) and is_concrete(self.objective)
+        a, b = self.objective.exponents(*map(float, depths)) if known else self.exponents
+        curve = make_curve((a - 1) / b, self.moments.xx.dtype)
+        return eqx.tree_at(lambda p: p.curve, self, curve, is_leaf=lambda x: x is None)
 
     @property
     def rest(self) -> Rest:
@@ -245,7 +266,7 @@ class Problem(Checked):
             checks.fail("problem", rule, "otherwise")
         return eqx.tree_at(
             lambda p: (p.network.depth, p.network.predictor_depth),
-            self,
+            self.with_curve(),
             (self.depth, self.predictor_depth),
         )
 
