@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
-from jepa_sim._curve import hitting_time
 from jepa_sim._kinds import checked
 from jepa_sim._problem import Problem
 from jepa_sim._types import ArrayLike
@@ -65,25 +64,18 @@ def critical_times(
 
     Raises ValueError where the start is not balanced or the target out of range.
     """
-    problem = problem.reduced("critical_times")
+    problem = problem.reduced("critical_times").with_known_curve()
     return _exact_times(problem, *check_target(problem, fraction, level))
 
 
 @eqx.filter_jit
 def _exact_times(problem: Problem, fraction: Target, level: Target) -> Float[Array, " d"]:
-    (lam, variance), depth = problem.coefficients, problem.depth
-    a, b = problem.exponents
+    flow = problem.flow
     # ln(u/u*) of the target. For a fraction it does not depend on the plateau; keep it exact.
-    rho = jnp.where(lam > 0, lam / variance, 1)
     if fraction is None:
-        log_ratio = jnp.log(critical_level(problem, None, level)) / depth - jnp.log(rho) / b
-    else:
-        log_ratio = jnp.broadcast_to(jnp.log(fraction) / depth, rho.shape)
-
-    def one(log_ratio: Array, lam: Array, variance: Array) -> Array:
-        return hitting_time(log_ratio, lam, variance, problem.scale, depth, a, b)
-
-    return jax.vmap(one)(log_ratio, lam, variance)
+        log_level = jnp.log(critical_level(problem, None, level)) / flow.depth
+        return flow.hitting_time(log_level - flow.log_plateau)
+    return flow.hitting_time(jnp.broadcast_to(jnp.log(fraction) / flow.depth, flow.lam.shape))
 
 
 @checked
@@ -112,16 +104,14 @@ def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Fl
     depth, predictor_depth = problem.network.depth, problem.network.predictor_depth
     a, b = problem.objective.exponents(depth, predictor_depth)
     q = a - 1
-    lam, variance = problem.coefficients
-    learned = lam > 0
-    lam = jnp.where(learned, lam, 1)
-    rho = jnp.where(learned, lam / variance, 1)
-    log_scale = jnp.log(problem.scale)
-    time = jnp.zeros_like(lam)
+    flow = problem.flow
+    rho, log_scale = flow.rho, jnp.log(flow.scale)
+    time = jnp.zeros_like(rho)
     for k in range(math.floor(q / b) + 1):
         power = q - b * k
         if power > 0:
             time += jnp.exp(-power / depth * log_scale) / (power * rho**k)
         elif logarithm:
             time -= log_scale / (depth * rho**k)
-    return jnp.where(learned, time / lam, jnp.inf)
+    learned = flow.is_learned
+    return jnp.where(learned, time / jnp.where(learned, flow.lam, 1), jnp.inf)

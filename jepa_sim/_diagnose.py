@@ -4,10 +4,10 @@ import enum
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jepa_sim import _checks as checks
-from jepa_sim._curve import travel_time
 from jepa_sim._kinds import checked
 from jepa_sim._problem import Problem
 from jepa_sim._trajectory import Trajectory
@@ -181,9 +181,10 @@ class _Case(NamedTuple):
         problem = self.problem
         if not problem.is_plain or problem.is_narrow or self.end >= 0.9 * self.plateau:
             return ""
-        (lam, variance), (a, b) = problem.coefficients, problem.exponents
-        depth = problem.depth
-        start, target = (np.log(x / self.plateau) / depth for x in (self.end, 0.9 * self.plateau))
-        i = self.feature
-        time = travel_time(start, target, lam[i], variance[i], a, b)
+        flow = problem.flow
+        start, target = (
+            jnp.full_like(flow.lam, np.log(x / self.plateau)) / flow.depth
+            for x in (self.end, 0.9 * self.plateau)
+        )
+        time = flow.travel_time(start, target)[self.feature]
         return f"; 90 % of its plateau takes {float(time):.3g} more"

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
-from jepa_sim._curve import travel_time
 from jepa_sim._kinds import Checked, checked
 from jepa_sim._moments import Features, Moments
 from jepa_sim._network import DeepLinear
@@ -107,6 +106,21 @@ class Grid:
         """The features of every spectrum, each array with a leading axis (spectrum)."""
         return jax.vmap(lambda moments: moments.features())(self.spectrum)
 
+    @property
+    def curve_parameters(self) -> np.ndarray:
+        """(objective, depth, predictor_depth) c = (a − 1)/b of the reduced flows."""
+        found = []
+        for objective, *depths in itertools.product(
+            self.objective, self.depth, self.predictor_depth
+        ):
+            network = self.network(*depths)
+            depths = float(network.depth), float(network.predictor_depth)
+            a, b = map(float, objective.exponents(*depths))
+            found.append((a - 1) / b)
+        return np.array(found).reshape(
+            len(self.objective), len(self.depth), len(self.predictor_depth)
+        )
+
     def problems(self) -> Iterator[Problem]:
         """Problems to be checked: all objectives and depths, at the ends of every other axis."""
         others = {"scale": self.scale, **self.axes}
@@ -188,17 +202,11 @@ class CriticalGrid(AbstractTimes):
         return np.geomspace(self.first, self.last, self.count)
 
     def times(self, problem: Problem) -> Float[Array, " t"]:
-        (lam, variance), (a, b) = problem.coefficients, problem.exponents
-        learned = lam > 0
-        rho = jnp.where(learned, lam / variance, 1)
-        start = jnp.log(problem.scale) / problem.depth - jnp.log(rho) / b  # ln(u/u*)
-        target = jnp.log(jnp.full_like(start, 0.9)) / problem.depth
-        rising = learned & (start < target)
-        time = jax.vmap(travel_time, in_axes=(0, 0, 0, 0, None, None))(
-            jnp.where(rising, start, target), target, lam, variance, a, b
-        )
-        last = jnp.max(jnp.where(rising, time, 0))
-        nothing_rises = 1 / jnp.max(jnp.abs(lam))
+        flow = problem.flow
+        target = jnp.full_like(flow.lam, 0.9)
+        time = flow.hitting_time(jnp.log(target) / flow.depth)
+        last = jnp.max(jnp.where(flow.is_learned, time, 0))
+        nothing_rises = 1 / jnp.max(jnp.abs(flow.lam))
         return jnp.where(last > 0, last, nothing_rises) * jnp.asarray(self.fractions, last.dtype)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from jepa_sim import _observables
 from jepa_sim._critical import critical_times
+from jepa_sim._curve import Curve, take_curve
 from jepa_sim._grid import AbstractTimes
 from jepa_sim._moments import Moments
 from jepa_sim._network import DeepLinear
@@ -28,7 +29,11 @@ from jepa_sim._types import Scalar
 
 
 class Lane(eqx.Module):
-    """What differs between lanes; with a leading axis, a chunk of lanes."""
+    """What differs between lanes; with a leading axis, a chunk of lanes.
+
+    curve: which of the curves of the reduced flow is the lane's. They are few, and so are made
+    once for all lanes.
+    """
 
     objective: Int[Array, "*lanes"]
     depth: Float[Array, "*lanes"]
@@ -37,6 +42,7 @@ class Lane(eqx.Module):
     values: dict[str, Float[Array, "*lanes"]]
     key: Key[Array, "*lanes"]
     moments: Moments
+    curve: Int[Array, "*lanes"]
 
 
 class Networks(eqx.Module):
@@ -64,32 +70,42 @@ class Program(eqx.Module):
     critical_fraction: tuple[float, ...] = eqx.field(static=True)
 
     @eqx.filter_jit
-    def run(self, lanes: Lane) -> dict[str, Array]:
+    def run(self, lanes: Lane, curves: Curve) -> dict[str, Array]:
         """What is saved of a chunk of lanes, each with a leading axis over lanes.
 
         Of several devices each runs its share by itself: lanes must be a multiple of them. Implicit
         methods run on the first: lineax does not know the types that arrays have in a `shard_map`.
         """
-        devices, every = jax.local_devices(), jax.vmap(self._run_one)
+        devices, every = jax.local_devices(), jax.vmap(self._run_one, in_axes=(0, None))
         method = getattr(self.solver, "solver", None)
         if len(devices) == 1 or isinstance(method, dfx.AbstractImplicitSolver):
-            return every(lanes)
+            return every(lanes, curves)
         mesh, split = Mesh(np.asarray(devices), ("lanes",)), PartitionSpec("lanes")
-        shared = jax.shard_map(every, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)
-        return shared(lanes)
+        specs = (split, PartitionSpec())
+        shared = jax.shard_map(every, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
+        return shared(lanes, curves)
 
     @eqx.filter_jit
-    def work(self, lanes: Lane) -> Float[Array, " lanes"]:
+    def work(self, lanes: Lane, curves: Curve) -> Float[Array, " lanes"]:
         """Predicted steps of every lane, up to a factor."""
 
         def one(lane: Lane) -> Float[Array, ""]:
-            problem, _ = self._pose(lane)
+            problem, _ = self._pose(lane, curves)
             return self.solver.work(problem, self.times.times(problem))
 
         return jax.vmap(one)(lanes)
 
-    def _run_one(self, lane: Lane) -> dict[str, Array]:
-        problem, solve = self._pose(lane)
+    @eqx.filter_jit
+    def exponents(self, lanes: Lane) -> tuple[Array, Array]:
+        """(lanes,) a and b of the reduced flow."""
+
+        def one(lane: Lane) -> tuple[Array, Array]:
+            return self._problem(lane, *self._depths(lane)).exponents
+
+        return jax.vmap(one)(lanes)
+
+    def _run_one(self, lane: Lane, curves: Curve) -> dict[str, Array]:
+        problem, solve = self._pose(lane, curves)
         times = self.times.times(problem)
         # gains are looked at, whether or not they are to be saved
         observables = tuple(dict.fromkeys((*self.observables, _observables.features)))
@@ -116,11 +132,13 @@ class Program(eqx.Module):
         }
 
     def _pose(
-        self, lane: Lane
+        self, lane: Lane, curves: Curve
     ) -> tuple[Problem, Callable[[Problem, Float[Array, " t"], Observe], Solution]]:
         """A lane's problem and how to solve it at given times."""
+        problem = self._problem(lane, *self._depths(lane))
+        curve = take_curve(curves, lane.curve)
+        problem = eqx.tree_at(lambda p: p.curve, problem, curve, is_leaf=lambda x: x is None)
         if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
-            problem = self._problem(lane, lane.depth, lane.predictor_depth)
             return problem, (
                 lambda problem, times, observe: self.solver.solve(problem, times, observe, lane.key)
             )
@@ -140,8 +158,14 @@ class Program(eqx.Module):
             start = jax.lax.switch(which, [begin(depth) for depth in depths], start_key)
             return solver.solve_from(start, problem, times, observe, own_key)
 
-        depth = depths[0] if len(depths) == 1 else lane.depth
-        return self._problem(lane, depth, predictor_depth), solve
+        return problem, solve
+
+    def _depths(self, lane: Lane) -> tuple[Scalar, Scalar]:
+        """L and M, as known as they are."""
+        if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
+            return lane.depth, lane.predictor_depth
+        depths = self.networks.depths
+        return depths[0] if len(depths) == 1 else lane.depth, self.networks.predictor_depth
 
     def _problem(self, lane: Lane, depth: Scalar, predictor_depth: Scalar) -> Problem:
         objective = self.objectives[0]

@@ -9,7 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
-from jepa_sim._curve import Curve, ReducedFlow, make_curve
+from jepa_sim._curve import LARGEST_C, Curve, ReducedFlow, make_curve
 from jepa_sim._equilibria import Layers, Rest, level, rest, settled
 from jepa_sim._kinds import Checked
 from jepa_sim._moments import Features, Moments
@@ -89,13 +89,22 @@ class Problem(Checked):
 
     def with_curve(self) -> "Problem":
         """With the curve of its exponents made, so that compiled programs need not make it."""
-        if self.curve is not None:
-            return self
         depths = (self.network.depth, self.network.predictor_depth)
-        known = is_concrete(depths) and is_concrete(self.objective)
+        known = is_concrete(depths, self.objective)
+        if self.curve is not None and not known:
+            return self
         a, b = self.objective.exponents(*map(float, depths)) if known else self.exponents
         curve = make_curve((a - 1) / b, self.moments.xx.dtype)
         return eqx.tree_at(lambda p: p.curve, self, curve, is_leaf=lambda x: x is None)
+
+    def with_known_curve(self) -> "Problem":
+        """`with_curve`, and a ValueError where depths are out of the range of curves."""
+        found = self.with_curve()
+        if found.curve is not None and is_concrete(found.curve.c) and jnp.isnan(found.curve.c):
+            a, b = (float(x) for x in self.exponents)
+            rule = f"make c = (a − 1)/b of the flow u^a (λ − σ² u^b) be in [0, {LARGEST_C:g})"
+            checks.fail("depth", rule, f"{float(self.depth):g} (c = {(a - 1) / b:g})")
+        return found
 
     @property
     def rest(self) -> Rest:

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from jepa_sim import _checks as checks
 from jepa_sim import _observables
+from jepa_sim._curve import Curve, stack_curves
 from jepa_sim._dataset import label
 from jepa_sim._grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim._kinds import checked
@@ -81,13 +82,14 @@ class Sweep:
 
         advance: is told of every batch how many lanes it had.
         """
-        lanes = _lanes(self.grid, index)
+        every = _lanes(self.grid, index)
         results: dict[str, np.ndarray] = {}
         batches: list[Chunk] = []
         for program, which in self._programs(index):
-            for suited, chunks in _plan(program, lanes, which):
+            lanes, curves = _with_curves(self.grid, program, every, index, which)
+            for suited, chunks in _plan(program, lanes, curves, which):
                 for chunk, size in chunks:
-                    for name, value in _run(suited, lanes, chunk, size).items():
+                    for name, value in _run(suited, lanes, curves, chunk, size).items():
                         if name not in results:
                             shape = (index.shape[1], *value.shape[1:])
                             results[name] = np.empty(shape, value.dtype)
@@ -99,10 +101,11 @@ class Sweep:
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of what is saved of a lane, by name."""
         index = np.zeros((len(self.axes), jax.local_device_count()), int)
-        [(program, _), *_] = self._programs(index)
+        [(program, which), *_] = self._programs(index)
         [(_, solver), *_] = self.solver.suited(np.zeros(1))
         program = dataclasses.replace(program, solver=solver)
-        found = eqx.filter_eval_shape(program.run, _lanes(self.grid, index))
+        lanes = _with_curves(self.grid, program, _lanes(self.grid, index), index, which)
+        found = eqx.filter_eval_shape(program.run, *lanes)
         return {
             name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in found.items()
         }
@@ -113,14 +116,15 @@ class Sweep:
         total = math.prod(shape)
         some = np.unique(np.linspace(0, total - 1, SAMPLE).astype(int))
         index = np.stack(np.unravel_index(some, shape))
-        lanes = _lanes(self.grid, index)
+        every = _lanes(self.grid, index)
         programs, seconds = 0, 0.0
         for program, which in self._programs(index):
             if program.networks is None:
                 programs += 1
                 seconds += VALUE_SECONDS * len(which) * self.times.count * d
                 continue
-            work = np.nan_to_num(np.asarray(program.work(_take(lanes, which))))
+            lanes, curves = _with_curves(self.grid, program, every, index, which)
+            work = np.nan_to_num(np.asarray(program.work(_take(lanes, which), curves)))
             programs += len(self.solver.suited(work))
             seconds += float(work.sum()) * (STEP_SECONDS + MATRIX_SECONDS * d**3)
         return programs, seconds * total / len(some)
@@ -266,7 +270,27 @@ def _lanes(grid: Grid, index: np.ndarray) -> Lane:
         {name: pick(name, axis) for name, axis in grid.axes.items()},
         jax.vmap(jr.key)(jnp.asarray(np.asarray(grid.seed)[where["seed"]])),
         jax.tree.map(lambda x: x[where["spectrum"]], grid.spectrum),
+        jnp.zeros(index.shape[1], jnp.int32),
     )
+
+
+def _with_curves(
+    grid: Grid, program: Program, lanes: Lane, index: np.ndarray, which: np.ndarray
+) -> tuple[Lane, Curve]:
+    """All curves of the reduced flow, and the lanes `which` with the place of theirs among them."""
+    dtype = grid.spectrum.xx.dtype
+    if grid.is_posed:  # what is posed may change the exponents
+        a, b = (np.asarray(x, dtype=float) for x in program.exponents(_take(lanes, which)))
+        c, places = np.unique((a - 1) / b, return_inverse=True)
+        count = 2 ** math.ceil(math.log2(len(c)))  # few shapes are few programs
+        c = np.pad(c, (0, count - len(c)), mode="edge")
+    else:
+        c = grid.curve_parameters
+        places = np.ravel_multi_index(tuple(index[:3, which]), c.shape)
+        c = c.ravel()
+    curve = np.zeros(index.shape[1], np.int32)
+    curve[which] = places
+    return dataclasses.replace(lanes, curve=jnp.asarray(curve)), stack_curves(c, dtype)
 
 
 def _groups(
@@ -296,7 +320,7 @@ def _groups(
 
 
 def _plan(
-    program: Program, lanes: Lane, which: np.ndarray
+    program: Program, lanes: Lane, curves: Curve, which: np.ndarray
 ) -> Iterator[tuple[Program, list[Chunk]]]:
     """The lanes `which`, by the solver that suits them, in chunks of like work."""
     dimension = lanes.moments.xx.shape[-1]
@@ -306,7 +330,7 @@ def _plan(
     if program.networks is not None:
         entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
         largest = min(largest, entries // dimension**2, MATRIX_LANES)
-        work = np.nan_to_num(np.asarray(program.work(_take(lanes, which))))
+        work = np.nan_to_num(np.asarray(program.work(_take(lanes, which), curves)))
     seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
     for suits, solver in program.solver.suited(work):
         chunks = schedule(work[suits], max(largest, 1), seconds)
@@ -343,7 +367,9 @@ def host_memory() -> float:
     return math.inf
 
 
-def _run(program: Program, lanes: Lane, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:
+def _run(
+    program: Program, lanes: Lane, curves: Curve, chunk: np.ndarray, size: int
+) -> dict[str, np.ndarray]:
     """Results of a chunk on the host. It is filled up to `size`: one shape is one program.
 
     Lanes go to the devices in turns, so that all have alike work. A chunk that the devices have no
@@ -352,12 +378,13 @@ def _run(program: Program, lanes: Lane, chunk: np.ndarray, size: int) -> dict[st
     devices = jax.local_device_count()
     filled = np.pad(chunk, (0, -(-size // devices) * devices - len(chunk)), mode="edge")
     try:
-        found = jax.device_get(program.run(_take(lanes, filled.reshape(-1, devices).T.ravel())))
+        some = _take(lanes, filled.reshape(-1, devices).T.ravel())
+        found = jax.device_get(program.run(some, curves))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error) or len(chunk) == 1:
             raise
         half = math.ceil(len(chunk) / 2)
-        parts = [_run(program, lanes, part, half) for part in (chunk[:half], chunk[half:])]
+        parts = [_run(program, lanes, curves, part, half) for part in (chunk[:half], chunk[half:])]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     in_turns = np.arange(len(filled)).reshape(devices, -1).T.ravel()[: len(chunk)]
     return {name: value[in_turns] for name, value in found.items()}

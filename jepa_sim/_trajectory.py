@@ -1,14 +1,12 @@
 """The result of one simulation: saved observables that can say when features are learned."""
 
-from functools import partial
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from jepa_sim._critical import Target, check_target, critical_level
-from jepa_sim._curve import travel_time
+from jepa_sim._curve import ReducedFlow
 from jepa_sim._kinds import checked
 from jepa_sim._order import order
 from jepa_sim._problem import Problem
@@ -66,7 +64,8 @@ class Trajectory(eqx.Module):
         Elsewhere the error falls with the fourth power of the grid's spacing for `GradientFlow`,
         with the second for `Descent`.
         """
-        return _critical_times(self, *check_target(self.problem, fraction, level))
+        run = eqx.tree_at(lambda run: run.problem, self, self.problem.with_curve())
+        return _critical_times(run, *check_target(self.problem, fraction, level))
 
     @checked
     def order(
@@ -114,8 +113,7 @@ def _critical_times(run: Trajectory, fraction: Target, level: Target) -> Float[A
     columns = jnp.arange(gains.shape[1])
     last = _Save(times[before], gains[before, columns], rates[before, columns])
     next = _Save(times[after], gains[after, columns], rates[after, columns])
-    lam, variance = run.problem.coefficients
-    time = jax.vmap(partial(_crossing, run.problem))(target, last, next, lam, variance)
+    time = _crossing(run.problem.flow, target, last, next, run.problem.is_plain)
     starts_there = jnp.where(after == 0, times[0], time)
     unknown = jnp.isnan(gains).any(axis=0) | jnp.isnan(target)
     never = jnp.where(unknown, jnp.nan, jnp.inf).astype(gains.dtype)
@@ -131,63 +129,51 @@ class _Save(eqx.Module):
 
 
 def _crossing(
-    problem: Problem,
-    target: Float[Array, ""],
-    before: _Save,
-    after: _Save,
-    lam: Float[Array, ""],
-    variance: Float[Array, ""],
-) -> Float[Array, ""]:
-    """When the gain passes `target` between two saves."""
-    a, b = problem.exponents
-    plateau = jnp.where(lam > 0, lam / variance, 1) ** (1 / b)
+    flow: ReducedFlow, target: Float[Array, " d"], before: _Save, after: _Save, is_plain: bool
+) -> Float[Array, " d"]:
+    """When each gain passes `target` between two saves."""
     interval = after.time - before.time
 
-    def log_u(gain: Float[Array, ""]) -> Float[Array, ""]:
-        return jnp.log(jnp.where(gain > 0, gain, 1)) / problem.depth
+    def log_u(gain: Float[Array, " d"]) -> Float[Array, " d"]:
+        return jnp.log(jnp.where(gain > 0, gain, 1)) / flow.depth
 
-    def slope(save: _Save) -> Float[Array, ""]:
+    def slope(save: _Save) -> Float[Array, " d"]:
         """d ln u/dt over the interval's length; the mean slope where no rate was saved."""
-        saved = interval * save.rate / (save.gain * problem.depth)
+        saved = interval * save.rate / (save.gain * flow.depth)
         return jnp.where(jnp.isnan(save.rate), log_u(after.gain) - log_u(before.gain), saved)
-
-    def speed(save: _Save) -> Float[Array, ""]:
-        """The reduced flow's own d ln u/dt."""
-        u = jnp.exp(log_u(save.gain))
-        return u ** (a - 1) * (lam - variance * u**b)
 
     # In ln u
     start, middle, end = log_u(before.gain), log_u(target), log_u(after.gain)
     by_gain = _cubic_root(middle - start, end - start, slope(before), slope(after))
 
-    if not problem.is_plain:
+    if not is_plain:
         return before.time + interval * by_gain
 
     # In the reduced flow's time, whose rate along the reduced flow is 1
-    from_plateau = [x - jnp.log(plateau) for x in (start, middle, end)]
-    rising = travel_time(from_plateau[0], from_plateau[1], lam, variance, a, b)
-    whole = travel_time(from_plateau[0], from_plateau[2], lam, variance, a, b)
+    from_plateau = [x - flow.log_plateau for x in (start, middle, end)]
+    rising = flow.travel_time(from_plateau[0], from_plateau[1])
+    whole = flow.travel_time(from_plateau[0], from_plateau[2])
     has_rates = ~jnp.isnan(before.rate)
-    first = jnp.where(has_rates, slope(before) / speed(before), whole)
-    last = jnp.where(has_rates, slope(after) / speed(after), whole)
+    first = jnp.where(has_rates, slope(before) / flow.speed(start), whole)
+    last = jnp.where(has_rates, slope(after) / flow.speed(end), whole)
     by_flow = _cubic_root(rising, whole, first, last)
 
     # From a gain on the plateau no time can be told: the flow's time from the save before.
     on_plateau = jnp.abs(from_plateau[2]) < NEAR_PLATEAU
     by_flow = jnp.where(on_plateau, jnp.minimum(rising / interval, 1), by_flow)
-    connected = (lam > 0) & jnp.isfinite(rising) & (on_plateau | jnp.isfinite(whole))
+    connected = flow.is_learned & jnp.isfinite(rising) & (on_plateau | jnp.isfinite(whole))
     return before.time + interval * jnp.where(connected, by_flow, by_gain)
 
 
 def _cubic_root(
-    target: Float[Array, ""],
-    rise: Float[Array, ""],
-    first: Float[Array, ""],
-    last: Float[Array, ""],
-) -> Float[Array, ""]:
+    target: Float[Array, " d"],
+    rise: Float[Array, " d"],
+    first: Float[Array, " d"],
+    last: Float[Array, " d"],
+) -> Float[Array, " d"]:
     """Where in [0, 1] the cubic from 0 to `rise`, of these end slopes, passes `target`."""
 
-    def cubic(x: Float[Array, ""]) -> Float[Array, ""]:
+    def cubic(x: Float[Array, " d"]) -> Float[Array, " d"]:
         return x * (first + x * (3 * rise - 2 * first - last + x * (first + last - 2 * rise)))
 
     def halve(_: Array, bracket: tuple) -> tuple:

@@ -8,12 +8,14 @@ in which λ = 0, p_0 = 0, is an ordinary point. While G is small the table has l
 and later X − ln(1 + αG)/c.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from jepa_sim._curve.rise import Parameters, is_live
+from jepa_sim._curve.rise import is_live
 from jepa_sim._curve.tables import (
     DECAY,
     EARLY,
@@ -28,10 +30,13 @@ from jepa_sim._curve.tables import (
 SMALL_P = 1e-8  # up to here the derivative in p_0 is that at 0
 
 
-def _start_of(p: Parameters) -> tuple[Array, Array]:
-    """ln p_0 and b σ² u_0^{a+b−1}."""
-    log_p = jnp.log(-p.lam / p.variance) - p.b / p.depth * jnp.log(p.scale)
-    return log_p, p.b * p.variance * p.scale ** ((p.a + p.b - 1) / p.depth)
+class Fall(NamedTuple):
+    """Features with λ ≤ 0 at time 0."""
+
+    p: Array
+    log_p: Array
+    rate: Array  # r/t
+    log_u: Array
 
 
 def _scaled(curve: Curve, log_p: Array) -> Array:
@@ -43,9 +48,9 @@ def _scaled(curve: Curve, log_p: Array) -> Array:
 
 
 @jax.custom_jvp
-def decay(t: Array, p: Parameters, curve: Curve) -> Array:
+def decay(t: Array, start: Fall, b: Array, curve: Curve) -> Array:
     """ln u at time t, λ ≤ 0."""
-    (log_p, rate), c, a = _start_of(p), curve.c, 1 + curve.c
+    log_p, rate, c, a = start.log_p, start.rate, curve.c, 1 + curve.c
     alpha = jnp.minimum(c, 1)
     g_0 = _scaled(curve, log_p)
     r = jnp.minimum(rate * t, jnp.finfo(t.dtype).max / 16)
@@ -85,46 +90,36 @@ def decay(t: Array, p: Parameters, curve: Curve) -> Array:
     crossed = x + bend(x) - jnp.where(is_late, log_p, 0)
     both_early = from_early / a + (beyond - beyond_0)
     delta = jnp.where(starts_late, both_late, jnp.where(is_late, crossed, both_early))
-    log_u = jnp.log(p.scale) / p.depth - delta / p.b
-    return jnp.where(jnp.isinf(t), -jnp.inf, log_u)
+    return jnp.where(jnp.isinf(t), -jnp.inf, start.log_u - delta / b)
 
 
 def _decay_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    t, p, curve = primals
-    dt, dp, d_curve = tangents
-    log_u = decay(*primals)
-    live = [i for i, d in enumerate(dp) if not isinstance(d, SymbolicZero)]
-
-    def of(*values: Array) -> tuple[Array, Array, Array]:
-        all_values = list(p)
-        for i, value in zip(live, values, strict=True):
-            all_values[i] = value
-        q = Parameters(*all_values)
-        log_start = jnp.log(q.scale) / q.depth
-        return -q.lam / q.variance * jnp.exp(-q.b * log_start), jnp.log(_start_of(q)[1]), log_start
-
-    (p_0, log_rate, log_start), (d_p0, d_log_rate, d_log_start) = jax.jvp(
-        of, [p[i] for i in live], [dp[i] for i in live]
-    )
+    t, start, b, curve = primals
+    dt, d_start, db, d_curve = tangents
+    log_u, p_0, rate = decay(*primals), start.p, start.rate
     is_end = jnp.isinf(t)
-    delta = jnp.where(is_end, 1, p.b * (log_start - log_u))
-    a, rate = 1 + curve.c, jnp.exp(log_rate)
+    delta = jnp.where(is_end, 1, b * (start.log_u - log_u))
+    a = 1 + curve.c
     r = jnp.where(is_end, 0, rate * t)
     now = p_0 * jnp.exp(delta)
     remaining = (1 + now) * jnp.exp(-a * delta)  # dΔ/dr
-    is_small = now < SMALL_P
-    safe = jnp.where(is_small, 1, p_0)
-    in_general = (1 - remaining * (1 / (1 + p_0) + a * r)) / safe
-    at_zero = -remaining * jnp.expm1((a + 1) * delta) / (a + 1)
-    change = remaining * r * d_log_rate - jnp.where(is_small, at_zero, in_general) * d_p0
+    change = jnp.zeros_like(log_u)
     if not isinstance(dt, SymbolicZero):
         change += remaining * rate * dt
+    if not isinstance(d_start.rate, SymbolicZero):
+        change += remaining * r * (d_start.rate / rate)
+    if not isinstance(d_start.p, SymbolicZero):
+        is_small = now < SMALL_P
+        in_general = (1 - remaining * (1 / (1 + p_0) + a * r)) / jnp.where(is_small, 1, p_0)
+        at_zero = -remaining * jnp.expm1((a + 1) * delta) / (a + 1)
+        change -= jnp.where(is_small, at_zero, in_general) * d_start.p
     if is_live(d_curve):
-        change -= remaining * _along_curve(curve, jnp.log(p_0), delta, d_curve)
-    change = jnp.where(is_end, 0, change)
-    total = d_log_start - change / p.b
-    if not isinstance(dp.b, SymbolicZero):
-        total += delta * dp.b / p.b**2
+        change -= remaining * _along_curve(curve, start.log_p, delta, d_curve)
+    total = -jnp.where(is_end, 0, change) / b
+    if not isinstance(d_start.log_u, SymbolicZero):
+        total += d_start.log_u
+    if not isinstance(db, SymbolicZero):
+        total += delta * db / b**2
     return log_u, total
 
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from jepa_sim._curve.decay import decay
-from jepa_sim._curve.rise import Parameters, level, rise, signed, start_of, travel
+from jepa_sim._curve.decay import Fall, decay
+from jepa_sim._curve.rise import Start, level, rise, signed, travel
 from jepa_sim._curve.tables import Curve
 
 
@@ -72,11 +72,10 @@ class ReducedFlow(eqx.Module):
         negative above it, and −inf where λ ≤ 0.
         """
         learned, t = self.is_learned[:, None], times[None, :]
-        log_u, gap = rise(t, self._parameters(self.is_learned, 1).columns(), self.curve)
+        log_u, gap = rise(t, _columns(self.start), self.b, self.curve)
 
         def either() -> Array:
-            others = self._parameters(~self.is_learned, 0).columns()
-            return jnp.where(learned, log_u, decay(t, others, self.curve))
+            return jnp.where(learned, log_u, decay(t, _columns(self.fall), self.b, self.curve))
 
         log_u = lax.cond(eqxi.unvmap_any(~learned), either, lambda: log_u)
         return log_u, jnp.where(learned, gap, -jnp.inf)
@@ -87,14 +86,13 @@ class ReducedFlow(eqx.Module):
         0 where u starts there or above. inf where it never gets there: a target at or above the
         plateau that the start is not, and every target where λ ≤ 0.
         """
-        start = self.log_start - self.log_plateau
-        there = self.is_learned & (start >= log_ratio)
+        there = self.is_learned & (self.log_start - self.log_plateau >= log_ratio)
         travels = self.is_learned & ~there & (log_ratio < 0)
         # where nothing travels, some path that does, for the sake of derivatives
         target = jnp.where(travels, -self.b * log_ratio, 0.5)
-        begin = start_of(self._parameters(travels, 1))
-        x = jnp.where(travels, begin.x, 1)
-        time = travel(self.curve, jnp.zeros_like(travels), x, target) / begin.rate
+        start, below = self.start, jnp.zeros_like(travels)
+        x = jnp.where(travels, start.x, 1)
+        time = travel(self.curve, below, x, target, start.level) / start.rate
         return jnp.where(travels, time, jnp.where(there, 0, jnp.inf))
 
     def travel_time(self, log_ratio_from: Array, log_ratio_to: Array) -> Array:
@@ -113,7 +111,8 @@ class ReducedFlow(eqx.Module):
         lam = jnp.where(connected, self.lam, 1)
         log_rate = jnp.log(self.b * lam) + self.curve.c * jnp.log(self.rho)
         log_rate -= signed(self.curve, above) * x_from
-        time = travel(self.curve, above, x_from, x_to) * jnp.exp(-log_rate)
+        begin = level(self.curve, above, x_from)
+        time = travel(self.curve, above, x_from, x_to, begin) * jnp.exp(-log_rate)
         apart = jnp.where(log_ratio_from == 0, -jnp.inf, jnp.nan)
         apart = jnp.where(log_ratio_to == 0, jnp.inf, apart)
         apart = jnp.where(log_ratio_from == log_ratio_to, 0, apart)
@@ -126,13 +125,35 @@ class ReducedFlow(eqx.Module):
         Above 1 no time falls within the transition. 0 for features that do not rise: from above the
         plateau, or with λ ≤ 0.
         """
-        start = start_of(self._parameters(self.is_learned, 1))
+        start = self.start
         rises = self.is_learned & ~start.is_above
-        x = jnp.where(rises, start.x, 1)
-        level_of_start = level(self.curve, jnp.zeros_like(rises), x) * jnp.exp(self.curve.c * x)
-        return jnp.where(rises, float(jnp.finfo(dtype).eps) * jnp.abs(level_of_start), 0)
+        transition = jnp.abs(start.level) * jnp.exp(self.curve.c * start.x)
+        return jnp.where(rises, float(jnp.finfo(dtype).eps) * transition, 0)
 
-    def _parameters(self, keep: Array, lam: float) -> Parameters:
-        """With another λ where `keep` does not hold."""
-        lam_of = jnp.where(keep, self.lam, lam)
-        return Parameters(lam_of, self.variance, self.scale, self.depth, self.a, self.b)
+    @property
+    def start(self) -> Start:
+        """(d,) time 0 of features with λ > 0; of λ = 1 elsewhere."""
+        lam = jnp.where(self.is_learned, self.lam, 1)
+        log_ratio = self.b / self.depth * jnp.log(self.scale) - jnp.log(lam / self.variance)
+        above = log_ratio > 0
+        x = jnp.maximum(jnp.where(above, log_ratio, -log_ratio), jnp.finfo(lam.dtype).tiny)
+        power = self.scale ** ((self.a - 1 + jnp.where(above, self.b, 0)) / self.depth)
+        rate = self.b * jnp.where(above, self.variance, lam) * power
+        begin = lax.stop_gradient(level(self.curve, above, x))
+        log_top = jnp.log(lam / self.variance) / self.b
+        return Start(above, x, rate, begin, self.log_start + 0 * x, log_top)
+
+    @property
+    def fall(self) -> Fall:
+        """(d,) time 0 of features with λ ≤ 0; of λ = 0 elsewhere."""
+        lam = jnp.where(self.is_learned, 0, self.lam)
+        p = -lam / self.variance * jnp.exp(-self.b * self.log_start)
+        log_p = jnp.log(-lam / self.variance) - self.b * self.log_start
+        power = self.scale ** ((self.a + self.b - 1) / self.depth)
+        rate = self.b * self.variance * power
+        return Fall(p, lax.stop_gradient(log_p), rate, self.log_start + 0 * p)
+
+
+def _columns(start: Start | Fall) -> Start | Fall:
+    """Features along the first of two axes, for times along the second."""
+    return type(start)(*(value[:, None] for value in start))

@@ -37,35 +37,15 @@ SHORT = 0.1  # a travel shorter than this, on every scale of its integrand, is a
 GAP = np.pi**2 / 4
 
 
-class Parameters(NamedTuple):
-    """What a feature's flow depends on; arrays that broadcast, all of one type."""
-
-    lam: Array
-    variance: Array
-    scale: Array
-    depth: Array
-    a: Array
-    b: Array
-
-    def columns(self) -> "Parameters":
-        """Features along the first of two axes, for times along the second."""
-        return self._replace(lam=self.lam[:, None], variance=self.variance[:, None])
-
-
 class Start(NamedTuple):
-    """A feature at time 0."""
+    """Features with λ > 0 at time 0."""
 
     is_above: Array
     x: Array  # |ln z|
     rate: Array
-
-
-def start_of(p: Parameters) -> Start:
-    l = p.b / p.depth * jnp.log(p.scale) - jnp.log(p.lam / p.variance)
-    above = l > 0
-    power = (p.a - 1 + jnp.where(above, p.b, 0)) / p.depth
-    rate = p.b * jnp.where(above, p.variance, p.lam) * p.scale**power
-    return Start(above, jnp.where(above, l, -l), rate)
+    level: Array  # e
+    log_u: Array
+    log_top: Array  # ln u*
 
 
 def signed(curve: Curve, above: Array) -> Array:
@@ -95,14 +75,14 @@ def level(curve: Curve, above: Array, x: Array) -> Array:
 
 
 @jax.custom_jvp
-def travel(curve: Curve, above: Array, x_from: Array, x_to: Array) -> Array:
+def travel(curve: Curve, above: Array, x_from: Array, x_to: Array, level_from: Array) -> Array:
     """∫ e^{γ(s − x_from)} / (1 − e^{−s}) ds from x_to to x_from: the time, in units of 1/rate.
 
-    γ = c below the plateau, −A above it. A short way is integrated by itself, where a difference
-    of two levels would cancel.
+    γ = c below the plateau, −A above it; level_from = `level` at x_from. A short way is integrated
+    by itself, where a difference of two levels would cancel.
     """
     exponent, way = signed(curve, above), x_from - x_to
-    whole = level(curve, above, x_to) * jnp.exp(-exponent * way) - level(curve, above, x_from)
+    whole = level(curve, above, x_to) * jnp.exp(-exponent * way) - level_from
     nearest = jnp.minimum(x_from, x_to)
     by_plateau = jnp.where((1 + curve.c) * nearest < 1, jnp.exp(-exponent * x_from), 0)
     odds = way + jnp.log1p(jnp.exp(-x_to) * gap_of(way) / gap_of(x_to))
@@ -115,8 +95,8 @@ def travel(curve: Curve, above: Array, x_from: Array, x_to: Array) -> Array:
 
 
 def _travel_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    curve, above, x_from, x_to = primals
-    d_curve, _, d_from, d_to = tangents
+    curve, above, x_from, x_to, _ = primals
+    d_curve, _, d_from, d_to, _ = tangents
     time, exponent = travel(*primals), signed(curve, above)
     total = jnp.zeros_like(time)
     if not isinstance(d_from, SymbolicZero):
@@ -171,17 +151,15 @@ def _place(e: Array, above: Array, v: Array) -> _Place:
 
 
 @jax.custom_jvp
-def rise(t: Array, p: Parameters, curve: Curve) -> tuple[Array, Array]:
+def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
     """ln u and 1 − u/u* at time t, λ > 0."""
-    start = start_of(p)
     above, c = start.is_above, curve.c
     fall = jnp.where(above, 1 + c, c)  # γ but for its sign
     alpha = jnp.where(above, 1, jnp.minimum(c, 1))
     v = jnp.exp(-fall * start.x)
     first = curve.first + jnp.where(above, FROM_ABOVE, FROM_BELOW)
 
-    e_0 = level(curve, above, start.x)
-    m_0 = _place(e_0, above, v).m
+    m_0 = _place(start.level, above, v).m
     tiny = jnp.finfo(v.dtype).tiny
     nu_0 = jnp.where(
         v > tiny,
@@ -191,7 +169,7 @@ def rise(t: Array, p: Parameters, curve: Curve) -> tuple[Array, Array]:
     beyond_0 = INVERSE.at(jnp, curve.rows, nu_0 / alpha, first)
 
     is_end = jnp.isinf(t)
-    place = _place(e_0 + jnp.minimum(start.rate * t, jnp.finfo(t.dtype).max / 16), above, v)
+    place = _place(start.level + jnp.minimum(start.rate * t, jnp.finfo(t.dtype).max / 16), above, v)
     # one logarithm for both: ν itself where it is small, and else how far it has come from ν_0
     is_small = alpha * place.m < v * jnp.expm1(LATE_FROM * alpha)
     less = (m_0 - place.m) / (v + alpha * place.m)
@@ -203,54 +181,45 @@ def rise(t: Array, p: Parameters, curve: Curve) -> tuple[Array, Array]:
     is_late = is_end | ~(nu >= LATE_FROM * alpha)
     moved = jnp.where(is_late, 0, change + (beyond - beyond_0))  # x − x_0
     x = jnp.where(is_late, jnp.exp(-place.p) * beyond, start.x + moved)
-    x = jnp.where(is_end | (start.x == 0), 0, x)
+    x = jnp.where(is_end | (start.x <= tiny), 0, x)
     side = jnp.where(above, 1, -1).astype(x.dtype)
     log_u = jnp.where(
         is_late,
-        (jnp.log(p.lam / p.variance) + side * x) / p.b,
-        jnp.log(p.scale) / p.depth + side * moved / p.b,
+        start.log_top + side * x / b,
+        start.log_u + side * moved / b,
     )
-    return log_u, -jnp.expm1(side * x / p.b)
+    return log_u, -jnp.expm1(side * x / b)
 
 
 def _rise_jvp(primals: tuple, tangents: tuple) -> tuple:
-    """From T(x_0, x) / rate = t, in which x_0 and the rate depend on the parameters."""
-    t, p, curve = primals
-    dt, dp, d_curve = tangents
+    """From T(x_0, x) / rate = t, T what `travel` is."""
+    t, start, b, curve = primals
+    dt, d_start, db, d_curve = tangents
     log_u, gap = rise(*primals)
-    live = [i for i, d in enumerate(dp) if not isinstance(d, SymbolicZero)]
-
-    def of(*values: Array) -> tuple[Array, Array, Array]:
-        all_values = list(p)
-        for i, value in zip(live, values, strict=True):
-            all_values[i] = value
-        q = Parameters(*all_values)
-        start = start_of(q)
-        return start.x, jnp.log(start.rate), jnp.log(q.lam / q.variance) / q.b
-
-    (x_0, log_rate, log_top), (d_x0, d_log_rate, d_log_top) = jax.jvp(
-        of, [p[i] for i in live], [dp[i] for i in live]
-    )
-    above = start_of(p).is_above
-    side = jnp.where(above, 1, -1).astype(t.dtype)
+    above, x_0, rate = start.is_above, start.x, start.rate
+    side, exponent = jnp.where(above, 1, -1).astype(t.dtype), signed(curve, above)
     near = jnp.abs(gap) < 0.5
-    x = p.b * jnp.abs(jnp.where(near, jnp.log1p(jnp.where(near, -gap, 0)), log_u - log_top))
+    from_top = jnp.where(near, jnp.log1p(jnp.where(near, -gap, 0)), log_u - start.log_top)
+    x = jnp.abs(b * from_top)
     arrived = x == 0
     x = jnp.where(arrived, 1, x)
     time = jnp.minimum(t, jnp.finfo(t.dtype).max / 2**10)
-    rate, exponent = jnp.exp(log_rate), signed(curve, above)
-    later = time * d_log_rate - (1 / gap_of(x_0) / rate - exponent * time) * d_x0
+
+    later = jnp.zeros_like(x)
     if not isinstance(dt, SymbolicZero):
         later += dt
+    if not isinstance(d_start.rate, SymbolicZero):
+        later += time * (d_start.rate / rate)
+    if not isinstance(d_start.x, SymbolicZero):
+        later -= (1 / gap_of(x_0) / rate - exponent * time) * d_start.x
     if is_live(d_curve):
         later -= along_curve(curve, above, x_0, x, d_curve) / rate
-    slowness = exponent * (x_0 - x) + jnp.log(gap_of(x))
-    d_x = -jnp.exp(slowness + log_rate) * later
-    d_x = jnp.where(arrived, 0, d_x)
-    d_ratio = side * d_x / p.b
-    if not isinstance(dp.b, SymbolicZero):
-        d_ratio -= side * jnp.where(arrived, 0, x) * dp.b / p.b**2
-    return (log_u, gap), (d_ratio + d_log_top, -(1 - gap) * d_ratio)
+    speed = jnp.exp(exponent * (x_0 - x) + jnp.log(gap_of(x)) + jnp.log(rate))
+    d_ratio = jnp.where(arrived, 0, -side * speed * later / b)
+    if not isinstance(db, SymbolicZero):
+        d_ratio -= side * jnp.where(arrived, 0, x) * db / b**2
+    d_top = 0 if isinstance(d_start.log_top, SymbolicZero) else d_start.log_top
+    return (log_u, gap), (d_ratio + d_top, -(1 - gap) * d_ratio)
 
 
 rise.defjvp(_rise_jvp, symbolic_zeros=True)

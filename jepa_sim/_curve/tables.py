@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jepa_sim._curve.cells import EXPONENTIAL, Cells, fit, gauss_legendre
+from jepa_sim._curve.cells import DEGREE, EXPONENTIAL, Cells, fit, gauss_legendre
 from jepa_sim._types import is_concrete
 
 FORWARD = Cells(0, 12)  # of 1 + (1 + c) x
@@ -61,7 +61,8 @@ def make_curve(c: Any, dtype: Any) -> Curve:
     zero = jnp.zeros((), jnp.int32)
     if is_concrete(c):
         shift, rows = _known(float(c))
-        return Curve(*(jnp.asarray(v, dtype) for v in (max(float(c), LEAST_C), shift, rows)), zero)
+        c = max(float(c), LEAST_C) if np.isfinite(shift) else np.nan
+        return Curve(*(jnp.asarray(v, dtype) for v in (c, shift, rows)), zero)
     c = jnp.asarray(c, dtype)
     inside = (c > BELOW_ZERO) & (c < LARGEST_C)
     c = jnp.where(inside, jnp.maximum(c, LEAST_C), jnp.nan)
@@ -74,7 +75,7 @@ def stack_curves(values: np.ndarray, dtype: Any) -> Curve:
     """The curves of several c as one table, from which lanes choose by `take_curve`."""
     made = [_known(float(c)) for c in values]
     shift, rows = (np.stack(leaves) for leaves in zip(*made, strict=True))
-    c = jnp.asarray(np.maximum(values, LEAST_C), dtype)
+    c = jnp.asarray(np.where(np.isnan(shift), np.nan, np.maximum(values, LEAST_C)), dtype)
     rows = jnp.asarray(rows.reshape(-1, rows.shape[-1]), dtype)
     return Curve(c, jnp.asarray(shift, dtype), rows, jnp.zeros(len(values), jnp.int32))
 
@@ -86,6 +87,8 @@ def take_curve(curves: Curve, which: Array) -> Curve:
 
 @lru_cache(maxsize=4096)
 def _known(c: float) -> tuple[np.ndarray, np.ndarray]:
+    if not BELOW_ZERO < c < LARGEST_C:
+        return np.array(np.nan), np.full((ROWS, DEGREE + 1), np.nan)
     with np.errstate(all="ignore"):
         return _tables(np, np.float64(max(c, LEAST_C)))
 

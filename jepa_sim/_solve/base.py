@@ -148,7 +148,9 @@ def simulate(
     if len(solver.suited(np.asarray([0.0, np.inf]))) > 1:
         work = eqx.filter_jit(solver.work)(problem, times)
         [(_, solver)] = solver.suited(np.asarray([float(work) if is_concrete(work) else 0.0]))
-    return _simulate(problem, times, solver, tuple(observables), key)
+    run = _simulate(problem, times, solver, tuple(observables), key)
+    # what was made for the program: a problem with other depths has another
+    return eqx.tree_at(lambda r: r.problem.curve, run, None, is_leaf=lambda x: x is None)
 
 
 @eqx.filter_jit

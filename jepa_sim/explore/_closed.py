@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from jepa_sim._curve import evolve, hitting_time
+from jepa_sim._curve import Curve, ReducedFlow, stack_curves, take_curve
 from jepa_sim._objective import JEPA, MAE
 from jepa_sim.explore._setting import Setting
 
@@ -22,8 +22,11 @@ def solve(setting: Setting) -> xr.Dataset:
     `scaled_time` is λt*, which does not depend on λ, and `profile` (objective, profile_rho) the
     same of a feature of any ρ.
     """
-    numbers = (setting.lam, setting.rho, setting.scale, setting.depth, setting.predictor_depth)
-    found = _solve(*(jnp.asarray(value, float) for value in (*numbers, setting.fraction)))
+    numbers = (setting.lam, setting.rho, setting.scale, setting.depth)
+    exponents = np.array([o.exponents(setting.depth, setting.predictor_depth) for o in OBJECTIVES])
+    curves = stack_curves((exponents[:, 0] - 1) / exponents[:, 1], jnp.zeros(()).dtype)
+    arrays = (jnp.asarray(value, float) for value in (*numbers, setting.fraction))
+    found = _solve(*arrays, jnp.asarray(exponents, float), curves)
     times, gains, late, plateau, profile = map(np.asarray, found)
     return xr.Dataset(
         {
@@ -46,26 +49,26 @@ def _solve(
     rho: Float[Array, " d"],
     scale: Float[Array, ""],
     depth: Float[Array, ""],
-    predictor_depth: Float[Array, ""],
     fraction: Float[Array, ""],
+    exponents: Float[Array, "objective 2"],
+    curves: Curve,
 ) -> tuple[Array, ...]:
-    exponents = [o.exponents(depth, predictor_depth) for o in OBJECTIVES]
-    a, b = (jnp.stack(values)[:, None] for values in zip(*exponents, strict=True))  # (objective, 1)
     d, grid = len(lam), jnp.asarray(PROFILE, lam.dtype)
-    lam_all = jnp.concatenate([lam, jnp.ones_like(grid)])[None, :]
-    variance_all = lam_all / jnp.concatenate([rho, grid])[None, :]
-    late = hitting_time(jnp.log(fraction) / depth, lam_all, variance_all, scale, depth, a, b)
-    last = jnp.maximum(jnp.max(late[:, :d], axis=1), 1 / jnp.max(lam))
-    end = 10 ** jnp.ceil(jnp.log10(1.2 * last))
-    times = end[:, None] * jnp.logspace(-DECADES, 0, COUNT, dtype=lam.dtype)[None, :]
-    log_u, _ = evolve(  # (objective, time, feature)
-        times[:, :, None],
-        lam[None, None, :],
-        (lam / rho)[None, None, :],
-        scale,
-        depth,
-        a[:, :, None],
-        b[:, :, None],
-    )
-    plateau = rho[None, :] ** (depth / b)
-    return times, jnp.exp(depth * log_u), late[:, :d], plateau, late[:, d:]
+    lam_all = jnp.concatenate([lam, jnp.ones_like(grid)])
+    variance_all = lam_all / jnp.concatenate([rho, grid])
+
+    def one(which: Array, exponents: Array) -> tuple[Array, ...]:
+        (a, b), curve = exponents, take_curve(curves, which)
+
+        def flow(lam: Array, variance: Array) -> ReducedFlow:
+            return ReducedFlow(lam, variance, scale, depth, a, b, curve)
+
+        target = jnp.full_like(lam_all, jnp.log(fraction) / depth)
+        late = flow(lam_all, variance_all).hitting_time(target)
+        last = jnp.maximum(jnp.max(late[:d]), 1 / jnp.max(lam))
+        end = 10 ** jnp.ceil(jnp.log10(1.2 * last))
+        times = end * jnp.logspace(-DECADES, 0, COUNT, dtype=lam.dtype)
+        log_u, _ = flow(lam, lam / rho).evolve(times)
+        return times, jnp.exp(depth * log_u).T, late[:d], rho ** (depth / b), late[d:]
+
+    return jax.vmap(one)(jnp.arange(len(OBJECTIVES)), exponents)
