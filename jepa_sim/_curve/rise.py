@@ -4,12 +4,12 @@ All is measured in the feature's own units at its start: with x = |ln z|, r the 
 1/rate, rate = b λ u_0^{a−1} below the plateau and b σ² u_0^{a+b−1} above it, and V = e^{−γ x_0},
 γ = c below and A = 1 + c above,
 
-    below  e = V E:  e = e_0 + r,  m = (√(e² + π² V²) − e) / 2V,  P = π² / 4m,  N = ln(1 + αm)/c
-    above  e = E/V:  e = e_0 + r,  m = 1 / (V e),                 P = 1/m,      N = ln(1 + m)/A
+    below  e = V E:  e = e_0 + r,  m = (√(e² + π² V²) − e) / 2V,  N = ln(1 + αm)/c, α = min(c, 1)
+    above  e = E/V:  e = e_0 + r,  m = 1 / (V e),                 N = ln(1 + αm)/A, α = 1
 
 so that nothing overflows, however far the start is from the plateau. While ln(1 + αm)/α is above
 LATE_FROM the table has x − N, and differences from the start have no rounding error of x. Later it
-has x e^P, so that x, and the gap to the plateau, keep their relative precision.
+has x e^E, so that x, and the gap to the plateau, keep their relative precision.
 """
 
 from typing import NamedTuple
@@ -132,22 +132,13 @@ def along_curve(
     return jax.jvp(whole, tuple(curve[:3]), tuple(live))[1]
 
 
-class _Place(NamedTuple):
-    """Where on the curve e is: m V, P, and whether the table is that of the plateau."""
-
-    m: Array
-    p: Array
-
-
-def _place(e: Array, above: Array, v: Array) -> _Place:
+def _measure(e: Array, above: Array, v: Array) -> Array:
+    """m V below the plateau, m/V above it."""
     gap, size = jnp.where(above, 0, 4 * GAP) * v * v, jnp.abs(e)
     is_large = size > jnp.finfo(e.dtype).max ** 0.4  # its square would overflow
     root = jnp.where(is_large, size, jnp.sqrt(jnp.where(is_large, 1, e) ** 2 + gap))
     half = jnp.maximum((root + size) / 2, jnp.finfo(e.dtype).tiny)
-    m = jnp.where(above, 1, GAP * v * v) / half
-    p = jnp.where(above, half * v, half / v)
-    before = e < 0  # the transition, below the plateau
-    return _Place(jnp.where(before, half, m), jnp.where(before, GAP * v / half, p))
+    return jnp.where(e < 0, half, jnp.where(above, 1, GAP * v * v) / half)
 
 
 @jax.custom_jvp
@@ -159,7 +150,7 @@ def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
     v = jnp.exp(-fall * start.x)
     first = curve.first + jnp.where(above, FROM_ABOVE, FROM_BELOW)
 
-    m_0 = _place(start.level, above, v).m
+    m_0 = _measure(start.level, above, v)
     tiny = jnp.finfo(v.dtype).tiny
     nu_0 = jnp.where(
         v > tiny,
@@ -169,18 +160,19 @@ def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
     beyond_0 = INVERSE.at(jnp, curve.rows, nu_0 / alpha, first)
 
     is_end = jnp.isinf(t)
-    place = _place(start.level + jnp.minimum(start.rate * t, jnp.finfo(t.dtype).max / 16), above, v)
+    e = start.level + jnp.minimum(start.rate * t, jnp.finfo(t.dtype).max / 16)
+    m = _measure(e, above, v)
     # one logarithm for both: ν itself where it is small, and else how far it has come from ν_0
-    is_small = alpha * place.m < v * jnp.expm1(LATE_FROM * alpha)
-    less = (m_0 - place.m) / (v + alpha * place.m)
-    logarithm = jnp.log1p(alpha * jnp.where(is_small, place.m / v, less))
+    is_small = alpha * m < v * jnp.expm1(LATE_FROM * alpha)
+    less = (m_0 - m) / (v + alpha * m)
+    logarithm = jnp.log1p(alpha * jnp.where(is_small, m / v, less))
     nu = jnp.where(is_small, logarithm, nu_0 - logarithm)
     change = jnp.where(is_small, nu - nu_0, -logarithm) / fall
     beyond = INVERSE.at(jnp, curve.rows, nu / alpha, first)
 
     is_late = is_end | ~(nu >= LATE_FROM * alpha)
     moved = jnp.where(is_late, 0, change + (beyond - beyond_0))  # x − x_0
-    x = jnp.where(is_late, jnp.exp(-place.p) * beyond, start.x + moved)
+    x = jnp.where(is_late, jnp.exp(-jnp.where(above, e * v, e / v)) * beyond, start.x + moved)
     x = jnp.where(is_end | (start.x <= tiny), 0, x)
     side = jnp.where(above, 1, -1).astype(x.dtype)
     log_u = jnp.where(

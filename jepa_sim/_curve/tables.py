@@ -47,7 +47,7 @@ class Curve(NamedTuple):
     """What is made of c: tables as rows of polynomials, those of this c from row `first` on.
 
     Of N' = ln(1 + αm)/α, m a measure of what is left until the transition, the inverse has x − N
-    while N' is above LATE_FROM and x e^P later (`rise` says what N and P are).
+    while N' is above LATE_FROM and x e^E later (`rise` says what m and N are).
     """
 
     c: Array
@@ -90,7 +90,8 @@ def _known(c: float) -> tuple[np.ndarray, np.ndarray]:
     if not BELOW_ZERO < c < LARGEST_C:
         return np.array(np.nan), np.full((ROWS, DEGREE + 1), np.nan)
     with np.errstate(all="ignore"):
-        return _tables(np, np.float64(max(c, LEAST_C)))
+        shift, rows = _tables(np, np.float64(max(c, LEAST_C)))
+    return np.asarray(shift), rows
 
 
 def _tables(xp: ModuleType, c: Any) -> tuple[Any, Any]:
@@ -215,7 +216,7 @@ def _newton(xp: ModuleType, step: Callable, *unknowns: Any) -> tuple:
 
 
 def _from_below(xp: ModuleType, c: Any, shift: Any, values: Any, rows: Any) -> Any:
-    """x − N, N = ln(1 + αm)/c, while early, and x e^P late, with E = P − m, P m = π²/4."""
+    """x − N, N = ln(1 + αm)/c, while early, and x e^E late, with E = P − m, P m = π²/4."""
     a, alpha, x = 1 + c, xp.minimum(c, 1), _x(1 + c)
     is_far = c * x > FAR
     size = xp.expm1(xp.where(is_far, 1, c * x)) * values
@@ -243,7 +244,7 @@ def _from_below(xp: ModuleType, c: Any, shift: Any, values: Any, rows: Any) -> A
         return beyond, y_more - (y_more - d + m - shift) * xp.exp(-c * x)
 
     beyond, y_more = _newton(xp, step, x - n, _logit(xp, x) - p)
-    late = xp.exp(p) * _softplus(xp, -(p + xp.where(early, 0, y_more)))
+    late = xp.exp(p - m) * _softplus(xp, -(p + xp.where(early, 0, y_more)))
     return xp.where(early, beyond, late)
 
 
