@@ -11,6 +11,9 @@ from jepa_sim._curve.rise import Start, level, rise, signed, travel
 from jepa_sim._curve.tables import Curve
 
 
+SHORT_DIGITS = {4: 10, 8: 24}  # the product of two such numbers is exact
+
+
 class ReducedFlow(eqx.Module):
     """u̇ = u^a (λ − σ² u^b) of some features, u(0) = ε^{1/L}, with what is made of its exponents.
 
@@ -137,11 +140,12 @@ class ReducedFlow(eqx.Module):
         log_ratio = self.b / self.depth * jnp.log(self.scale) - jnp.log(lam / self.variance)
         above = log_ratio > 0
         x = jnp.maximum(jnp.where(above, log_ratio, -log_ratio), jnp.finfo(lam.dtype).tiny)
-        power = self.scale ** ((self.a - 1 + jnp.where(above, self.b, 0)) / self.depth)
+        power = self._start_to(self.a - 1 + jnp.where(above, self.b, 0))
         rate = self.b * jnp.where(above, self.variance, lam) * power
         begin = lax.stop_gradient(level(self.curve, above, x))
         log_top = jnp.log(lam / self.variance) / self.b
-        return Start(above, x, rate, begin, self.log_start + 0 * x, log_top)
+        late_rate = self.b * lam * (lam / self.variance) ** self.curve.c
+        return Start(above, x, rate, begin, self.log_start + 0 * x, log_top, late_rate)
 
     @property
     def fall(self) -> Fall:
@@ -149,9 +153,22 @@ class ReducedFlow(eqx.Module):
         lam = jnp.where(self.is_learned, 0, self.lam)
         p = -lam / self.variance * jnp.exp(-self.b * self.log_start)
         log_p = jnp.log(-lam / self.variance) - self.b * self.log_start
-        power = self.scale ** ((self.a + self.b - 1) / self.depth)
-        rate = self.b * self.variance * power
+        rate = self.b * self.variance * self._start_to(self.a - 1 + self.b)
         return Fall(p, lax.stop_gradient(log_p), rate, self.log_start + 0 * p)
+
+    def _start_to(self, power: Array) -> Array:
+        """u_0^power = ε^{power/L}.
+
+        The rounding of power/L would count ln ε times: up to 25 units in the last place at
+        ε = 1e-12. So it is divided with a remainder, from a quotient short enough to multiply.
+        """
+        digits = SHORT_DIGITS[self.scale.dtype.itemsize]
+        quotient, depth = (
+            lax.stop_gradient(lax.reduce_precision(x, 8, digits))
+            for x in (power / self.depth, self.depth)
+        )
+        rest = power - quotient * depth - quotient * (self.depth - depth)
+        return self.scale**quotient * jnp.exp(rest / self.depth * jnp.log(self.scale))
 
 
 def _columns(start: Start | Fall) -> Start | Fall:

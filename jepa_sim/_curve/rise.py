@@ -46,6 +46,7 @@ class Start(NamedTuple):
     level: Array  # e
     log_u: Array
     log_top: Array  # ln u*
+    late_rate: Array  # b λ ρ^c = dE/dt: rate times V from above, rounded as a product need not be
 
 
 def signed(curve: Curve, above: Array) -> Array:
@@ -160,7 +161,9 @@ def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
     beyond_0 = INVERSE.at(jnp, curve.rows, nu_0 / alpha, first)
 
     is_end = jnp.isinf(t)
-    e = start.level + jnp.minimum(start.rate * t, jnp.finfo(t.dtype).max / 16)
+    most = jnp.finfo(t.dtype).max / 16
+    e = start.level + jnp.minimum(start.rate * t, most)
+    whole = jnp.where(above, start.level * v + jnp.minimum(start.late_rate * t, most), e / v)
     m = _measure(e, above, v)
     # one logarithm for both: ν itself where it is small, and else how far it has come from ν_0
     is_small = alpha * m < v * jnp.expm1(LATE_FROM * alpha)
@@ -172,7 +175,7 @@ def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
 
     is_late = is_end | ~(nu >= LATE_FROM * alpha)
     moved = jnp.where(is_late, 0, change + (beyond - beyond_0))  # x − x_0
-    x = jnp.where(is_late, jnp.exp(-jnp.where(above, e * v, e / v)) * beyond, start.x + moved)
+    x = jnp.where(is_late, jnp.exp(-whole) * beyond, start.x + moved)
     x = jnp.where(is_end | (start.x <= tiny), 0, x)
     side = jnp.where(above, 1, -1).astype(x.dtype)
     log_u = jnp.where(
