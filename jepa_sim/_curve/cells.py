@@ -47,19 +47,19 @@ class Cells(NamedTuple):
         cell = (bits >> rest) - ((bias + self.first) << BITS)
         return cell.astype(np.int32), (_floats(xp, inside) - 1) * (2 * SUB) - 1
 
-    def at(self, xp: ModuleType, rows: Any, u: Any, first_row: Any = 0) -> Any:
-        """The function at u, whose polynomials are `rows` from `first_row` on."""
+    def at(self, xp: ModuleType, columns: Any, u: Any, first_row: Any = 0) -> Any:
+        """The function at u. Column k has coefficients of r^k, this function's from `first_row`."""
         cell, r = self.locate(xp, u)
-        row = cell + first_row
-        if xp is np:
-            powers = np.split(rows[row], DEGREE + 1, axis=-1)
-        else:
-            found = rows.at[row].get(mode="promise_in_bounds")
-            powers = lax.split(found, (1,) * (DEGREE + 1), axis=row.ndim)
-        total, r = powers[DEGREE], r[..., None]
-        for coefficient in powers[DEGREE - 1 :: -1]:
-            total = total * r + coefficient
-        return total[..., 0]
+        row = (cell + first_row).astype(np.uint32)
+
+        def take(power: int) -> Any:  # one by one: no array of all coefficients for all values
+            column = columns[power]
+            return column[row] if xp is np else column.at[row].get(mode="promise_in_bounds")
+
+        total = take(DEGREE)
+        for power in range(DEGREE - 1, -1, -1):
+            total = total * r + take(power)
+        return total
 
 
 def _bits(xp: ModuleType, u: Any) -> Any:
@@ -90,9 +90,9 @@ _SERIES, _POWERS = _chebyshev()
 
 
 def fit(xp: ModuleType, values: Any) -> Any:
-    """Polynomials through values at the nodes: (cells, nodes) to (cells, powers)."""
+    """Polynomials through values at the nodes: (cells, nodes) to (powers, cells)."""
     series = values @ xp.asarray(_SERIES.T, values.dtype)
-    return series @ xp.asarray(_POWERS.T, values.dtype)
+    return (series @ xp.asarray(_POWERS.T, values.dtype)).T
 
 
 def gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from jepa_sim._curve.rise import is_live
+from jepa_sim._curve.rise import is_live, known
 from jepa_sim._curve.tables import (
     DECAY,
     EARLY,
@@ -42,7 +42,7 @@ class Fall(NamedTuple):
 def _scaled(curve: Curve, log_p: Array) -> Array:
     """g(p)."""
     x = jnp.logaddexp(log_p, jnp.zeros_like(log_p))
-    table = FORWARD.at(jnp, curve.rows, 1 + (1 + curve.c) * x, curve.first + DECAY)
+    table = FORWARD.at(jnp, curve.columns, 1 + (1 + curve.c) * x, curve.first + DECAY)
     is_tiny = log_p < jnp.log(jnp.finfo(x.dtype).tiny)
     return table * jnp.where(is_tiny, 1, x * jnp.exp(-jnp.where(is_tiny, 0, log_p)))
 
@@ -60,8 +60,8 @@ def decay(t: Array, start: Fall, b: Array, curve: Curve) -> Array:
     starts_late, is_late = log_g_0 >= edge, log_g >= edge
 
     def lookup(log_g: Array, is_late: Array, n: Array) -> Array:
-        early = INVERSE.at(jnp, curve.rows, jnp.where(is_late, LATE_FROM, n), curve.first + EARLY)
-        late = LATE.at(jnp, curve.rows, jnp.where(is_late, n, 1), curve.first + LATER)
+        early = INVERSE.at(jnp, curve.columns, jnp.where(is_late, LATE_FROM, n), curve.first + EARLY)
+        late = LATE.at(jnp, curve.columns, jnp.where(is_late, n, 1), curve.first + LATER)
         return jnp.where(is_late, late, early)
 
     def measure(log_g: Array, is_late: Array) -> Array:
@@ -129,9 +129,9 @@ decay.defjvp(_decay_jvp, symbolic_zeros=True)
 def _along_curve(curve: Curve, log_p: Array, delta: Array, d_curve: Curve) -> Array:
     """The tangent of e^{AΔ} g(p) − g(p_0) along that of the curve."""
 
-    def whole(c: Array, rows: Array) -> Array:
-        moved = Curve(c, curve.shift, rows, curve.first)
+    def whole(c: Array, columns: tuple) -> Array:
+        moved = Curve(c, curve.shift, columns, curve.first)
         later = jnp.exp((1 + c) * delta) * _scaled(moved, log_p + delta)
         return later - _scaled(moved, log_p)
 
-    return jax.jvp(whole, (curve.c, curve.rows), (d_curve.c, d_curve.rows))[1]
+    return jax.jvp(whole, (curve.c, curve.columns), known((d_curve.c, d_curve.columns)))[1]

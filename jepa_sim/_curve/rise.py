@@ -12,7 +12,7 @@ LATE_FROM the table has x − N, and differences from the start have no rounding
 has x e^E, so that x, and the gap to the plateau, keep their relative precision.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ def level(curve: Curve, above: Array, x: Array) -> Array:
     """e: E times e^{−cx} below the plateau and e^{Ax} above it."""
     place = 1 + (1 + curve.c) * x
     first = curve.first + jnp.where(above, ABOVE, BELOW)
-    table = FORWARD.at(jnp, curve.rows, place, first)
+    table = FORWARD.at(jnp, curve.columns, place, first)
     is_far = above & (place >= 1 + NEAR)
     power = -signed(curve, above) * jnp.where(is_far, 0, x)
     by_plateau = jnp.exp(power) * (log_odds(x) - curve.shift) + jnp.expm1(power) * table
@@ -121,16 +121,22 @@ def along_curve(
 ) -> Array:
     """The tangent of `travel` along that of the curve, from the levels at both ends."""
 
-    def whole(c: Array, shift: Array, rows: Array) -> Array:
-        moved = Curve(c, shift, rows, curve.first)
+    def whole(c: Array, shift: Array, columns: tuple) -> Array:
+        moved = Curve(c, shift, columns, curve.first)
         way = jnp.exp(signed(moved, above) * (x_to - x_from))
         return level(moved, above, x_to) * way - level(moved, above, x_from)
 
-    live = [
-        jnp.zeros_like(x) if isinstance(d, SymbolicZero) else d
-        for x, d in zip(curve[:3], d_curve[:3], strict=True)
-    ]
-    return jax.jvp(whole, tuple(curve[:3]), tuple(live))[1]
+    return jax.jvp(whole, tuple(curve[:3]), known(d_curve[:3]))[1]
+
+
+def known(tangents: Any) -> Any:
+    """Tangents, zeros where they are symbolic."""
+
+    def one(tangent: Any) -> Any:
+        is_zero = isinstance(tangent, SymbolicZero)
+        return jnp.zeros(tangent.shape, tangent.dtype) if is_zero else tangent
+
+    return jax.tree.map(one, tangents, is_leaf=lambda x: isinstance(x, SymbolicZero))
 
 
 def _measure(e: Array, above: Array, v: Array) -> Array:
@@ -158,7 +164,7 @@ def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
         jnp.log1p(alpha * m_0 / jnp.maximum(v, tiny)),
         fall * start.x + jnp.log(alpha * m_0),
     )
-    beyond_0 = INVERSE.at(jnp, curve.rows, nu_0 / alpha, first)
+    beyond_0 = INVERSE.at(jnp, curve.columns, nu_0 / alpha, first)
 
     is_end = jnp.isinf(t)
     most = jnp.finfo(t.dtype).max / 16
@@ -171,7 +177,7 @@ def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
     logarithm = jnp.log1p(alpha * jnp.where(is_small, m / v, less))
     nu = jnp.where(is_small, logarithm, nu_0 - logarithm)
     change = jnp.where(is_small, nu - nu_0, -logarithm) / fall
-    beyond = INVERSE.at(jnp, curve.rows, nu / alpha, first)
+    beyond = INVERSE.at(jnp, curve.columns, nu / alpha, first)
 
     is_late = is_end | ~(nu >= LATE_FROM * alpha)
     moved = jnp.where(is_late, 0, change + (beyond - beyond_0))  # x − x_0

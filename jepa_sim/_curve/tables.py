@@ -52,7 +52,7 @@ class Curve(NamedTuple):
 
     c: Array
     shift: Array  # κ = γ + ψ(1 + c)
-    rows: Array
+    columns: tuple[Array, ...]  # one for every power
     first: Array
 
 
@@ -60,42 +60,44 @@ def make_curve(c: Any, dtype: Any) -> Curve:
     """The curve of c ≥ 0: made now where c is known, and else part of the program."""
     zero = jnp.zeros((), jnp.int32)
     if is_concrete(c):
-        shift, rows = _known(float(c))
+        shift, columns = _known(float(c))
         c = max(float(c), LEAST_C) if np.isfinite(shift) else np.nan
-        return Curve(*(jnp.asarray(v, dtype) for v in (c, shift, rows)), zero)
+        return Curve(*jax.tree.map(lambda v: jnp.asarray(v, dtype), (c, shift, columns)), zero)
     c = jnp.asarray(c, dtype)
     inside = (c > BELOW_ZERO) & (c < LARGEST_C)
     c = jnp.where(inside, jnp.maximum(c, LEAST_C), jnp.nan)
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        made = _tables(jnp, c)  # by the rules of numpy, as where c is known
-    return Curve(c, *(v.astype(dtype) for v in made), zero)
+        shift, columns = _tables(jnp, c)  # by the rules of numpy, as where c is known
+    return Curve(c, shift.astype(dtype), tuple(jnp.unstack(columns.astype(dtype))), zero)
 
 
 def stack_curves(values: np.ndarray, dtype: Any) -> Curve:
     """The curves of several c as one table, from which lanes choose by `take_curve`."""
     made = [_known(float(c)) for c in values]
-    shift, rows = (np.stack(leaves) for leaves in zip(*made, strict=True))
-    c = jnp.asarray(np.where(np.isnan(shift), np.nan, np.maximum(values, LEAST_C)), dtype)
-    rows = jnp.asarray(rows.reshape(-1, rows.shape[-1]), dtype)
-    return Curve(c, jnp.asarray(shift, dtype), rows, jnp.zeros(len(values), jnp.int32))
+    shift = np.stack([shift for shift, _ in made])
+    c = np.where(np.isnan(shift), np.nan, np.maximum(values, LEAST_C))
+    columns = tuple(np.concatenate(parts) for parts in zip(*(c for _, c in made), strict=True))
+    arrays = jax.tree.map(lambda v: jnp.asarray(v, dtype), (c, shift, columns))
+    return Curve(*arrays, jnp.zeros(len(values), jnp.int32))
 
 
 def take_curve(curves: Curve, which: Array) -> Curve:
     """One of several curves; the tables are not copied."""
-    return Curve(curves.c[which], curves.shift[which], curves.rows, which.astype(jnp.int32) * ROWS)
+    first = which.astype(jnp.int32) * ROWS
+    return Curve(curves.c[which], curves.shift[which], curves.columns, first)
 
 
 @lru_cache(maxsize=4096)
-def _known(c: float) -> tuple[np.ndarray, np.ndarray]:
+def _known(c: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     if not BELOW_ZERO < c < LARGEST_C:
-        return np.array(np.nan), np.full((ROWS, DEGREE + 1), np.nan)
+        return np.array(np.nan), (np.full(ROWS, np.nan),) * (DEGREE + 1)
     with np.errstate(all="ignore"):
-        shift, rows = _tables(np, np.float64(max(c, LEAST_C)))
-    return np.asarray(shift), rows
+        shift, columns = _tables(np, np.float64(max(c, LEAST_C)))
+    return np.asarray(shift), tuple(columns)
 
 
 def _tables(xp: ModuleType, c: Any) -> tuple[Any, Any]:
-    """κ and all rows."""
+    """κ, and all polynomials, (powers, rows)."""
     a = 1 + c
     below, _ = _sums(xp, c, a)
     below = xp.where(c * _x(a)[:, :1] > FAR, _far_below(xp, c, a), below)
@@ -112,7 +114,7 @@ def _tables(xp: ModuleType, c: Any) -> tuple[Any, Any]:
         _from_above(xp, c, shift, above, forward[1]),
         *_from_decay(xp, c, decay, forward[2]),
     ]
-    return shift, xp.concatenate([*forward, *(fit(xp, values) for values in inverse)])
+    return shift, xp.concatenate([*forward, *(fit(xp, values) for values in inverse)], axis=1)
 
 
 _NEAR_CELLS = int(np.searchsorted(FORWARD.edges[0], 1 + NEAR))
@@ -215,7 +217,7 @@ def _newton(xp: ModuleType, step: Callable, *unknowns: Any) -> tuple:
     return unknowns
 
 
-def _from_below(xp: ModuleType, c: Any, shift: Any, values: Any, rows: Any) -> Any:
+def _from_below(xp: ModuleType, c: Any, shift: Any, values: Any, columns: Any) -> Any:
     """x − N, N = ln(1 + αm)/c, while early, and x e^E late, with E = P − m, P m = π²/4."""
     a, alpha, x = 1 + c, xp.minimum(c, 1), _x(1 + c)
     is_far = c * x > FAR
@@ -234,13 +236,13 @@ def _from_below(xp: ModuleType, c: Any, shift: Any, values: Any, rows: Any) -> A
     def step(beyond: Any, y_more: Any) -> tuple[Any, Any]:
         """Of x − N while early, of y − P late."""
         x = xp.where(early, n + beyond, 1)
-        d = FORWARD.at(xp, rows, 1 + a * x)
+        d = FORWARD.at(xp, columns, 1 + a * x)
         power, nothing = xp.exp(c * xp.where(early, beyond, 0)), xp.exp(-nu)
         error = (power - nothing) * d + xp.expm1(-nu) / alpha
         error = error - nothing * (_logit(xp, x) - p - shift)
         beyond = beyond + error * xp.expm1(-x) / power
         x = xp.where(early, 1, _softplus(xp, -(p + y_more)))
-        d = xp.expm1(c * x) * FORWARD.at(xp, rows, 1 + a * x)
+        d = xp.expm1(c * x) * FORWARD.at(xp, columns, 1 + a * x)
         return beyond, y_more - (y_more - d + m - shift) * xp.exp(-c * x)
 
     beyond, y_more = _newton(xp, step, x - n, _logit(xp, x) - p)
@@ -248,7 +250,7 @@ def _from_below(xp: ModuleType, c: Any, shift: Any, values: Any, rows: Any) -> A
     return xp.where(early, beyond, late)
 
 
-def _from_above(xp: ModuleType, c: Any, shift: Any, values: Any, rows: Any) -> Any:
+def _from_above(xp: ModuleType, c: Any, shift: Any, values: Any, columns: Any) -> Any:
     """The same above the plateau, with N = ln(1 + m)/A, E = P = 1/m."""
     a = 1 + c
 
@@ -266,11 +268,11 @@ def _from_above(xp: ModuleType, c: Any, shift: Any, values: Any, rows: Any) -> A
 
     def step(beyond: Any, y_more: Any) -> tuple[Any, Any]:
         x = xp.where(early, n + beyond, 1)
-        e = scaled(FORWARD.at(xp, rows, 1 + a * x), x)
+        e = scaled(FORWARD.at(xp, columns, 1 + a * x), x)
         error = a * beyond - xp.log(e) - xp.log1p(-xp.exp(-wanted))
         beyond = beyond + error * xp.expm1(-x) * e
         x = xp.where(early, 1, _softplus(xp, -(p + y_more)))
-        d = xp.expm1(-a * x) * FORWARD.at(xp, rows, 1 + a * x)
+        d = xp.expm1(-a * x) * FORWARD.at(xp, columns, 1 + a * x)
         return beyond, y_more - (y_more - d - shift) * xp.exp(a * x)
 
     beyond, y_more = _newton(xp, step, x - n, _logit(xp, x) - p)
@@ -278,7 +280,7 @@ def _from_above(xp: ModuleType, c: Any, shift: Any, values: Any, rows: Any) -> A
     return xp.where(early, beyond, late)
 
 
-def _from_decay(xp: ModuleType, c: Any, values: Any, rows: Any) -> tuple[Any, Any]:
+def _from_decay(xp: ModuleType, c: Any, values: Any, columns: Any) -> tuple[Any, Any]:
     """ln(|ρ|/u^b) + ln(1 + 1/G)/A while G is small, and X − ln(1 + αG)/c later."""
     a, alpha, x_nodes = 1 + c, xp.minimum(c, 1), _x(1 + c)
     log_g = xp.log(x_nodes * values) + c * _log_expm1(xp, x_nodes)
@@ -288,7 +290,7 @@ def _from_decay(xp: ModuleType, c: Any, values: Any, rows: Any) -> tuple[Any, An
 
     def early_step(beyond: Any) -> tuple[Any]:
         p = xp.exp(xp.maximum(beyond - wanted / a, -NU_MAX))
-        g = FORWARD.at(xp, rows, 1 + a * xp.log1p(p)) * xp.log1p(p) / p
+        g = FORWARD.at(xp, columns, 1 + a * xp.log1p(p)) * xp.log1p(p) / p
         error = a * beyond + xp.log(g) + xp.log1p(-xp.exp(-wanted))
         return (beyond - error * (1 + p) * g,)
 
@@ -301,7 +303,7 @@ def _from_decay(xp: ModuleType, c: Any, values: Any, rows: Any) -> tuple[Any, An
     def late_step(more: Any) -> tuple[Any]:
         x = n + more
         power = xp.exp(c * (_log_expm1(xp, x) - n))
-        error = -xp.expm1(-nu) / alpha - x * FORWARD.at(xp, rows, 1 + a * x) * power
+        error = -xp.expm1(-nu) / alpha - x * FORWARD.at(xp, columns, 1 + a * x) * power
         return (more + error / power,)
 
     (more,) = _newton(xp, late_step, x - n)
