@@ -58,17 +58,15 @@ class Curve(NamedTuple):
 
 def make_curve(c: Any, dtype: Any) -> Curve:
     """The curve of c ≥ 0: made now where c is known, and else part of the program."""
-    zero = jnp.zeros((), jnp.int32)
     if is_concrete(c):
-        shift, columns = _known(float(c))
-        c = max(float(c), LEAST_C) if np.isfinite(shift) else np.nan
-        return Curve(*jax.tree.map(lambda v: jnp.asarray(v, dtype), (c, shift, columns)), zero)
+        return _known_curve(float(c), jnp.dtype(dtype))
     c = jnp.asarray(c, dtype)
     inside = (c > BELOW_ZERO) & (c < LARGEST_C)
     c = jnp.where(inside, jnp.maximum(c, LEAST_C), jnp.nan)
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         shift, columns = _tables(jnp, c)  # by the rules of numpy, as where c is known
-    return Curve(c, shift.astype(dtype), tuple(jnp.unstack(columns.astype(dtype))), zero)
+    columns = tuple(jnp.unstack(columns.astype(dtype)))
+    return Curve(c, shift.astype(dtype), columns, jnp.zeros((), jnp.int32))
 
 
 def stack_curves(values: np.ndarray, dtype: Any) -> Curve:
@@ -85,6 +83,13 @@ def take_curve(curves: Curve, which: Array) -> Curve:
     """One of several curves; the tables are not copied."""
     first = which.astype(jnp.int32) * ROWS
     return Curve(curves.c[which], curves.shift[which], curves.columns, first)
+
+
+@lru_cache(maxsize=64)
+def _known_curve(c: float, dtype: Any) -> Curve:
+    with jax.ensure_compile_time_eval():  # no tracers: it is kept for the next program
+        curves = stack_curves(np.array([c]), dtype)
+        return Curve(curves.c[0], curves.shift[0], curves.columns, curves.first[0])
 
 
 @lru_cache(maxsize=4096)
