@@ -9,7 +9,6 @@ a level common to all features. The two can order features differently. Times ar
 import math
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 

@@ -7,9 +7,10 @@ logarithm. All work in numpy (`xp = np`), for values that are known, and in JAX 
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
 
 BITS = 3
 SUB = 2**BITS
@@ -42,10 +43,9 @@ class Cells(NamedTuple):
         mantissa = int(jnp.finfo(u.dtype).nmant)
         bias, rest = int(jnp.finfo(u.dtype).maxexp) - 1, mantissa - BITS
         below_last = 2.0**self.last * (1 - float(jnp.finfo(u.dtype).epsneg))
-        bits = _bits(xp, xp.clip(u, 2.0**self.first, below_last))
-        inside = (bits & ((1 << rest) - 1)) | (bias << mantissa)  # in [1, 1 + 1 / SUB)
-        cell = (bits >> rest) - ((bias + self.first) << BITS)
-        return cell.astype(np.int32), (_floats(xp, inside) - 1) * (2 * SUB) - 1
+        u = xp.clip(u, 2.0**self.first, below_last)
+        cell = (_bits(xp, u) >> rest) - ((bias + self.first) << BITS)
+        return cell.astype(np.int32), _within(xp, u) if xp is np else _within_traced(u)
 
     def at(self, xp: ModuleType, columns: Any, u: Any, first_row: Any = 0) -> Any:
         """The function at u. Column k has coefficients of r^k, this function's from `first_row`."""
@@ -60,6 +60,31 @@ class Cells(NamedTuple):
         for power in range(DEGREE - 1, -1, -1):
             total = total * r + take(power)
         return total
+
+
+def _masked(xp: ModuleType, u: Any, low: bool) -> Any:
+    """u with the bits that say where in its cell it is alone, in [1, 1 + 1/SUB); or its octave."""
+    mantissa, bias = int(jnp.finfo(u.dtype).nmant), int(jnp.finfo(u.dtype).maxexp) - 1
+    if low:
+        bits = (_bits(xp, u) & ((1 << (mantissa - BITS)) - 1)) | (bias << mantissa)
+    else:
+        bits = (_bits(xp, u) >> mantissa) << mantissa
+    return _floats(xp, bits)
+
+
+def _within(xp: ModuleType, u: Any) -> Any:
+    return (_masked(xp, u, True) - 1) * (2 * SUB) - 1
+
+
+@jax.custom_jvp
+def _within_traced(u: Array) -> Array:
+    return _within(jnp, u)
+
+
+@_within_traced.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (u,), (du,) = primals, tangents  # which are lost in bits
+    return _within_traced(u), 2 * SUB / _masked(jnp, u, False) * du
 
 
 def _bits(xp: ModuleType, u: Any) -> Any:

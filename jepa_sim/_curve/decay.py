@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
+from jepa_sim._curve.cells import gauss_legendre
 from jepa_sim._curve.rise import is_live, known
 from jepa_sim._curve.tables import (
     DECAY,
@@ -60,7 +61,9 @@ def decay(t: Array, start: Fall, b: Array, curve: Curve) -> Array:
     starts_late, is_late = log_g_0 >= edge, log_g >= edge
 
     def lookup(log_g: Array, is_late: Array, n: Array) -> Array:
-        early = INVERSE.at(jnp, curve.columns, jnp.where(is_late, LATE_FROM, n), curve.first + EARLY)
+        early = INVERSE.at(
+            jnp, curve.columns, jnp.where(is_late, LATE_FROM, n), curve.first + EARLY
+        )
         late = LATE.at(jnp, curve.columns, jnp.where(is_late, n, 1), curve.first + LATER)
         return jnp.where(is_late, late, early)
 
@@ -90,7 +93,23 @@ def decay(t: Array, start: Fall, b: Array, curve: Curve) -> Array:
     crossed = x + bend(x) - jnp.where(is_late, log_p, 0)
     both_early = from_early / a + (beyond - beyond_0)
     delta = jnp.where(starts_late, both_late, jnp.where(is_late, crossed, both_early))
+    delta = _polished(delta, r, start.p, a)
     return jnp.where(jnp.isinf(t), -jnp.inf, start.log_u - delta / b)
+
+
+def _polished(delta: Array, r: Array, p: Array, a: Array) -> Array:
+    """A short way Δ without the rounding of the table: a step of Newton's method on its integral.
+
+    r = ∫_0^Δ e^{As} / (1 + p_0 e^s) ds
+    """
+    is_short = a * delta < 1
+    way = jnp.where(is_short, delta, 0)
+    error = -r
+    for node, weight in zip(*gauss_legendre(8), strict=True):
+        s = node * way
+        error += weight * way * jnp.exp(a * s) / (1 + p * jnp.exp(s))
+    step = error * (1 + p * jnp.exp(way)) * jnp.exp(-a * way)
+    return jnp.where(is_short, way - step, delta)
 
 
 def _decay_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:

@@ -10,7 +10,6 @@ from jepa_sim._curve.decay import Fall, decay
 from jepa_sim._curve.rise import Start, level, rise, signed, travel
 from jepa_sim._curve.tables import Curve
 
-
 SHORT_DIGITS = {4: 10, 8: 24}  # the product of two such numbers is exact
 
 
@@ -41,7 +40,9 @@ class ReducedFlow(eqx.Module):
     @property
     def rho(self) -> Array:
         """(d,) λ/σ² where λ > 0, and 1 elsewhere."""
-        return jnp.where(self.is_learned, jnp.where(self.is_learned, self.lam, 1) / self.variance, 1)
+        return jnp.where(
+            self.is_learned, jnp.where(self.is_learned, self.lam, 1) / self.variance, 1
+        )
 
     @property
     def log_plateau(self) -> Array:

@@ -116,9 +116,7 @@ def is_live(d_curve: Curve) -> bool:
     return not isinstance(d_curve.c, SymbolicZero)
 
 
-def along_curve(
-    curve: Curve, above: Array, x_from: Array, x_to: Array, d_curve: Curve
-) -> Array:
+def along_curve(curve: Curve, above: Array, x_from: Array, x_to: Array, d_curve: Curve) -> Array:
     """The tangent of `travel` along that of the curve, from the levels at both ends."""
 
     def whole(c: Array, shift: Array, columns: tuple) -> Array:

@@ -30,7 +30,9 @@ INVERSE = Cells(-5, 11)  # of N' (see `Curve`)
 LATE = Cells(-3, 11)
 LATE_FROM = 2.0  # N' where the inverse turns from "early" to "late": an edge of its cells
 NEAR = 2.0  # A x up to which E above the plateau is that of the plateau; so is this, of FORWARD
-FAR = 40.0  # c x from which e^{−cx} is nothing: quadrature with a weight instead of a sum over cells
+FAR = (
+    40.0  # c x from which e^{−cx} is nothing: quadrature with a weight instead of a sum over cells
+)
 SMALL = 1.0  # X up to which G is a quadrature with the weight s^c
 BELOW_ZERO, LARGEST_C = -1e-6, 255.0  # between which curves are known; 0 may be missed by rounding
 LEAST_C = 1e-20  # in place of c = 0, for what is divided by c
@@ -114,12 +116,21 @@ def _tables(xp: ModuleType, c: Any) -> tuple[Any, Any]:
     above = xp.where((np.arange(len(far)) < _NEAR_CELLS)[:, None], near, far)
     decay = _decays(xp, c, a)
     forward = [fit(xp, values) for values in (below, above, decay)]
-    inverse = [
+    known = (c, shift, below, above, decay, forward)
+    if xp is not np:  # the inverse is differentiated by its equation
+        known = lax.stop_gradient(known)
+    inverse = [fit(xp, values) for values in _inverses(xp, *known)]
+    return shift, xp.concatenate([*forward, *inverse], axis=1)
+
+
+def _inverses(
+    xp: ModuleType, c: Any, shift: Any, below: Any, above: Any, decay: Any, forward: list
+) -> tuple:
+    return (
         _from_below(xp, c, shift, below, forward[0]),
         _from_above(xp, c, shift, above, forward[1]),
         *_from_decay(xp, c, decay, forward[2]),
-    ]
-    return shift, xp.concatenate([*forward, *(fit(xp, values) for values in inverse)], axis=1)
+    )
 
 
 _NEAR_CELLS = int(np.searchsorted(FORWARD.edges[0], 1 + NEAR))

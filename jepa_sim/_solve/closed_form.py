@@ -1,16 +1,13 @@
 """The exact solution of the reduced flow: no steps, every time on its own."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jepa_sim import _checks as checks
-from jepa_sim._curve import LARGEST_C
 from jepa_sim._problem import Problem
 from jepa_sim._solve.base import AbstractSolver, Observe, Solution, finite_code
 from jepa_sim._solve.reduced import observe_gains
-from jepa_sim._types import ResultCode, is_concrete
+from jepa_sim._types import ResultCode
 
 
 class ClosedForm(AbstractSolver):

@@ -75,7 +75,7 @@ class Flow:
         first, last, flat = odds(-abs(self.start)), odds(-abs(l)), mpf(140)
         power = lambda y: mp.exp(c * mp.log1p(mp.exp(-y)))  # noqa: E731
         rise = integral(power, min(first, flat), min(last, flat), width)
-        return (rise + max(last, flat) - max(first, flat)) / self.rate
+        return (rise + (max(last, flat) - max(first, flat))) / self.rate
 
     def drift(self, l, is_gap, spacing):
         """How much `time(l)` changes when λ, σ², ε and the result move by one unit each.
