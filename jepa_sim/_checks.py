@@ -6,9 +6,10 @@ traced value passes.
 
 from typing import NoReturn
 
+import jax.numpy as jnp
 import numpy as np
 
-from jepa_sim._types import ArrayLike, is_concrete, to_numpy
+from jepa_sim._types import ArrayLike, as_float_array, is_concrete, to_numpy
 
 SYMMETRY_TOLERANCE = 1e-6
 
@@ -95,7 +96,10 @@ def check_square(argument: str, value: ArrayLike, size: int | None = None) -> No
 
 
 def check_covariance(argument: str, value: ArrayLike, *, definite: bool) -> None:
-    """Symmetric and positive (semi)definite, up to rounding."""
+    """Symmetric and positive semidefinite, up to rounding; definite: by more than rounding.
+
+    Else a direction without variance would have a regression coefficient of rounding over rounding.
+    """
     if not is_concrete(value):
         return
     matrix = to_numpy(value)
@@ -104,8 +108,10 @@ def check_covariance(argument: str, value: ArrayLike, *, definite: bool) -> None
     if asymmetry > SYMMETRY_TOLERANCE * largest:
         fail(argument, "be symmetric", f"off by {asymmetry:.3g}")
     least = np.linalg.eigvalsh(matrix)[0]
-    if definite and least <= 0:
-        fail(argument, "be positive definite", f"of smallest eigenvalue {least:.3g}")
+    rounding = len(matrix) * float(jnp.finfo(as_float_array(0.0).dtype).eps) * largest
+    if definite and least <= rounding:
+        found = f"of smallest eigenvalue {least:.3g} (rounding is {rounding:.1g})"
+        fail(argument, "be positive definite", found)
     if least < -SYMMETRY_TOLERANCE * largest:
         fail(argument, "be positive semidefinite", f"of smallest eigenvalue {least:.3g}")
 

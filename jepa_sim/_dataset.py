@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import xarray as xr
 
-from jepa_sim._grid import AbstractTimes, Grid
+from jepa_sim import _observables as observables
+from jepa_sim._grid import RESERVED, AbstractTimes, Grid
 from jepa_sim._solve.base import AbstractSolver
 from jepa_sim._types import ResultCode
 
@@ -49,6 +50,9 @@ _KNOWN = {
     "accepted": ((), "accepted steps of the solver", "1"),
     "rhs": ((), "evaluations of the right-hand side", "1"),
 }
+
+# names that an observable cannot have in a sweep
+TAKEN = (*(_KNOWN.keys() - set(observables.__all__) - {"probe_risk"}), "lam", "rho", *RESERVED)
 
 # further axes that a configuration can name
 _AXES = {

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
-from jepa_sim._kinds import Checked, checked
+from jepa_sim._kinds import Checked, check_kind, checked
 from jepa_sim._types import ArrayLike, as_float_array, is_concrete, to_numpy
 
 
@@ -322,6 +322,7 @@ class _RunningMoments:
 
     def add(self, x: ArrayLike, y: ArrayLike, where: str) -> None:
         for name, value in (("x", x), ("y", y)):
+            check_kind(name + where, value, ArrayLike)
             if np.ndim(value) != 2 or np.size(value) == 0:
                 found = f"of shape {np.shape(value)}"
                 checks.fail(name + where, "have the axes (sample, d), none empty", found)

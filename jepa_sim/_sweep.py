@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from jepa_sim import _checks as checks
 from jepa_sim import _observables
-from jepa_sim._dataset import label
+from jepa_sim._dataset import TAKEN, label
 from jepa_sim._grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim._kinds import checked
 from jepa_sim._lane import Lane, Networks, Program
@@ -166,6 +166,7 @@ def plan(
 
     Raises ValueError where arguments are wrong.
     """
+    _observables.check_names(observables, TAKEN)
     for fraction in critical_fraction:
         checks.check_open_unit("critical_fraction", fraction)
     times = CriticalGrid() if times is None else times
@@ -173,6 +174,8 @@ def plan(
         times = FixedTimes(times)
     for problem in grid.problems():
         solver.prepare(problem)
+        if times.fractions is None:  # the same for all
+            solver.check_times(times.times(problem))
     fractions = tuple(map(float, critical_fraction))
     planned = Sweep(grid, solver, times, tuple(observables), fractions, padded=False)
     if padded is None:

@@ -12,7 +12,7 @@ from jepa_sim._curve import travel_time
 from jepa_sim._kinds import checked
 from jepa_sim._order import order
 from jepa_sim._problem import Problem
-from jepa_sim._types import ArrayLike, ResultCode, is_concrete
+from jepa_sim._types import ResultCode, Scalar, is_concrete
 
 NEAR_PLATEAU = 1e-3  # closer than this (in ln u) a saved gain no longer tells the time since
 
@@ -51,7 +51,7 @@ class Trajectory(eqx.Module):
 
     @checked
     def critical_times(
-        self, *, fraction: ArrayLike | None = None, level: ArrayLike | None = None
+        self, *, fraction: Scalar | None = None, level: Scalar | None = None
     ) -> Float[Array, " d"]:
         """(d,) first time at which each gain w̄ reaches a fraction of its plateau, or a level.
 
@@ -70,7 +70,7 @@ class Trajectory(eqx.Module):
 
     @checked
     def order(
-        self, *, fraction: ArrayLike | None = None, level: ArrayLike | None = None
+        self, *, fraction: Scalar | None = None, level: Scalar | None = None
     ) -> dict[str, Array]:
         """In which order features were learned, from `critical_times` of the same arguments.
 
