@@ -264,7 +264,8 @@ def test_matrix_flow(case):
     np.testing.assert_allclose(run.loss, oracle.losses(system, expected), rtol=1e-6, atol=1e-9)
 
 
-def _aligned() -> list[Case]:
+def _aligned() -> list:
+    slow = pytest.mark.slow
     even = js.Unbalanced(0.4, 0.0)
     deep = {"depth": 1, "predictor_depth": 2}
     numbers = {"rates": (1.0, 0.5), "decays": (0.03, 0.05)}
@@ -272,10 +273,10 @@ def _aligned() -> list[Case]:
         Case(averaged(2.0), "commuting", UNBALANCED, **numbers),
         Case(averaged(50.0), "commuting", even, decays=(0.04, 0.0)),
         Case(averaged(0.3), "commuting", even, rates=(1.0, 3.0), decays=(0.0, 0.04)),
-        Case(MAE, "commuting", UNBALANCED, **deep, **numbers),
-        Case(MAE, "commuting", even, **deep, rates=(1.0, 3.0)),
         Case(JEPA, "commuting", even, rule=DIRECT, decays=(0.03, 0.0)),
         Case(JEPA, "commuting", even, rule=DIRECT, rates=(0.5, 1.0)),
+        pytest.param(Case(MAE, "commuting", UNBALANCED, **deep, **numbers), marks=slow),
+        pytest.param(Case(MAE, "commuting", even, **deep, rates=(1.0, 3.0)), marks=slow),
     ]
 
 
@@ -312,7 +313,7 @@ def balanced(objective: tuple, lam: list, rho: list, depths: tuple, scale: float
     ("objective", "power"),
     [
         (JEPA, lambda depth, above: depth / above),
-        (MAE, lambda depth, above: depth / (depth + above)),
+        pytest.param(MAE, lambda depth, above: depth / (depth + above), marks=pytest.mark.slow),
     ],
     ids=["jepa", "mae"],
 )
