@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jepa_sim import _data as data
     from jepa_sim import _observables as observables
     from jepa_sim._campaign import campaign
+    from jepa_sim._checks import AmplifiedWarning
     from jepa_sim._critical import asymptotic_critical_times, critical_times
     from jepa_sim._diagnose import Diagnosis, Finding, Status, diagnose
     from jepa_sim._engine import AbstractEngine, Dask, Local
@@ -63,6 +64,7 @@ __all__ = [
     "AbstractObjective",
     "AbstractSolver",
     "AbstractStart",
+    "AmplifiedWarning",
     "Balanced",
     "BarlowTwins",
     "ClosedForm",
@@ -121,6 +123,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "._checks": ("AmplifiedWarning",),
     "._campaign": ("campaign",),
     "._critical": ("asymptotic_critical_times", "critical_times"),
     "._diagnose": ("Diagnosis", "Finding", "Status", "diagnose"),

@@ -219,7 +219,8 @@ def block_shape(planned: Sweep, per_lane: int) -> tuple[int, ...]:
 
 def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
     """The run at `path`: there already, made longer, or new."""
-    extra = {**coordinates(planned.grid, planned.times, planned.critical_fraction)}
+    axes = (planned.grid, planned.times, planned.critical_fraction)
+    extra = coordinates(*axes, is_random=planned.is_random)
     if not planned.is_random:
         name, values, attrs = extra["seed"]
         extra["seed"] = name, values[:1], attrs

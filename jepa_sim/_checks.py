@@ -4,6 +4,9 @@ They look at concrete values alone: inside `jit` or `vmap` there is nothing to l
 traced value passes.
 """
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import NoReturn
 
 import jax.numpy as jnp
@@ -68,6 +71,36 @@ def check_equal(argument: str, value: object, wanted: int, why: str) -> None:
     check_integer_from(argument, value, 0)
     if float(np.asarray(value)) != wanted:
         fail(argument, f"be {wanted} {why}", value)
+
+
+class AmplifiedWarning(UserWarning):
+    """A regression coefficient ρ above 1: possible, and usually a mistake."""
+
+
+def amplified(rho: ArrayLike) -> str:
+    """What to say of ρ above 1; empty where there is none."""
+    largest = float(np.max(to_numpy(rho)))
+    if largest <= 1 + SYMMETRY_TOLERANCE:
+        return ""
+    return (
+        f"The largest regression coefficient ρ is {largest:.3g}, above 1: the target has more of a "
+        "feature than the context. So it is where a part predicts the whole. More often x and y "
+        "were exchanged, have different units, or are too few samples."
+    )
+
+
+def warn_where_amplified(rho: ArrayLike) -> None:
+    """An `AmplifiedWarning` where a known ρ is above 1."""
+    if is_concrete(rho) and (words := amplified(rho)):
+        warnings.warn(words, AmplifiedWarning, stacklevel=4)
+
+
+@contextlib.contextmanager
+def amplification_expected() -> Iterator[None]:
+    """No such warning, for data of which a part predicts the whole."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AmplifiedWarning)
+        yield
 
 
 def check_times(times: ArrayLike) -> None:

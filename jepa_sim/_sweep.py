@@ -127,7 +127,8 @@ class Sweep:
 
     def label(self, results: dict[str, np.ndarray]) -> xr.Dataset:
         """All results, named: arrays of `axes`, then of the axes inside a lane."""
-        return label(self.grid, self.solver, self.times, self.critical_fraction, results)
+        parts = (self.grid, self.solver, self.times, self.critical_fraction, results)
+        return label(*parts, is_random=self.is_random)
 
     def _programs(self, index: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
         """Programs, and the lanes that each is for."""
@@ -209,7 +210,9 @@ def sweep(
     times are in `t`, in flow time (t = kα). A lane that fails is NaN with the reason's code in
     `result`; the others go on. Where lanes take steps, the attribute `occupancy` is the share of
     steps that a lane needed of those that its batch took: lanes of like predicted work run
-    together. Nothing random depends on the order of work: a seed alone decides.
+    together. Nothing random depends on the order of work: a seed alone decides. The attribute
+    `remarks` says what may surprise: seeds that are all one run, features that start at or above
+    the fraction of their plateau.
 
     All is held in memory; `campaign` writes to a folder what is larger, or takes a night.
 

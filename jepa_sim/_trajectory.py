@@ -76,9 +76,12 @@ class Trajectory(eqx.Module):
 
         order_rho, order_lam: Kendall's τ_b between being learned early and ρ, or λ.  flips: pairs
         of features of which the one of larger λ is learned later.  first_noisy: how many features
-        are learned before the first with 0 < ρ < 1/2.
+        are learned before the first with 0 < ρ < 1/2.  at_start: features that the start has there
+        or above, which count as learned first though nothing was learned.
         """
-        return order(self.critical_times(fraction=fraction, level=level), self.problem.features)
+        times = self.critical_times(fraction=fraction, level=level)
+        at_start = jnp.sum((times <= 0).astype(times.dtype))
+        return {**order(times, self.problem.features), "at_start": at_start}
 
     def __str__(self) -> str:
         if not is_concrete(self.result) or jnp.ndim(self.result):

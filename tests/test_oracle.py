@@ -412,7 +412,6 @@ def test_a_given_start_keeps_its_imbalance():
 TURNING = Case(JEPA, "one feature", js.Given([[[0.5]]], [[[-0.2]]]), 1)
 
 
-@pytest.mark.xfail(strict=True, reason="the imbalance of a given start is taken as 0")
 def test_plateau_of_a_given_start():
     np.testing.assert_allclose(TURNING.problem.plateaus, end(TURNING, 200.0), rtol=1e-6)
 
@@ -430,7 +429,6 @@ def test_gains_grow_where_the_predictor_alone_decays(objective, expected):
     assert end(case, 4000.0) == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.xfail(strict=True, reason="the gain is said to collapse")
 @pytest.mark.parametrize("objective", [JEPA, MAE], ids=["jepa", "mae"])
 def test_no_plateau_where_the_predictor_alone_decays(objective):
     case = Case(objective, "one feature", js.Balanced(0.5), 1, decays=(0.0, 0.02))

@@ -192,7 +192,7 @@ def test_an_order_matrix_compares_pairs(dataset: xr.Dataset):
     assert drawn[1, 0] == pytest.approx(-np.log10(2))
     assert drawn[0, 2] == pytest.approx(np.log10(2))  # never: as far as the colours go
     words = ax.format_coord(3.0, 1.0)
-    assert words == "row: feature 0 (ρ = 0.9) at t* = 10; column: feature 1 (ρ = 0.3) at t* = never"
+    assert words == "row: feature 0 (ρ = 0.9) at t* = 10; column: feature 1 (ρ = 0.3) never"
 
 
 def test_a_spectrum_is_the_same_of_moments_run_and_dataset(dataset: xr.Dataset):

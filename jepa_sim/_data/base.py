@@ -63,7 +63,7 @@ class AbstractViews(Checked):
         pairs = self.pairs(count, seed=seed)
         if self.is_exchangeable:
             pairs = (pair for x, y in pairs for pair in ((x, y), (y, x)))
-        with one_thread():
+        with one_thread(), checks.amplification_expected():
             return Moments.from_samples(pairs)
 
 

@@ -151,11 +151,12 @@ class Masked(AbstractViews):
         d = self.source.dimension
         covariance, both = jnp.asarray(self.source.covariance), self.mask.both_visible(d)
         sensor = self.noise * jnp.eye(d, dtype=self.noise.dtype)
-        return Moments(
-            both * covariance + sensor,
-            self.target.with_context(both) * covariance,
-            self.target.with_itself(both) * covariance + sensor,
-        )
+        with checks.amplification_expected():
+            return Moments(
+                both * covariance + sensor,
+                self.target.with_context(both) * covariance,
+                self.target.with_itself(both) * covariance + sensor,
+            )
 
     def draw(self, rng: np.random.Generator, count: int) -> Pair:
         """`count` independent pairs."""
