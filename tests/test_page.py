@@ -185,10 +185,11 @@ class Visitor:
             if found == "2":
                 self._send("3")  # still here
             elif found.startswith('42["update",'):
-                self.elements |= json.loads(found[2:])[1]
+                changed = self.elements | json.loads(found[2:])[1]
+                self.elements = {k: v for k, v in changed.items() if isinstance(v, dict)}
 
     def picture(self) -> bytes:
-        sources = (e["props"].get("src", "") for e in self.elements.values() if e and "props" in e)
+        sources = (e.get("props", {}).get("src") for e in self.elements.values())
         source = next(filter(None, sources))
         return base64.b64decode(source.removeprefix("data:image/png;base64,"))
 
@@ -313,6 +314,11 @@ def test_a_bad_run_is_a_page_that_says_so(
     assert path in browser.page_source
 
 
+def drawn(setting: explore.Setting) -> bytes:
+    """The page's picture after its sliders were moved: the layout is that of the start."""
+    return explore.Live(explore.Setting()).show(setting)
+
+
 OUTSIDE = ["1e9", "1e308", "-1e9", "1e400", "NaN", "null", '"4"', "[4]", '{"value": 4}', "true"]
 
 
@@ -326,7 +332,7 @@ def test_what_a_client_sends_stays_within_the_sliders(live: str):
             visitor.change(label, sent)
         ends = ("L = 8", "ε = 0.1", "ρ of feature 1 = 0.05")
         visitor.until(lambda page: all(f'"{end}"' in page for end in ends))
-        expected = explore.Live(explore.Setting(rho=(0.9, 0.05), scale=0.1, depth=8.0)).png
+        expected = drawn(explore.Setting(rho=(0.9, 0.05), scale=0.1, depth=8.0))
         visitor.until(lambda page: visitor.picture() == expected)
 
 
@@ -342,25 +348,20 @@ def test_only_what_is_offered_of_a_stored_sweep_is_chosen(serve: Callable[..., s
 
 
 def test_of_many_moves_the_last_is_drawn_and_others_need_not_wait(live: str):
+    moves = 300
+    one, last = (drawn(explore.Setting(rho=(rho, 0.3))) for rho in (0.5, 0.7))
     with Visitor(live) as visitor:
         begin = time.monotonic()
         visitor.change("ρ of feature 0", "0.5")
-        one = explore.Live(explore.Setting(rho=(0.5, 0.3))).png
         visitor.until(lambda page: visitor.picture() == one)
         step = time.monotonic() - begin
-        moves = 400
-        last = explore.Live(explore.Setting(rho=(0.7, 0.3))).png
         begin = time.monotonic()
         for i in range(moves):
-            visitor.change("ρ of feature 0", f"{0.3 + 0.5 * i / moves}")
+            visitor.change("ρ of feature 0", f"{0.2 + 0.4 * i / moves}")
         visitor.change("ρ of feature 0", "0.7")
-        with Visitor(live):  # another
-            pass
-        other = time.monotonic() - begin
-        visitor.until(lambda page: visitor.picture() == last)
-        every = time.monotonic() - begin
-    print(f"one move {step:.3f} s, another visitor {other:.3f} s, {moves} moves {every:.3f} s")
-    assert every < moves * 0.01
+        with Visitor(live):  # another one has its page meanwhile
+            visitor.until(lambda page: visitor.picture() == last)
+        assert time.monotonic() - begin < moves * step / 4
 
 
 class Answer(NamedTuple):

@@ -119,10 +119,11 @@ class Knob(NamedTuple):
         """
         if not is_number(position):
             return None
+        value = position
         if self.in_decades:
             low, high = self.decades
-            position = 10.0 ** min(max(position, low), high)
-        return float(min(max(position, self.low), self.high))
+            value = 10.0 ** min(max(position, low), high)
+        return float(min(max(value, self.low), self.high))
 
 
 def is_number(sent: object) -> TypeGuard[float]:
