@@ -1,7 +1,7 @@
 """The page in the browser: sliders over the closed form, or a stored sweep.
 
-Figures are drawn, read and saved in one thread, never on the event loop (`_latest`). A client may send
-anything: numbers are moved to within their slider, and whatever else is not offered changes nothing.
+Figures are drawn, read and saved in one thread, never on the event loop (`_latest`). A client may
+send anything: numbers are moved to within their slider, and what is not offered changes nothing.
 """
 
 import base64
