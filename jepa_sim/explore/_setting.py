@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from jepa_sim import _checks as checks
 
@@ -111,6 +111,24 @@ class Knob(NamedTuple):
     def decades(self) -> tuple[float, float]:
         """log₁₀ of both ends."""
         return math.log10(self.low), math.log10(self.high)
+
+    def value_at(self, position: object) -> float | None:
+        """The number at a position of the slider, log₁₀ of it for one in decades.
+
+        A client may send anything: beyond an end it is the end; None for what is no number.
+        """
+        if not is_number(position):
+            return None
+        value = position
+        if self.in_decades:
+            low, high = self.decades
+            value = 10.0 ** min(max(position, low), high)
+        return float(min(max(value, self.low), self.high))
+
+
+def is_number(sent: object) -> TypeGuard[float]:
+    """Whether what a client sent is a number, which True and NaN are not."""
+    return isinstance(sent, int | float) and not isinstance(sent, bool) and sent == sent
 
 
 def knobs(setting: Setting) -> list[Knob]:
