@@ -99,7 +99,7 @@ def test_the_toml_is_one_that_sweeps():
 
 def test_sliders_show_what_they_say():
     box = explore.sliders(SETTING)
-    grid, picture = box.children
+    grid, _, picture = box.children
     found = {slider.description: slider for slider in grid.children}
     assert isinstance(found["ε"], ipywidgets.FloatLogSlider)
     assert [found["ε"].value, found["L"].value, found["ρ of feature 1"].value] == [1e-3, 2.5, 0.4]
@@ -177,7 +177,6 @@ def test_pictures_of_all_pages_are_made_in_one_thread():
     [
         ({"rho": (0.9,)}, r"`rho` must be 2 entries, as many as `lam`, but is 1"),
         ({"lam": (1.0, -1.0)}, r"`lam\[1\]` must be positive"),
-        ({"rho": (0.9, 1.5)}, r"`rho\[1\]` must be at most 1"),
         ({"lam": (1.0,) * 11}, r"`lam` must have from 1 to 10 entries, but is 11"),
         ({"fraction": 1.0}, r"`fraction` must lie strictly between 0 and 1"),
         ({"depth": 0.0}, r"`depth` must be positive"),
@@ -275,3 +274,10 @@ def test_failures_are_counted(run: xr.Dataset):
     results[0, 0, 0], results[1, 1, 1] = 2, -1
     words = _stored.failures(run.assign(result=results))
     assert words == "12 trajectories, 1 failed, 1 not there yet"
+
+
+def test_rho_above_one_is_shown_with_a_remark():
+    assert explore.Setting().remark == ""
+    assert "ρ is 1.5, above 1" in explore.Setting(rho=(0.9, 1.5)).remark
+    with pytest.warns(js.AmplifiedWarning, match="ρ is 1.5, above 1"):
+        js.Moments.from_features([1.0, 1.0], [0.9, 1.5])
