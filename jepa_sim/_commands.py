@@ -117,15 +117,11 @@ def _verify(path: str) -> int:
     store = open_store(path)
     with store.lock():
         found = verify(store)
-    print(f"{len(found.blocks)} damaged blocks" + "".join(f"\n  {b}" for b in found.blocks))
-    print(
-        f"{len(found.arrays)} damaged arrays" + "".join(f"\n  {f}" for f in found.arrays.values())
-    )
+    for kind, damaged in (("blocks", found.blocks), ("arrays", found.arrays.values())):
+        print(f"{len(damaged)} damaged {kind}" + "".join(f"\n  {each}" for each in damaged))
     if found.unchecked:
-        print(
-            f"{found.unchecked:,} blocks are of an older version, without checksums: whether chunks "
-            "of them were exchanged is not known"
-        )
+        lines = f"{found.unchecked:,} blocks are of an older version, which kept no checksums"
+        print(f"{lines}: whether chunks of them were exchanged is not known")
     if found.arrays or found.blocks:
         print("The same `jepa-sim sweep`, or campaign, writes again what is damaged.")
     return int(bool(found.arrays or found.blocks))

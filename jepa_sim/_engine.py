@@ -85,7 +85,7 @@ class Dask(AbstractEngine):
 
         pickled = Path(task.path) / "task.pickle"
         pickled.write_bytes(cloudpickle.dumps((_settings(), cloudpickle.dumps(task))))
-        with contextlib.ExitStack() as stack, _without_tracebacks():
+        with _without_tracebacks(), contextlib.ExitStack() as stack:
             stack.callback(pickled.unlink, missing_ok=True)
             try:
                 address = self.scheduler or stack.enter_context(self._cluster())
@@ -93,31 +93,33 @@ class Dask(AbstractEngine):
             except (OSError, RuntimeError, ValueError) as error:
                 reason = f"cannot be reached: {error}"
                 raise ConnectionError(f"Dask cluster {self._where} {reason}") from error
+            stack.enter_context(self._living())
             interrupted = stack.enter_context(_held_back())
             futures = client.map(
                 functools.partial(_work, str(pickled)), blocks, pure=False, retries=2, batch_size=64
             )
             for future in as_completed(futures):
-                yield self._mark(future)
+                yield future.result()
                 if interrupted.is_set():
                     client.cancel([f for f in futures if f.status == "pending"])
                     raise KeyboardInterrupt
 
-    def _mark(self, future: Any) -> dict:
-        """What a block's task has returned."""
+    @contextlib.contextmanager
+    def _living(self) -> Iterator[None]:
+        """ConnectionError where the scheduler, or worker after worker, dies."""
         from distributed import CancelledError, KilledWorker
+        from distributed.comm import CommClosedError
 
         try:
-            return future.result()
-        except CancelledError as error:  # as all are, when the scheduler is gone
-            raise ConnectionError(
-                f"Dask cluster {self._where} must live until all blocks are written, but was lost. "
-                "The same command goes on."
-            ) from error
+            yield
+        except (CancelledError, CommClosedError) as error:
+            rule = "must live until all blocks are written, but was lost"
+            again = "The same command goes on."
+            raise ConnectionError(f"Dask cluster {self._where} {rule}. {again}") from error
         except KilledWorker as error:
+            rule = "must live while they compute a block, but died"
             raise ConnectionError(
-                f"Workers of Dask cluster {self._where} must live while they compute a block, but "
-                f"those died: is there enough memory? {error}"
+                f"Workers of Dask cluster {self._where} {rule}: have they enough memory? {error}"
             ) from error
 
     @property

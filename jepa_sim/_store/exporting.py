@@ -18,10 +18,11 @@ OVERHEAD = 2**16  # bytes that HDF5 needs at most for an array, beside its value
 
 
 def export(dataset: xr.Dataset, path: Path) -> None:
-    """Write NetCDF, to `*.nc` (all of it), or Parquet: a row for each trajectory, feature and fraction.
+    """Write NetCDF (all of it) where `path` ends in .nc, else Parquet.
 
-    What is saved over time is not in the Parquet table. Both hold the result in memory a part at a
-    time where dask is installed, and whole where not. See `write_netcdf` for errors.
+    That has a row for each trajectory, feature and fraction. What is saved over time is not in
+    it. Both hold the result in memory a part at a time where dask is installed, and whole where
+    not. See `write_netcdf` for errors.
     """
     if path.suffix == ".nc":
         write_netcdf(dataset, path)
