@@ -108,7 +108,7 @@ class Dask(AbstractEngine):
     def _living(self) -> Iterator[None]:
         """ConnectionError where the scheduler, or worker after worker, dies."""
         from distributed import CancelledError, KilledWorker
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
 
         try:
             yield

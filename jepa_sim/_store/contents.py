@@ -28,7 +28,7 @@ def checksum(*arrays: np.ndarray) -> str:
         if array.dtype.kind in "OTU":
             found.update(json.dumps(array.tolist()).encode())
         else:
-            found.update(np.ascontiguousarray(array))
+            found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()
 
 

@@ -6,21 +6,19 @@ file only says who that is.
 
 import contextlib
 import datetime
+import importlib.util
 import os
 import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from jepa_sim._faults import StoreError
 from jepa_sim._store.errors import explained
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # on Windows
-    fcntl = None
-
+# None on Windows
+fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
 PATIENCE = 1.0  # seconds: somebody may look at the status, or make the run longer
 
 
