@@ -81,10 +81,9 @@ class Store:
         try:
             with explained(self.path):
                 mark = json.loads(self.mark_path(block).read_text(encoding="utf-8"))
-            numbers = (mark.get(key, 0) for key in COUNTS)
-            fine = len(mark["shape"]) == len(block) and all(
-                isinstance(n, int | float) for n in numbers
-            )
+            shape, numbers = mark["shape"], [mark.get(key, 0) for key in COUNTS]
+            fine = len(shape) == len(block) and all(isinstance(n, int) for n in shape)
+            fine = fine and all(isinstance(n, int | float) for n in numbers)
             return mark if fine else None
         except (StoreError, ValueError, TypeError, AttributeError, KeyError):
             return None  # a damaged one is as good as none
