@@ -1,13 +1,15 @@
 """A result as one file, for other programs."""
 
 import contextlib
+import importlib.util
 import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import h5netcdf
 import xarray as xr
@@ -47,7 +49,8 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
             partial.write_bytes(_empty())
             with partial.open("r+b") as file:
                 _reserve(file, partial, size)
-        dataset.to_netcdf(partial, mode="a", engine="h5netcdf")
+        with _one_thread():
+            dataset.to_netcdf(partial, mode="a", engine="h5netcdf")
 
 
 def check_room(path: Path, size: int) -> None:
@@ -64,6 +67,15 @@ def _room_for(path: Path, size: int) -> Iterator[None]:
     except OSError as error:
         rule = f"File `{path}` must have room for {size / 2**20:,.1f} MiB"
         raise OSError(f"{rule}, but has not: {error.strerror or error}.") from error
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Else dask's other threads write on after an error, into a file made anew."""
+    if importlib.util.find_spec("dask") is None:
+        return contextlib.nullcontext()
+    import dask
+
+    return dask.config.set(scheduler="synchronous")
 
 
 def _empty() -> bytes:
