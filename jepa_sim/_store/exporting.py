@@ -73,7 +73,7 @@ def _one_thread() -> AbstractContextManager[Any]:
     """Else dask's other threads write on after an error, into a file made anew."""
     if importlib.util.find_spec("dask") is None:
         return contextlib.nullcontext()
-    import dask
+    import dask.config
 
     return dask.config.set(scheduler="synchronous")
 
