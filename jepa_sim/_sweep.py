@@ -70,6 +70,13 @@ class Sweep:
         return {**self.grid.shape, "seed": len(self.grid.seed) if self.is_random else 1}
 
     @property
+    def least_bytes(self) -> int:
+        """Of all results, at least."""
+        xx = self.grid.spectrum.xx
+        numbers = self.times.count * xx.shape[-1] * max(len(self.observables), 1)
+        return math.prod(self.axes.values()) * numbers * xx.dtype.itemsize
+
+    @property
     def is_random(self) -> bool:
         """Whether seeds make a difference."""
         return self.solver.is_random or next(self.grid.problems()).start.is_random
@@ -239,9 +246,7 @@ def sweep(
 def collect(planned: Sweep, *, progress: bool) -> xr.Dataset:
     """The dataset of all that is planned, in memory. MemoryError where it cannot fit."""
     shape = tuple(planned.axes.values())
-    xx = planned.grid.spectrum.xx
-    numbers = planned.times.count * xx.shape[-1] * max(len(planned.observables), 1)
-    least = math.prod(shape) * numbers * xx.dtype.itemsize
+    least = planned.least_bytes
     if least > host_memory():
         rule = f"{math.prod(shape):,} runs have results of at least {least / 2**30:,.0f} GiB"
         raise MemoryError(f"{rule}: a campaign writes them to a folder instead.")
