@@ -11,6 +11,7 @@ import optax
 
 from jepa_sim import _observables
 from jepa_sim import config as toml
+from jepa_sim._checks import amplification_expected
 from jepa_sim._data.base import AbstractSource, AbstractViews, Gaussian
 from jepa_sim._data.images import Digits, Patches
 from jepa_sim._data.latent import Dynamic, Static
@@ -213,7 +214,8 @@ def _check_memory(data: toml.Data) -> None:
 def _stacked(views: Temporal, data: models.Views) -> Moments:
     if data.pairs is None:
         return views.stacked_moments()
-    return Moments.from_samples(views.stacked_pairs(data.pairs, seed=data.seed))
+    with amplification_expected():
+        return Moments.from_samples(views.stacked_pairs(data.pairs, seed=data.seed))
 
 
 def _moments(views: AbstractViews, data: models.Views) -> Moments:

@@ -84,8 +84,8 @@ def amplified(rho: ArrayLike) -> str:
         return ""
     return (
         f"The largest regression coefficient ρ is {largest:.3g}, above 1: the target has more of a "
-        "feature than the context. So it is where a part predicts the whole. More often x and y "
-        "were exchanged, have different units, or are too few samples."
+        "feature than the context. So it is where a part predicts the whole, and in supervised "
+        "learning. Else x and y may be exchanged, in different units, or too few samples."
     )
 
 

@@ -120,8 +120,9 @@ def remarks(dataset: xr.Dataset) -> list[str]:
     at_start = int((times == 0).sum())
     if at_start:
         found.append(
-            f"{at_start:,} of {times.size:,} critical times are 0: there the start ε is at or above "
-            "that fraction of the plateau, and the time says nothing of learning. Use a smaller ε."
+            f"{at_start:,} of {times.size:,} critical times are 0: there the start ε is at or "
+            "above that fraction of the plateau, and the time says nothing of learning. Use a "
+            "smaller ε."
         )
     return found
 

@@ -182,8 +182,8 @@ def plan(
         times = FixedTimes(times)
     for problem in grid.problems():
         solver.prepare(problem)
-        if times.fractions is None:  # the same for all
-            solver.check_times(times.times(problem))
+    if isinstance(times, FixedTimes):
+        solver.check_times(times.values)
     fractions = tuple(map(float, critical_fraction))
     planned = Sweep(grid, solver, times, tuple(observables), fractions, padded=False)
     if padded is None:

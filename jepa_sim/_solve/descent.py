@@ -43,8 +43,8 @@ class Descent(AbstractMatrixSolver):
     (L2, not decoupled). A moving-average teacher follows with the momentum m = 1 − α/τ, whatever
     the optimiser; a predictor set by a formula is set after every step.
 
-    Saved times are the nearest multiples of α, which must differ. In a sweep over times that fit
-    each trajectory (`CriticalGrid`), times closer than α repeat a step. Not differentiable in
+    Saved times are the nearest multiples of α, which must differ; of times that a sweep spaces
+    itself (`CriticalGrid`, `LogGrid`), those closer than α repeat a step. Not differentiable in
     reverse mode, because the number of steps follows the times.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
