@@ -6,12 +6,12 @@ configuration is known to be right.
 
 import argparse
 import importlib.util
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jepa_sim import config as toml
+from jepa_sim._cache import cache_folder, keep_compiled
 from jepa_sim._faults import StoreError
 
 if TYPE_CHECKING:
@@ -272,24 +272,8 @@ def _toml_of(path: Path) -> str | None:
 
 
 def _prepare_jax(precision: str) -> None:
-    """Set JAX's precision and where it keeps compiled programs, before it is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else false alarms on every cached program
-    os.environ.setdefault("EQX_ON_ERROR", "nan")  # else JAX 0.9 cannot cache an ODE solver
+    """Set JAX's precision, and keep its compiled programs."""
+    keep_compiled()
     import jax
 
     jax.config.update("jax_enable_x64", precision == "float64")
-    folder = cache_folder()
-    if folder is not None:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def cache_folder() -> Path | None:
-    """Where compiled programs are kept: JEPA_SIM_CACHE (empty: nowhere) or the user's cache."""
-    import platformdirs
-
-    named = os.environ.get("JEPA_SIM_CACHE")
-    if named == "":
-        return None
-    return Path(named or platformdirs.user_cache_dir("jepa_sim", appauthor=False))

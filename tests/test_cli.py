@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import jepa_sim as js
-from jepa_sim import _commands, cli
+from jepa_sim import _cache, cli
 from jepa_sim.config import parse
 
 RUN = """
@@ -323,11 +323,11 @@ def test_from_the_shell(folder: Path):
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("JEPA_SIM_CACHE", str(tmp_path))
-    assert _commands.cache_folder() == tmp_path
+    assert _cache.cache_folder() == tmp_path
     monkeypatch.setenv("JEPA_SIM_CACHE", "")
-    assert _commands.cache_folder() is None
+    assert _cache.cache_folder() is None
     monkeypatch.delenv("JEPA_SIM_CACHE")
-    assert _commands.cache_folder().name == "jepa_sim"
+    assert _cache.cache_folder().name == "jepa_sim"
 
 
 DESCENT = """
