@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jepa_sim import _data as data
     from jepa_sim import _observables as observables
+    from jepa_sim._cache import keep_compiled
     from jepa_sim._campaign import campaign
+    from jepa_sim._checks import AmplifiedWarning
     from jepa_sim._critical import asymptotic_critical_times, critical_times
     from jepa_sim._diagnose import Diagnosis, Finding, Status, diagnose
     from jepa_sim._engine import AbstractEngine, Dask, Local
@@ -63,6 +65,7 @@ __all__ = [
     "AbstractObjective",
     "AbstractSolver",
     "AbstractStart",
+    "AmplifiedWarning",
     "Balanced",
     "BarlowTwins",
     "ClosedForm",
@@ -112,6 +115,7 @@ __all__ = [
     "data",
     "diagnose",
     "joint_embedding_optimum",
+    "keep_compiled",
     "observables",
     "open_run",
     "plan",
@@ -121,6 +125,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "._checks": ("AmplifiedWarning",),
+    "._cache": ("keep_compiled",),
     "._campaign": ("campaign",),
     "._critical": ("asymptotic_critical_times", "critical_times"),
     "._diagnose": ("Diagnosis", "Finding", "Status", "diagnose"),

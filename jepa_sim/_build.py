@@ -1,5 +1,6 @@
 """From the names of a configuration to objects: the one place where strings choose strategies."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import optax
 
 from jepa_sim import _observables
 from jepa_sim import config as toml
+from jepa_sim._checks import amplification_expected
 from jepa_sim._data.base import AbstractSource, AbstractViews, Gaussian
 from jepa_sim._data.images import Digits, Patches
 from jepa_sim._data.latent import Dynamic, Static
@@ -48,11 +50,14 @@ from jepa_sim._start import (
     RandomGaussian,
     Unbalanced,
 )
+from jepa_sim._sweep import host_memory
 from jepa_sim._tables import given, models, real
 from jepa_sim._tables import run as tables
 from jepa_sim._tables.base import Table
 from jepa_sim._target import MovingAverage, NoStopGradient
 from jepa_sim._training import DirectPred, FastPredictor, Learned, Training
+
+MATRICES = 6  # Σxx, Σyx and Σyy, and as many to find features
 
 
 class Run(NamedTuple):
@@ -69,7 +74,9 @@ def build(config: toml.Config) -> Run:
     """The objects that a configuration names.
 
     ConfigError where its data make no moments, or do not fit its networks and objectives.
+    MemoryError where its moments are larger than the machine's memory.
     """
+    _check_memory(config.data)
     spectrum, frames = _spectrum(config.data)
     grid = Grid(
         spectrum=spectrum,
@@ -189,10 +196,26 @@ def _spectrum(data: toml.Data) -> tuple[Moments | list[Moments], tuple[int, int]
         raise ConfigError([f"Table `data` must give moments. {error}"]) from error
 
 
+def _check_memory(data: toml.Data) -> None:
+    """MemoryError where moments of the dimension that a key names cannot fit."""
+    match data:
+        case models.LowRank() | models.PowerLaw() | models.NonCommuting():
+            d, key = data.dimension, "dimension"
+        case models.PixelMask() | models.BlockMask():
+            d, key = math.prod(data.shape), "shape"
+        case _:  # no larger than files or lists, or bounded
+            return
+    least = MATRICES * 8 * d**2
+    if least > host_memory():
+        rule = f"moments of {d:,} dimensions take at least {least / 2**30:,.0f} GiB"
+        raise MemoryError(f"Key `data.{key}` must be smaller: {rule}.")
+
+
 def _stacked(views: Temporal, data: models.Views) -> Moments:
     if data.pairs is None:
         return views.stacked_moments()
-    return Moments.from_samples(views.stacked_pairs(data.pairs, seed=data.seed))
+    with amplification_expected():
+        return Moments.from_samples(views.stacked_pairs(data.pairs, seed=data.seed))
 
 
 def _moments(views: AbstractViews, data: models.Views) -> Moments:

@@ -29,7 +29,7 @@ from jepa_sim._faults import StoreError
 from jepa_sim._kinds import checked
 from jepa_sim._progress import duration, watched
 from jepa_sim._solve.base import AbstractMatrixSolver
-from jepa_sim._store import Store, create, differences, open_run, open_store
+from jepa_sim._store import Store, Variables, create, differences, mend, open_run, open_store
 from jepa_sim._sweep import Sweep
 
 FIRST_CALL = 15.0  # seconds, of a program: traced and compiled, which is cached
@@ -63,6 +63,7 @@ def campaign(
     Interrupted by Ctrl-C, it finishes the blocks in hand, and raises KeyboardInterrupt. Called
     again it computes what is missing, and the arrays end bit for bit as if nothing had happened, on
     the same kind of device. Lanes that failed are NaN with their reason in `result`; see `retry`.
+    Coordinates, constants and layouts of arrays that are damaged are written again.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 3])
@@ -71,8 +72,9 @@ def campaign(
     array([0, 0, 0, 0], dtype=int8)
 
     Raises ValueError where arguments are wrong, StoreError where the run is of another
-    configuration, is being written by another process, or cannot be written, ConnectionError where
-    a Dask cluster cannot be reached.
+    configuration, is being written by another process, is damaged, or cannot be written, or where
+    blocks are still pending when the engine has ended, ConnectionError where a Dask cluster cannot
+    be reached or is lost.
     """
     if shard is not None and not 0 <= shard[0] < shard[1]:
         checks.fail("shard", "be (i, n) with 0 ≤ i < n", shard)
@@ -91,26 +93,37 @@ def fill(
     shard: tuple[int, int] | None = None,
     progress: bool = True,
 ) -> None:
-    """Compute and write all that is pending, or, `again`, the lanes that have failed."""
+    """Compute and write all that is pending, or, `again`, the lanes that have failed.
+
+    Raises StoreError unless the store, looked at again, has all of it: for a shard, its blocks.
+    """
     with store.lock(shard=shard):
         if shard is None:
             store.clean()
         marks = store.marks()
         if again:
-            blocks = [block for block, mark in marks.items() if mark["failed"]]
-            total = sum(mark["failed"] for mark in marks.values())
+            blocks = [block for block, mark in marks.items() if mark.get("failed", 0)]
+            total = sum(mark.get("failed", 0) for mark in marks.values())
             done = 0
         else:
-            blocks = store.pending()
+            blocks = store.pending(marks)
             total = math.prod(store.lane_shape)
             done = total - sum(math.prod(store.shape(block)) for block in blocks)
-        if shard is not None:
-            own = set(store.blocks[shard[0] :: shard[1]])
-            blocks = [block for block in blocks if block in own]
+        first, step = shard or (0, 1)
+        own = set(store.blocks[first::step])
+        blocks = [block for block in blocks if block in own]
         task = Task(planned, str(store.path), again)
         with watched(total, done, len(blocks), progress) as advance:
             for mark in engine.run(task, blocks):
                 advance(mark["computed"], mark["failed"])
+        now = store.marks()
+        untouched = {block for block in blocks if now.get(block) == marks.get(block)}
+        left = own & {*store.pending(now), *untouched}
+    if left:
+        raise StoreError(
+            f"Run `{store.path}` must have all blocks written, but {len(left):,} of {len(own):,} "
+            "are pending: `jepa-sim sweep`, or the same campaign, goes on."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,24 +232,21 @@ def block_shape(planned: Sweep, per_lane: int) -> tuple[int, ...]:
 
 def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
     """The run at `path`: there already, made longer, or new."""
-    extra = {**coordinates(planned.grid, planned.times, planned.critical_fraction)}
+    axes = (planned.grid, planned.times, planned.critical_fraction)
+    extra = coordinates(*axes, is_random=planned.is_random)
     if not planned.is_random:
         name, values, attrs = extra["seed"]
         extra["seed"] = name, values[:1], attrs
     known = xr.Dataset(constants(planned.grid), extra)
     if not path.exists():
-        shapes = planned.shapes()
-        variables = {}
-        for name, leaf in shapes.items():
-            dims, attrs = meaning(name, len(leaf.shape))
-            variables[name] = (dims, leaf.shape, np.dtype(leaf.dtype), _plain(attrs))
-        blocks = block_shape(planned, _lane_bytes(shapes))
-        create(path, variables, known, tuple(planned.axes), blocks, asked)
+        blocks = block_shape(planned, _lane_bytes(planned.shapes()))
+        create(path, _variables(planned), known, tuple(planned.axes), blocks, asked)
     store = open_store(path)
-    there = store.manifest["configuration"]
+    there = store.manifest.get("configuration", {})
     lines = differences(there, asked["configuration"])
     if not lines:
-        return store
+        mend(store, lambda: _variables(planned), known)
+        return open_store(path)
     grown = _grown(there, asked["configuration"], planned)
     if not (extend and grown):
         hint = "; --extend (extend=True) would add them" if grown else ""
@@ -244,15 +254,25 @@ def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
             f"Run `{path}` must have the configuration asked for, but differs{hint}: "
             + "; ".join(lines)
         )
+    mend(store, lambda: _variables(planned), known)
     with store.lock():
         changed = ("configuration", "configuration_sha256", "seeds", "toml")
         store.extend(known, {**store.manifest, **{key: asked[key] for key in changed}})
     return open_store(path)
 
 
+def _variables(planned: Sweep) -> Variables:
+    """What is saved of every lane."""
+    variables = {}
+    for name, leaf in planned.shapes().items():
+        dims, attrs = meaning(name, len(leaf.shape))
+        variables[name] = (dims, leaf.shape, np.dtype(leaf.dtype), _plain(attrs))
+    return variables
+
+
 def _grown(there: dict, asked: dict, planned: Sweep) -> bool:
     """Whether all differences are axes that go on where they ended."""
-    before, after = there["axes"], asked["axes"]
+    before, after = there.get("axes", {}), asked["axes"]
     if differences({**there, "axes": 0}, {**asked, "axes": 0}) or before.keys() != after.keys():
         return False
     for name, values in before.items():

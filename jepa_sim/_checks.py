@@ -4,11 +4,15 @@ They look at concrete values alone: inside `jit` or `vmap` there is nothing to l
 traced value passes.
 """
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import NoReturn
 
+import jax.numpy as jnp
 import numpy as np
 
-from jepa_sim._types import ArrayLike, is_concrete, to_numpy
+from jepa_sim._types import ArrayLike, as_float_array, is_concrete, to_numpy
 
 SYMMETRY_TOLERANCE = 1e-6
 
@@ -69,6 +73,36 @@ def check_equal(argument: str, value: object, wanted: int, why: str) -> None:
         fail(argument, f"be {wanted} {why}", value)
 
 
+class AmplifiedWarning(UserWarning):
+    """A regression coefficient ρ above 1: possible, and usually a mistake."""
+
+
+def amplified(rho: ArrayLike) -> str:
+    """What to say of ρ above 1; empty where there is none."""
+    largest = float(np.max(to_numpy(rho)))
+    if largest <= 1 + SYMMETRY_TOLERANCE:
+        return ""
+    return (
+        f"The largest regression coefficient ρ is {largest:.3g}, above 1: the target has more of a "
+        "feature than the context. So it is where a part predicts the whole, and in supervised "
+        "learning. Else x and y may be exchanged, in different units, or too few samples."
+    )
+
+
+def warn_where_amplified(rho: ArrayLike) -> None:
+    """An `AmplifiedWarning` where a known ρ is above 1."""
+    if is_concrete(rho) and (words := amplified(rho)):
+        warnings.warn(words, AmplifiedWarning, stacklevel=4)
+
+
+@contextlib.contextmanager
+def amplification_expected() -> Iterator[None]:
+    """No such warning, for data of which a part predicts the whole."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AmplifiedWarning)
+        yield
+
+
 def check_times(times: ArrayLike) -> None:
     """One axis, at least one entry, not negative, strictly ascending."""
     if np.ndim(times) != 1 or np.size(times) < 1:
@@ -95,7 +129,10 @@ def check_square(argument: str, value: ArrayLike, size: int | None = None) -> No
 
 
 def check_covariance(argument: str, value: ArrayLike, *, definite: bool) -> None:
-    """Symmetric and positive (semi)definite, up to rounding."""
+    """Symmetric and positive semidefinite, up to rounding; definite: by more than rounding.
+
+    Else a direction without variance would have a regression coefficient of rounding over rounding.
+    """
     if not is_concrete(value):
         return
     matrix = to_numpy(value)
@@ -104,8 +141,10 @@ def check_covariance(argument: str, value: ArrayLike, *, definite: bool) -> None
     if asymmetry > SYMMETRY_TOLERANCE * largest:
         fail(argument, "be symmetric", f"off by {asymmetry:.3g}")
     least = np.linalg.eigvalsh(matrix)[0]
-    if definite and least <= 0:
-        fail(argument, "be positive definite", f"of smallest eigenvalue {least:.3g}")
+    rounding = len(matrix) * float(jnp.finfo(as_float_array(0.0).dtype).eps) * largest
+    if definite and least <= rounding:
+        found = f"of smallest eigenvalue {least:.3g} (rounding is {rounding:.1g})"
+        fail(argument, "be positive definite", found)
     if least < -SYMMETRY_TOLERANCE * largest:
         fail(argument, "be positive semidefinite", f"of smallest eigenvalue {least:.3g}")
 

@@ -5,14 +5,13 @@ configuration is known to be right.
 """
 
 import argparse
-import contextlib
 import importlib.util
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jepa_sim import config as toml
+from jepa_sim._cache import cache_folder, keep_compiled
 from jepa_sim._faults import StoreError
 
 if TYPE_CHECKING:
@@ -33,12 +32,13 @@ def sweep(arguments: argparse.Namespace) -> int:
             name = "--" + option.replace("_", "-")
             raise toml.ConfigError([f"Option `{name}` must {rule}, but that is `{path}`."])
     planned = _planned(config)
+    from jepa_sim._store import check_room, write_netcdf
     from jepa_sim._sweep import collect
 
+    check_room(path, planned.least_bytes)
     dataset = collect(planned, progress=not arguments.quiet)
     dataset.attrs["config"] = config.text
-    with _written_aside(path) as partial:
-        dataset.to_netcdf(partial, engine="h5netcdf")
+    write_netcdf(dataset, path)
     if not arguments.quiet:
         from jepa_sim._report import print_run
 
@@ -105,13 +105,26 @@ def _engine(arguments: argparse.Namespace) -> Callable[[], Any]:
 def status(arguments: argparse.Namespace) -> int:
     from jepa_sim._store import open_store, status
 
-    store = open_store(arguments.run_path)
-    if arguments.verify:
-        with store.lock():
-            damaged = store.verify()
-        print(f"{len(damaged)} damaged blocks" + "".join(f"\n  {block}" for block in damaged))
-    print(status(store))
-    return 0
+    code = _verify(arguments.run_path) if arguments.verify else 0
+    print(status(open_store(arguments.run_path)))
+    return code
+
+
+def _verify(path: str) -> int:
+    """Say what is damaged; 1 where something is."""
+    from jepa_sim._store import open_store, verify
+
+    store = open_store(path)
+    with store.lock():
+        found = verify(store)
+    for kind, damaged in (("blocks", found.blocks), ("arrays", found.arrays.values())):
+        print(f"{len(damaged)} damaged {kind}" + "".join(f"\n  {each}" for each in damaged))
+    if found.unchecked:
+        lines = f"{found.unchecked:,} blocks are of an older version, which kept no checksums"
+        print(f"{lines}: whether chunks of them were exchanged is not known")
+    if found.arrays or found.blocks:
+        print("The same `jepa-sim sweep`, or campaign, writes again what is damaged.")
+    return int(bool(found.arrays or found.blocks))
 
 
 def retry(arguments: argparse.Namespace) -> int:
@@ -121,7 +134,7 @@ def retry(arguments: argparse.Namespace) -> int:
         fault = f"Option `--max-steps` must be at least 1, but is {arguments.max_steps}."
         raise toml.ConfigError([fault])
     store = open_store(arguments.run_path)
-    if not store.manifest["toml"]:
+    if not store.manifest.get("toml"):
         raise StoreError(f"Run `{store.path}` must be of `jepa-sim sweep`, but is of Python.")
     config = toml.parse(store.manifest["toml"])
     if arguments.max_steps is not None:
@@ -149,9 +162,7 @@ def export(arguments: argparse.Namespace) -> int:
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         line = "Parquet must have pyarrow: `pip install 'jepa_sim[parquet]'`."
         raise toml.ConfigError([line])
-    dataset = open_run(arguments.run_path)
-    with _written_aside(path) as partial:
-        export(dataset, partial, path.suffix)
+    export(open_run(arguments.run_path), path)
     return 0
 
 
@@ -232,15 +243,18 @@ def _open(path: Path) -> "xr.Dataset":
     if path.is_dir():
         from jepa_sim._store import open_run
 
-        return open_run(path)
-    if not path.is_file():
+        dataset = open_run(path)
+    elif path.is_file():
+        try:
+            dataset = xr.load_dataset(path, engine="h5netcdf")
+        except MemoryError:
+            raise
+        except Exception as error:  # HDF5 raises almost anything where a file is damaged
+            raise fault("be a NetCDF file") from error
+    else:
         raise fault("be a file or folder that exists")
-    try:
-        dataset = xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError) as error:
-        raise fault("be a NetCDF file") from error
-    if not {"critical_time", "result", "lam", "rho"} <= set(dataset.data_vars):
-        raise fault("be a file written by `jepa-sim sweep`")
+    if not {"critical_time", "result", "lam", "rho", "plateau", "t"} <= set(dataset.data_vars):
+        raise fault("be written by `jepa-sim sweep`")
     return dataset
 
 
@@ -249,7 +263,7 @@ def _toml_of(path: Path) -> str | None:
     if path.is_dir():
         from jepa_sim._store import open_store
 
-        return open_store(path).manifest["toml"] or None
+        return open_store(path).manifest.get("toml") or None
     import xarray as xr
 
     with xr.open_dataset(path, engine="h5netcdf") as dataset:
@@ -257,37 +271,9 @@ def _toml_of(path: Path) -> str | None:
     return text if "[grid]" in text else None
 
 
-@contextlib.contextmanager
-def _written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the name `path` when all is written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _prepare_jax(precision: str) -> None:
-    """Set JAX's precision and where it keeps compiled programs, before it is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else false alarms on every cached program
-    os.environ.setdefault("EQX_ON_ERROR", "nan")  # else JAX 0.9 cannot cache an ODE solver
+    """Set JAX's precision, and keep its compiled programs."""
+    keep_compiled()
     import jax
 
     jax.config.update("jax_enable_x64", precision == "float64")
-    folder = cache_folder()
-    if folder is not None:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def cache_folder() -> Path | None:
-    """Where compiled programs are kept: JEPA_SIM_CACHE (empty: nowhere) or the user's cache."""
-    import platformdirs
-
-    named = os.environ.get("JEPA_SIM_CACHE")
-    if named == "":
-        return None
-    return Path(named or platformdirs.user_cache_dir("jepa_sim", appauthor=False))

@@ -15,13 +15,13 @@ from jaxtyping import Array, Float
 from jepa_sim import _checks as checks
 from jepa_sim._kinds import checked
 from jepa_sim._problem import Problem
-from jepa_sim._types import ArrayLike
+from jepa_sim._types import Scalar
 
 Target = Float[Array, ""] | None
 
 
 def check_target(
-    problem: Problem, fraction: ArrayLike | None, level: ArrayLike | None
+    problem: Problem, fraction: Scalar | None, level: Scalar | None
 ) -> tuple[Target, Target]:
     """Fraction and level as arrays. ValueError unless one of them is given, and in range."""
     if (fraction is None) == (level is None):
@@ -45,7 +45,7 @@ def critical_level(problem: Problem, fraction: Target, level: Target) -> Float[A
 
 @checked
 def critical_times(
-    problem: Problem, *, fraction: ArrayLike | None = None, level: ArrayLike | None = None
+    problem: Problem, *, fraction: Scalar | None = None, level: Scalar | None = None
 ) -> Float[Array, " d"]:
     """(d,) exact critical times of the reduced theory, in flow time.
 

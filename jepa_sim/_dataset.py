@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import xarray as xr
 
-from jepa_sim._grid import AbstractTimes, Grid
+from jepa_sim import _observables as observables
+from jepa_sim._grid import RESERVED, AbstractTimes, Grid
 from jepa_sim._solve.base import AbstractSolver
 from jepa_sim._types import ResultCode
 
@@ -32,7 +33,8 @@ _KNOWN = {
     "off_diagonal_mass": (("time",), "share of features' Gram matrix off its diagonal", "1"),
     "critical_time": (
         ("critical_fraction", "feature"),
-        "first time at which w̄ reaches the fraction of its plateau (inf: not in this run)",
+        "first time at which w̄ reaches the fraction of its plateau "
+        "(0: it starts there or above; inf: not in this run)",
         FLOW_TIME,
     ),
     "order_rho": (("critical_fraction",), "Kendall's τ of being learned early and ρ", "1"),
@@ -49,6 +51,9 @@ _KNOWN = {
     "accepted": ((), "accepted steps of the solver", "1"),
     "rhs": ((), "evaluations of the right-hand side", "1"),
 }
+
+# names that an observable cannot have in a sweep
+TAKEN = (*(_KNOWN.keys() - set(observables.__all__) - {"probe_risk"}), "lam", "rho", *RESERVED)
 
 # further axes that a configuration can name
 _AXES = {
@@ -68,8 +73,13 @@ def label(
     times: AbstractTimes,
     fractions: tuple[float, ...],
     results: dict[str, np.ndarray],
+    *,
+    is_random: bool,
 ) -> xr.Dataset:
-    """Name everything in `results`, arrays of axes (objective, depth, …, spectrum, …)."""
+    """Name everything in `results`, arrays of axes (objective, depth, …, spectrum, …).
+
+    is_random: whether seeds make a difference.
+    """
     variables, results = {}, dict(results)
     lanes = tuple(grid.shape)
     # the same for every scale and seed
@@ -82,7 +92,9 @@ def label(
         whole = (*value.shape[:seed], len(grid.seed), *value.shape[seed + 1 :])
         variables[name] = ((*lanes, *inner), np.broadcast_to(value, whole), attrs)
     known = {**variables, **constants(grid)}
-    return xr.Dataset(known, coordinates(grid, times, fractions), provenance(grid, solver))
+    axes = coordinates(grid, times, fractions, is_random=is_random)
+    found = xr.Dataset(known, axes, provenance(grid, solver))
+    return found.assign_attrs(remarks="\n".join(remarks(found)))
 
 
 def meaning(name: str, rank: int) -> tuple[tuple[str, ...], dict]:
@@ -97,6 +109,24 @@ def meaning(name: str, rank: int) -> tuple[tuple[str, ...], dict]:
     return inner, attrs
 
 
+def remarks(dataset: xr.Dataset) -> list[str]:
+    """What is true of a result but may surprise, a sentence each."""
+    found = []
+    if dataset.sizes["seed"] > 1 and dataset.seed.attrs.get("is_random", 1) == 0:
+        found.append(
+            f"Nothing in it is random: all {dataset.sizes['seed']} seeds are copies of one run."
+        )
+    times = dataset.critical_time
+    at_start = int((times == 0).sum())
+    if at_start:
+        found.append(
+            f"{at_start:,} of {times.size:,} critical times are 0: there the start ε is at or "
+            "above that fraction of the plateau, and the time says nothing of learning. Use a "
+            "smaller ε."
+        )
+    return found
+
+
 def constants(grid: Grid) -> dict[str, tuple]:
     """λ and ρ of every spectrum."""
     features, dims = grid.features, ("spectrum", "feature")
@@ -107,11 +137,13 @@ def constants(grid: Grid) -> dict[str, tuple]:
     }
 
 
-def coordinates(grid: Grid, times: AbstractTimes, fractions: tuple[float, ...]) -> dict:
-    """Every axis by name."""
+def coordinates(
+    grid: Grid, times: AbstractTimes, fractions: tuple[float, ...], *, is_random: bool
+) -> dict:
+    """Every axis by name.  is_random: whether seeds make a difference."""
 
-    def axis(name: str, values: object, long_name: str) -> tuple:
-        return name, np.asarray(values), {"long_name": long_name, "units": "1"}
+    def axis(name: str, values: object, long_name: str, **further: int) -> tuple:
+        return name, np.asarray(values), {"long_name": long_name, "units": "1", **further}
 
     axes = {
         "objective": axis("objective", [o.name for o in grid.objective], "training objective"),
@@ -124,7 +156,13 @@ def coordinates(grid: Grid, times: AbstractTimes, fractions: tuple[float, ...]) 
             name: axis(name, values, _AXES.get(name, "further axis of the grid"))
             for name, values in grid.axes.items()
         },
-        "seed": axis("seed", grid.seed, "seed of all random numbers of a trajectory"),
+        "seed": axis(
+            "seed",
+            grid.seed,
+            "seed of all random numbers of a trajectory"
+            + ("" if is_random else " (nothing is random: all are one run)"),
+            is_random=int(is_random),
+        ),
         "spectrum": axis("spectrum", np.arange(grid.shape["spectrum"]), "number of the moments"),
         "feature": axis("feature", np.arange(grid.features.lam.shape[-1]), "number of the feature"),
         "critical_fraction": axis("critical_fraction", fractions, "fraction of the plateau"),

@@ -16,6 +16,7 @@ from jepa_sim._types import ResultCode, is_concrete
 LEARNED = 0.1  # within so much of the plateau
 SMALL = 0.1  # of its plateau: not learned
 STEADY = 1e-3  # changes by less than this share from one half of the saved times to the next
+ROUNDING = 1e-8  # of the largest predictor gain: less has no sign
 
 
 class Status(enum.Enum):
@@ -26,6 +27,7 @@ class Status(enum.Enum):
     stuck = "stuck"
     collapsed = "collapsed"
     unlearnable = "cannot be learned"
+    undetermined = "undetermined"
     failed = "failed"
 
 
@@ -52,7 +54,7 @@ class Diagnosis(NamedTuple):
     def __str__(self) -> str:
         counts = [f"{self.count(status)} {status.value}" for status in Status if self.count(status)]
         lines = [
-            f"{len(self.findings)} features: {', '.join(counts)}",
+            f"{len(self.findings)} feature{'s'[: len(self.findings) > 1]}: {', '.join(counts)}",
             f"{'feature':>7}  {'ρ':>8}  {'gain':>9}  {'plateau':>9}  what, and why",
         ]
         for f in self.findings:
@@ -68,6 +70,7 @@ def diagnose(run: Trajectory) -> Diagnosis:
     run: one trajectory with the observable `features`; with `predictor_gains` too (saved by
     default) misaligned predictors are recognised. Plateaus, thresholds of weight decay and basins
     are those of the reduced theory (`Problem.rest`), for moments that do not commute an estimate.
+    What neither the run nor the theory decides is undetermined, with the reason.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -88,23 +91,48 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
     problem, features = run.problem, run.problem.features
     rho, gains = np.asarray(features.rho), np.asarray(run.features)
     rest, plateaus = problem.rest, np.asarray(problem.plateaus)
-    predictor = run.values.get("predictor_gains") if problem.objective.uses_predictor else None
+    predictor = _predictor_gains(run)
+    starts, layers = _starting_gains(run), problem.layers
+    says_layers = problem.start.is_balanced or problem.start.keeps_differences
     result = ResultCode(int(run.result))
-    for i, (start, end) in enumerate(zip(gains[0], gains[-1], strict=True)):
+    for i, end in enumerate(gains[-1]):
         case = _Case(
             problem=problem,
             feature=i,
             rho=float(rho[i]),
-            start=float(start),
+            start=float(starts[i]),
             end=float(end),
             earlier=float(gains[_half(run), i]),
             plateau=float(plateaus[i]),
             threshold=float(rest.threshold[i]),
             edge=float(rest.edge[i]),
-            predictor=np.nan if predictor is None else float(predictor[-1, i]),
+            predictor=float(predictor[i]),
+            turned=float(layers.sign[i]) * float(rho[i]) < 0,
+            aligned=bool(layers.is_known[i]) and says_layers,
         )
         status, reason = case.verdict() if not np.isnan(end) else (Status.failed, result.reason)
         yield Finding(i, case.rho, case.end, case.plateau, status, reason)
+
+
+def _predictor_gains(run: Trajectory) -> np.ndarray:
+    """v̄ at the end, 0 where it is no more than rounding; NaN where it was not saved."""
+    saved = run.values.get("predictor_gains") if run.problem.objective.uses_predictor else None
+    if saved is None:
+        return np.full(run.features.shape[1], np.nan)
+    last = np.asarray(saved[-1])
+    return np.where(np.abs(last) < ROUNDING * np.nanmax(np.abs(last), initial=0), 0, last)
+
+
+def _starting_gains(run: Trajectory) -> np.ndarray:
+    """Encoder gains at time 0; NaN where a random start does not say."""
+    problem, gains = run.problem, np.asarray(run.features)
+    if run.times[0] == 0:
+        return gains[0]
+    if problem.starts_level:
+        return np.full(gains.shape[1], float(problem.scale))
+    if problem.start.is_random:
+        return np.full(gains.shape[1], np.nan)
+    return np.asarray(problem.weights().gains(problem.features))
 
 
 def _half(run: Trajectory) -> int:
@@ -126,45 +154,117 @@ class _Case(NamedTuple):
     threshold: float
     edge: float
     predictor: float  # at the end
+    turned: bool  # whether the predictor has the wrong sign at the start, as far as is known
+    aligned: bool  # whether the start is aligned with the feature
+
+    @property
+    def falling(self) -> bool:
+        return self.end < (1 - STEADY) * self.earlier
+
+    @property
+    def rising(self) -> bool:
+        return self.end > (1 + STEADY) * self.earlier
+
+    @property
+    def pull(self) -> float:
+        """v̄, positive where it has the sign of ρ, with which the feature is learned."""
+        return self.predictor * np.sign(self.rho)
 
     def verdict(self) -> tuple[Status, str]:
-        known = self.plateau > 0
-        if known and abs(self.end / self.plateau - 1) < LEARNED:
+        known = 0 < self.plateau < np.inf
+        if known and abs(self.end / self.plateau - 1) < LEARNED and not self.pull < 0:
             return Status.learned, f"at {self.end / self.plateau:.0%} of its plateau"
-        if self.rho <= 0 and not known:
-            if self.predictor < 0 and self.end > self.start:
-                return Status.learned, f"by a predictor of the sign of ρ, v̄ = {self.predictor:.3g}"
-            return Status.unlearnable, f"ρ = {self.rho:.3g} ≤ 0, x does not predict it"
-        if self.problem.is_narrow and self.end < SMALL * self.plateau:
+        if self.rho <= 0 and self.plateau == 0:
+            return self.negative()
+        if self.problem.is_narrow and self.end < SMALL * self.plateau and not self.rising:
             return Status.stuck, "the bottleneck is taken by other features"
-        if self.predictor < 0:
-            return Status.stuck, f"misaligned predictor, v̄ = {self.predictor:.3g} < 0 unlearns it"
-        falling = self.end < (1 - STEADY) * self.earlier
-        rising = self.end > (1 + STEADY) * self.earlier
-        if self.plateau == 0 or (falling and not (known and self.end > self.plateau)):
-            return Status.collapsed, self.why_collapsed()
-        if not known:
-            if rising:
-                return Status.growing, f"{self.change()}; its plateau is not known"
-            return Status.learned, "steady; its plateau is not known"
-        if falling:
-            return Status.growing, f"above its plateau and falling, {self.change()}"
-        if rising or self.end < self.start * (1 + STEADY):
-            return Status.growing, f"out of time, {self.change()}{self.left()}"
-        return Status.stuck, self.why_stuck()
+        if self.pull < 0 or (self.turned and self.aligned and self.falling):
+            return self.misaligned()
+        if self.plateau == 0 or self.end == 0:
+            return self.collapsing()
+        if np.isinf(self.plateau):
+            return self.unbounded()
+        if np.isnan(self.plateau):
+            return self.without_plateau()
+        return self.towards_plateau()
+
+    def negative(self) -> tuple[Status, str]:
+        """ρ ≤ 0, where an aligned start would not be learned."""
+        if self.pull > 0 and self.end > self.start * (1 + STEADY):
+            how = f"by a predictor of the sign of ρ, v̄ = {self.predictor:.3g}"
+            return (Status.growing if self.rising else Status.learned), how
+        return Status.unlearnable, f"ρ = {self.rho:.3g} ≤ 0, x does not predict it"
+
+    def misaligned(self) -> tuple[Status, str]:
+        """The predictor sends the feature away from its target."""
+        v = "" if np.isnan(self.predictor) else f", v̄ = {self.predictor:.3g}"
+        if self.aligned and self.turned and self.plateau > 0:
+            how = f"the predictor starts with the wrong sign{v}, and is turning"
+            return Status.growing, f"{how}: the encoder is the larger, so that it outlasts it"
+        if self.problem.starts_level or self.plateau == 0 or not (self.falling or self.rising):
+            return Status.stuck, f"misaligned predictor{v}: it unlearns the feature"
+        return Status.undetermined, f"the predictor is misaligned{v}, and may still turn"
+
+    def collapsing(self) -> tuple[Status, str]:
+        """The gain is 0, or is to become 0."""
+        why = self.why_collapsed()
+        if self.end == 0 or self.falling:
+            return Status.collapsed, why
+        return Status.undetermined, f"not falling yet, but it is to collapse: {why}"
 
     def why_collapsed(self) -> str:
+        training, decay = self.problem.training, float(self.problem.training.encoder_decay)
         if self.problem.objective.teacher.passes_gradient:
             return "no stop-gradient: an encoder of 0 has the least loss"
-        decay = float(self.problem.training.encoder_decay)
-        if decay >= self.threshold:
+        if decay > 0 and float(training.predictor_decay) == 0 and self.threshold == 0:
+            return (
+                f"weight decay {decay:.3g} of the encoder alone: once the predictor is found, "
+                "nothing holds the encoder"
+            )
+        if decay > 0 and decay >= self.threshold:
             return f"weight decay {decay:.3g} is above its threshold {self.threshold:.3g}"
-        if self.start < self.edge < np.inf:
+        if decay > 0 and self.start < self.edge < np.inf:
             return (
                 f"started at {self.start:.3g}, below the edge {self.edge:.3g} of the basin of 0 "
                 f"at weight decay {decay:.3g}"
             )
-        return "falling; not explained by the reduced theory"
+        if decay == 0 and self.plateau == 0 and self.aligned:
+            return "the predictor starts above ρ, and the encoder is lost while it falls"
+        return "not explained by the reduced theory"
+
+    def unbounded(self) -> tuple[Status, str]:
+        """The predictor alone decays."""
+        decay = float(self.problem.training.predictor_decay)
+        why = f"weight decay {decay:.3g} of the predictor alone"
+        if self.rising:
+            return Status.growing, f"{why}: the encoder grows without bound, {self.change()}"
+        if self.falling or self.predictor == 0:
+            return Status.undetermined, f"{why}, and the encoder does not grow, {self.change()}"
+        return Status.undetermined, f"{why}: whether the encoder will grow does not show yet"
+
+    def without_plateau(self) -> tuple[Status, str]:
+        unknown = "its plateau is not known"
+        if self.rising:
+            return Status.growing, f"{self.change()}; {unknown}"
+        if self.falling:
+            return Status.undetermined, f"falling, {self.change()}; {unknown}"
+        if self.end > self.start * (1 + STEADY):
+            return Status.learned, f"steady; {unknown}"
+        return Status.undetermined, f"it has not grown, and {unknown}"
+
+    def towards_plateau(self) -> tuple[Status, str]:
+        if self.falling:
+            if self.end > self.plateau:
+                return Status.growing, f"above its plateau and falling, {self.change()}"
+            if self.start < self.edge:
+                return Status.collapsed, self.why_collapsed()
+            return Status.undetermined, f"falling, {self.change()}; {self.why_collapsed()}"
+        has_moved = self.end > self.start * (1 + STEADY)
+        if self.rising or (not has_moved and (self.aligned or self.pull > 0)):
+            return Status.growing, f"out of time, {self.change()}{self.left()}"
+        if has_moved:
+            return Status.stuck, self.why_stuck()
+        return Status.undetermined, "it has hardly moved; " + self.why_stuck()
 
     def why_stuck(self) -> str:
         if np.isnan(self.predictor):

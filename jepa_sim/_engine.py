@@ -4,6 +4,8 @@ import abc
 import contextlib
 import dataclasses
 import functools
+import importlib.util
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -66,11 +68,16 @@ class Dask(AbstractEngine):
     positions and their marks. What a dead worker had in hand is done by another.
     Needs `pip install 'jepa_sim[dask]'`.
 
-    Raises ConnectionError, in `campaign`, where the scheduler cannot be reached.
+    Raises ImportError where Dask is not installed, and ConnectionError, in `campaign`, where the
+    scheduler cannot be reached or is lost.
     """
 
     scheduler: str | None = None
     workers: int = 2
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("distributed") is None:
+            raise ImportError("Engine `Dask` must have Dask: `pip install 'jepa_sim[dask]'`.")
 
     def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:
         import cloudpickle
@@ -78,32 +85,70 @@ class Dask(AbstractEngine):
 
         pickled = Path(task.path) / "task.pickle"
         pickled.write_bytes(cloudpickle.dumps((_settings(), cloudpickle.dumps(task))))
-        with contextlib.ExitStack() as stack:
+        with _without_tracebacks(), contextlib.ExitStack() as stack:
             stack.callback(pickled.unlink, missing_ok=True)
             try:
                 address = self.scheduler or stack.enter_context(self._cluster())
                 client = stack.enter_context(Client(address))
             except (OSError, RuntimeError, ValueError) as error:
-                where = self.scheduler or "of this machine"
-                raise ConnectionError(f"Dask cluster {where} cannot be reached: {error}") from error
+                reason = f"cannot be reached: {error}"
+                raise ConnectionError(f"Dask cluster {self._where} {reason}") from error
+            stack.enter_context(self._living())
             interrupted = stack.enter_context(_held_back())
             futures = client.map(
                 functools.partial(_work, str(pickled)), blocks, pure=False, retries=2, batch_size=64
             )
             for future in as_completed(futures):
-                if future.cancelled():
-                    continue
                 yield future.result()
                 if interrupted.is_set():
                     client.cancel([f for f in futures if f.status == "pending"])
                     raise KeyboardInterrupt
 
+    @contextlib.contextmanager
+    def _living(self) -> Iterator[None]:
+        """ConnectionError where the scheduler, or worker after worker, dies."""
+        from distributed import CancelledError, KilledWorker
+        from distributed.comm.core import CommClosedError
+
+        try:
+            yield
+        except (CancelledError, CommClosedError) as error:
+            rule = "must live until all blocks are written, but was lost"
+            again = "The same command goes on."
+            raise ConnectionError(f"Dask cluster {self._where} {rule}. {again}") from error
+        except KilledWorker as error:
+            rule = "must live while they compute a block, but died"
+            raise ConnectionError(
+                f"Workers of Dask cluster {self._where} {rule}: have they enough memory? {error}"
+            ) from error
+
+    @property
+    def _where(self) -> str:
+        return self.scheduler or "of this machine"
+
     def _cluster(self) -> Any:
+        """On the loopback address alone, with its dashboard."""
         from distributed import LocalCluster
 
         return LocalCluster(
-            n_workers=self.workers, threads_per_worker=1, processes=True, dashboard_address=":0"
+            n_workers=self.workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
         )
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Dask's client logs the traceback of what it then hands on, too."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _settings() -> dict[str, Any]:

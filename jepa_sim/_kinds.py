@@ -21,12 +21,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import AbstractArray, PRNGKeyArray
 
 from jepa_sim._checks import fail
 from jepa_sim._types import ArrayLike
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _ARRAY_LIKE = frozenset(typing.get_args(ArrayLike))
 _KEY = frozenset(typing.get_args(PRNGKeyArray))
@@ -126,7 +128,7 @@ def _is_array(value: Any) -> bool:
 
 def _as_type(value: Any) -> Any:
     """A traced value as zeros of its shape and type."""
-    return np.zeros(value.shape, value.dtype) if isinstance(value, jax.core.Tracer) else value
+    return np.zeros(value.shape, value.dtype) if isinstance(value, Tracer) else value
 
 
 def _is_key(value: Any) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
-from jepa_sim._kinds import Checked, checked
+from jepa_sim._kinds import Checked, check_kind, checked
 from jepa_sim._types import ArrayLike, as_float_array, is_concrete, to_numpy
 
 
@@ -63,7 +63,7 @@ class Moments(Checked):
     Array([0.631, 0.227], dtype=float64)
 
     Raises ValueError where a matrix is not square, not finite, not symmetric or not positive
-    definite, or where no pair (x, y) has these moments.
+    definite, or where no pair (x, y) has these moments. Warns (`AmplifiedWarning`) of ρ above 1.
     """
 
     xx: Float[Array, "*lanes d d"]
@@ -89,6 +89,8 @@ class Moments(Checked):
             _check_joint(xx, yx, yy)
             self.yy = as_float_array(yy)
         self._known = None
+        if is_concrete(xx, yx) and np.shape(yx)[0] == d:
+            checks.warn_where_amplified(_largest_rho(xx, yx))
 
     @classmethod
     @checked
@@ -299,6 +301,13 @@ def _nonzero(x: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.where(x == 0, jnp.ones_like(x), x)
 
 
+def _largest_rho(xx: ArrayLike, yx: ArrayLike) -> float:
+    """The largest ρ of Σyx v = ρ Σxx v, of the symmetric part of Σyx."""
+    factor, symmetric = np.linalg.cholesky(to_numpy(xx)), (to_numpy(yx) + to_numpy(yx).T) / 2
+    whitened = np.linalg.solve(factor, np.linalg.solve(factor, symmetric).T)
+    return float(np.linalg.eigvalsh((whitened + whitened.T) / 2)[-1])
+
+
 def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
     """Some pair (x, y) has these moments: the joint covariance is positive semidefinite."""
     if is_concrete(xx, yx, yy):
@@ -322,6 +331,7 @@ class _RunningMoments:
 
     def add(self, x: ArrayLike, y: ArrayLike, where: str) -> None:
         for name, value in (("x", x), ("y", y)):
+            check_kind(name + where, value, ArrayLike)
             if np.ndim(value) != 2 or np.size(value) == 0:
                 found = f"of shape {np.shape(value)}"
                 checks.fail(name + where, "have the axes (sample, d), none empty", found)

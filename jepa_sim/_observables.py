@@ -5,7 +5,7 @@ Any function of that signature that returns an array (or a pytree of arrays) can
 features.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 import equinox as eqx
@@ -39,6 +39,22 @@ Observable = Callable[[Time, AbstractState, Problem], PyTree]
 def name_of(observable: Observable) -> str:
     """The key of an observable in a result."""
     return getattr(observable, "name", None) or observable.__name__
+
+
+def check_names(observables: Sequence[Observable], taken: Iterable[str] = ()) -> None:
+    """ValueError unless names differ, and none is that of another observable, or one of `taken`.
+
+    What has the name of a built-in observable would be read, labelled and drawn as that.
+    """
+    names = [name_of(observable) for observable in observables]
+    if len(set(names)) < len(names):
+        checks.fail("observables", "have names that differ", names)
+    built_in = {"probe_risk", *__all__} - {"ProbeRisk"}
+    for observable, name in zip(observables, names, strict=True):
+        is_own = observable is not globals().get(name) and not isinstance(observable, ProbeRisk)
+        if (is_own and name in built_in) or name in taken:
+            rule = "have names that jepa_sim does not use itself"
+            checks.fail("observables", rule, f"{name!r} among others")
 
 
 def features(t: Time, state: AbstractState, problem: Problem) -> Float[Array, " d"]:

@@ -130,7 +130,7 @@ class Problem(Checked):
         found = rest(lam, variance, exponents, depth, predictor_depth, training, tau)
         if predictor_depth is None:
             return found
-        start = self._layers(features)
+        start = self.layers
         kept = settled(
             *(lam, variance, exponents, (depth, predictor_depth), training, start),
             has_copy=tau is not None,
@@ -139,8 +139,11 @@ class Problem(Checked):
         with_decay = jnp.where(start.sign < 0, jnp.nan, found.stable)
         return dataclasses.replace(found, stable=jnp.where(decays, with_decay, kept))
 
-    def _layers(self, features: Features) -> Layers:
-        """What is known of the layers of every feature at time 0."""
+    @property
+    def layers(self) -> Layers:
+        """The layers of every feature at time 0; those of an aligned start of the same scale where
+        the start does not say."""
+        features = self.features
         found = self.start.layers(features, self.objective, self.depth)
         if found is not None:
             return found

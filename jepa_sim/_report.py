@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jepa_sim._dataset import remarks
 from jepa_sim._store.store import PENDING
 from jepa_sim._types import ResultCode
 
@@ -53,7 +54,7 @@ def print_run(dataset: xr.Dataset, path: Path) -> None:
         learned = times.critical_fraction * dataset.plateau.median("spectrum")
         if not np.isfinite(times.critical_time).all() or (gains < learned).any():
             console.print(_final_gains(dataset, gains))
-    for line in _failures(dataset):
+    for line in (*remarks(dataset), *_failures(dataset)):
         console.print(line)
 
 
@@ -95,7 +96,7 @@ def _critical_times(dataset: xr.Dataset, shown: xr.Dataset) -> Table:
         *(ORDERS[name] for name in orders),
         title=f"Time at which a feature reaches {float(shown.critical_fraction):g} of its plateau, "
         f"from ε = {float(shown.scale):g}",
-        caption="flow time t = kα, 0 if there from the start; median over seeds and spectra; "
+        caption="flow time t = kα; start: it starts there or above; median over seeds and spectra; "
         f"τ: Kendall's, of being learned early and ρ, or λ{more}",
         title_justify="left",
         caption_justify="left",
@@ -166,6 +167,8 @@ def _words(point: dict[str, Any]) -> list[str]:
 def _time(value: float) -> str:
     if np.isnan(value):
         return "unknown"
+    if value == 0:
+        return "start"
     return f"{value:.3g}" if np.isfinite(value) else "never"
 
 

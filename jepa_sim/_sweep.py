@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from jepa_sim import _checks as checks
 from jepa_sim import _observables
 from jepa_sim._curve import Curve, stack_curves
-from jepa_sim._dataset import label
+from jepa_sim._dataset import TAKEN, label
 from jepa_sim._grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim._kinds import checked
 from jepa_sim._lane import Lane, Networks, Program
@@ -71,6 +71,13 @@ class Sweep:
         Without chance all seeds are the same trajectory: it is computed once.
         """
         return {**self.grid.shape, "seed": len(self.grid.seed) if self.is_random else 1}
+
+    @property
+    def least_bytes(self) -> int:
+        """Of all results, at least."""
+        xx = self.grid.spectrum.xx
+        numbers = self.times.count * xx.shape[-1] * max(len(self.observables), 1)
+        return math.prod(self.axes.values()) * numbers * xx.dtype.itemsize
 
     @property
     def is_random(self) -> bool:
@@ -133,7 +140,8 @@ class Sweep:
 
     def label(self, results: dict[str, np.ndarray]) -> xr.Dataset:
         """All results, named: arrays of `axes`, then of the axes inside a lane."""
-        return label(self.grid, self.solver, self.times, self.critical_fraction, results)
+        parts = (self.grid, self.solver, self.times, self.critical_fraction, results)
+        return label(*parts, is_random=self.is_random)
 
     def _programs(self, index: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
         """Programs, and the lanes that each is for."""
@@ -172,6 +180,7 @@ def plan(
 
     Raises ValueError where arguments are wrong.
     """
+    _observables.check_names(observables, TAKEN)
     for fraction in critical_fraction:
         checks.check_open_unit("critical_fraction", fraction)
     times = CriticalGrid() if times is None else times
@@ -179,6 +188,8 @@ def plan(
         times = FixedTimes(times)
     for problem in grid.problems():
         solver.prepare(problem)
+    if isinstance(times, FixedTimes):
+        solver.check_times(times.values)
     fractions = tuple(map(float, critical_fraction))
     planned = Sweep(grid, solver, times, tuple(observables), fractions, padded=False)
     if padded is None:
@@ -212,7 +223,9 @@ def sweep(
     times are in `t`, in flow time (t = kα). A lane that fails is NaN with the reason's code in
     `result`; the others go on. Where lanes take steps, the attribute `occupancy` is the share of
     steps that a lane needed of those that its batch took: lanes of like predicted work run
-    together. Nothing random depends on the order of work: a seed alone decides.
+    together. Nothing random depends on the order of work: a seed alone decides. The attribute
+    `remarks` says what may surprise: seeds that are all one run, features that start at or above
+    the fraction of their plateau.
 
     All is held in memory; `campaign` writes to a folder what is larger, or takes a night.
 
@@ -239,9 +252,7 @@ def sweep(
 def collect(planned: Sweep, *, progress: bool) -> xr.Dataset:
     """The dataset of all that is planned, in memory. MemoryError where it cannot fit."""
     shape = tuple(planned.axes.values())
-    xx = planned.grid.spectrum.xx
-    numbers = planned.times.count * xx.shape[-1] * max(len(planned.observables), 1)
-    least = math.prod(shape) * numbers * xx.dtype.itemsize
+    least = planned.least_bytes
     if least > host_memory():
         rule = f"{math.prod(shape):,} runs have results of at least {least / 2**30:,.0f} GiB"
         raise MemoryError(f"{rule}: a campaign writes them to a folder instead.")

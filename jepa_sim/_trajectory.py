@@ -10,7 +10,7 @@ from jepa_sim._curve import ReducedFlow
 from jepa_sim._kinds import checked
 from jepa_sim._order import order
 from jepa_sim._problem import Problem
-from jepa_sim._types import ArrayLike, ResultCode, is_concrete
+from jepa_sim._types import ResultCode, Scalar, is_concrete
 
 NEAR_PLATEAU = 1e-3  # closer than this (in ln u) a saved gain no longer tells the time since
 
@@ -49,7 +49,7 @@ class Trajectory(eqx.Module):
 
     @checked
     def critical_times(
-        self, *, fraction: ArrayLike | None = None, level: ArrayLike | None = None
+        self, *, fraction: Scalar | None = None, level: Scalar | None = None
     ) -> Float[Array, " d"]:
         """(d,) first time at which each gain w̄ reaches a fraction of its plateau, or a level.
 
@@ -69,15 +69,18 @@ class Trajectory(eqx.Module):
 
     @checked
     def order(
-        self, *, fraction: ArrayLike | None = None, level: ArrayLike | None = None
+        self, *, fraction: Scalar | None = None, level: Scalar | None = None
     ) -> dict[str, Array]:
         """In which order features were learned, from `critical_times` of the same arguments.
 
         order_rho, order_lam: Kendall's τ_b between being learned early and ρ, or λ.  flips: pairs
         of features of which the one of larger λ is learned later.  first_noisy: how many features
-        are learned before the first with 0 < ρ < 1/2.
+        are learned before the first with 0 < ρ < 1/2.  at_start: features that the start has there
+        or above, which count as learned first though nothing was learned.
         """
-        return order(self.critical_times(fraction=fraction, level=level), self.problem.features)
+        times = self.critical_times(fraction=fraction, level=level)
+        at_start = jnp.sum((times <= 0).astype(times.dtype))
+        return {**order(times, self.problem.features), "at_start": at_start}
 
     def __str__(self) -> str:
         if not is_concrete(self.result) or jnp.ndim(self.result):

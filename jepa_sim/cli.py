@@ -6,6 +6,7 @@ Here are its options and its errors; `_commands` has what it does.
 import argparse
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from jepa_sim import __version__, _commands
@@ -93,6 +94,12 @@ Paths are relative to the folder that the command runs in."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        return _run(argv)
+
+
+def _run(argv: list[str]) -> int:
     try:
         if argv[:1] == ["demo"]:  # it has options of its own
             return _commands.demo(argv[1:])
@@ -265,6 +272,10 @@ def _port(words: str) -> int:
     if not words.isdecimal() or int(words) > 65535:
         raise argparse.ArgumentTypeError(f"must be from 0 to 65535, but is {words!r}")
     return int(words)
+
+
+def _warn(message: Warning | str, *where: object) -> None:
+    print(f"jepa-sim: warning: {message}", file=sys.stderr)
 
 
 def _complain(lines: Sequence[str], code: int) -> int:

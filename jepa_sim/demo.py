@@ -38,6 +38,7 @@ from jepa_sim._solve.base import simulate
 from jepa_sim._solve.closed_form import ClosedForm
 from jepa_sim._solve.flow import GradientFlow
 from jepa_sim._start import Balanced
+from jepa_sim._store import write_netcdf
 from jepa_sim._sweep import sweep
 
 OBJECTIVES = (JEPA(), MAE())
@@ -208,8 +209,8 @@ def _first_time(times: np.ndarray, gains: np.ndarray, level: float) -> float:
 
 def _write(theory: xr.Dataset, flow: xr.Dataset, out: Path) -> list[Path]:
     files = [out / "closed_form.nc", out / "flow.nc"]
-    theory.to_netcdf(files[0], engine="h5netcdf")
-    flow.to_netcdf(files[1], engine="h5netcdf")
+    write_netcdf(theory, files[0])
+    write_netcdf(flow, files[1])
     shown = theory.sel(scale=SHOWN_SCALE).isel(spectrum=0)
     return files + _draw_trajectories(shown, out) + _draw_learning_times(shown, out)
 

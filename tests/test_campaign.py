@@ -2,7 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -16,6 +20,7 @@ from jepa_sim._progress import duration
 from jepa_sim._store import open_store
 
 TIMES = np.linspace(0.5, 20, 4)
+ADDRESS = re.compile(r"tcp://127\.0\.0\.1:\d+")
 SOLVER = js.Descent(optax.sgd, 1e-2)
 
 
@@ -205,6 +210,125 @@ def test_a_cluster_that_is_not_there_is_said_and_the_run_goes_on(tmp_path, whole
         ):
             run(path, engine=js.Dask(address))
     assert_same(run(path), whole.isel(seed=range(5)))
+
+
+class Lazy(js.Local):
+    """Does some of what it is asked for, and says nothing of the rest."""
+
+    def run(self, task, blocks):
+        yield from super().run(task, blocks[:2])
+
+
+class Idle(js.Local):
+    """Says that all is done, and does nothing."""
+
+    def run(self, task, blocks):
+        return iter([{"computed": 1, "failed": 0}] * len(blocks))
+
+
+@pytest.mark.parametrize(("engine", "left"), [(Lazy(), 4), (Idle(), 6)])
+def test_a_run_is_done_when_the_store_says_so(tmp_path, whole, engine, left):
+    path = tmp_path / "run"
+    rule = f"Run `{path}` must have all blocks written, but {left} of 6 are pending: "
+    with pytest.raises(js.StoreError, match=rule):
+        run(path, engine=engine)
+    assert_same(run(path, shard=(0, 2)), js.open_run(path))  # of a shard, its own blocks
+    assert_same(run(path), whole.isel(seed=range(5)))
+
+
+@pytest.mark.parametrize(("engine", "left"), [(Lazy(), 4), (Idle(), 6)])
+def test_a_retry_is_done_when_the_store_says_so(tmp_path, engine, left):
+    path = tmp_path / "run"
+    run(path, solver=js.Descent(optax.sgd, 1e-2, max_steps=1000))
+    with pytest.raises(js.StoreError, match=f"but {left} of 6 are pending"):
+        _campaign.fill(open_store(path), planned(), engine, again=True, progress=False)
+
+
+def test_coordinates_that_were_damaged_are_written_again(tmp_path):
+    import zarr
+
+    path = tmp_path / "run"
+    before = run(path, seeds=4).load()
+    zarr.open_array(path / "data.zarr/lam", mode="r+")[...] = 7.0
+    (path / "data.zarr/features/zarr.json").write_text("{}")
+    with pytest.raises(js.StoreError, match="is damaged"):
+        js.open_run(path)
+    engine = Counted()
+    assert run(path, seeds=4, engine=engine).identical(before)
+    assert engine.blocks == []
+    zarr.open_array(path / "data.zarr/scale", mode="r+")[...] = 7.0
+    longer = run(path, seeds=6, extend=True)
+    assert longer.isel(seed=range(4)).load().identical(before.assign_attrs(longer.attrs))
+
+
+def test_a_run_that_is_removed_meanwhile_is_one_sentence(tmp_path):
+    path = tmp_path / "run"
+
+    class Removed(js.Local):
+        def run(self, task, blocks):
+            for mark in super().run(task, blocks):
+                shutil.rmtree(path)
+                yield mark
+
+    with pytest.raises(js.StoreError) as error:
+        run(path, seeds=20, engine=Removed())
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_dask_that_is_not_installed_is_said_at_the_door(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"must have Dask: `pip install 'jepa_sim\[dask\]'`"):
+        js.Dask()
+
+
+@pytest.mark.slow
+def test_dask_listens_to_this_machine_alone(tmp_path, whole):
+    import psutil
+
+    heard = []
+
+    class Heard(js.Dask):
+        def run(self, task, blocks):
+            for mark in super().run(task, blocks):
+                yield mark
+                me = psutil.Process()
+                for process in (me, *me.children(recursive=True)):
+                    sockets = process.net_connections("inet")
+                    heard.extend(s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN)
+
+    assert_same(run(tmp_path / "run", engine=Heard(workers=1)), whole.isel(seed=range(5)))
+    assert set(heard) == {"127.0.0.1"}
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_one_sentence_and_the_run_goes_on(tmp_path, whole, capfd):
+    import dask
+
+    path = tmp_path / "run"
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command, cli = [sys.executable, "-m"], "distributed.cli"
+    begin = [f"{cli}.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    with subprocess.Popen([*command, *begin], **quiet) as scheduler:
+        [address] = next(found for line in scheduler.stderr if (found := ADDRESS.findall(line)))
+        join = [f"{cli}.dask_worker", address, "--no-dashboard", "--death-timeout", "60"]
+        with subprocess.Popen([*command, *join, "--nthreads", "1"], **quiet) as worker:
+
+            def kill():
+                while not (path / "done").exists() or len(list((path / "done").iterdir())) < 2:
+                    time.sleep(0.01)
+                scheduler.kill()
+
+            threading.Thread(target=kill, daemon=True).start()
+            words = f"Dask cluster {address} must live until all blocks are written, but was lost"
+            soon = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+            with soon, pytest.raises(ConnectionError, match=words):
+                run(path, seeds=200, engine=js.Dask(address))
+            worker.terminate()
+    assert "Traceback" not in capfd.readouterr().err
+    assert open_store(path).pending() != []
+    run(path, seeds=200)
+    assert open_store(path).pending() == []
 
 
 def test_durations_have_two_units():

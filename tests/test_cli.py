@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -13,7 +14,7 @@ import pytest
 import xarray as xr
 
 import jepa_sim as js
-from jepa_sim import _commands, cli
+from jepa_sim import _cache, cli
 from jepa_sim.config import parse
 
 RUN = """
@@ -265,7 +266,7 @@ def test_show_refuses_what_is_no_result(folder: Path, capsys: pytest.CaptureFixt
     for path, rule in (
         ("none.nc", "be a file or folder that exists"),
         ("run.toml", "be a NetCDF file"),
-        ("other.nc", "be a file written by `jepa-sim sweep`"),
+        ("other.nc", "be written by `jepa-sim sweep`"),
     ):
         assert cli.main(["show", path]) == cli.FAULT
         said = f"jepa-sim: error: Argument `RUN` must {rule}, but is {path}.\n"
@@ -322,11 +323,11 @@ def test_from_the_shell(folder: Path):
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("JEPA_SIM_CACHE", str(tmp_path))
-    assert _commands.cache_folder() == tmp_path
+    assert _cache.cache_folder() == tmp_path
     monkeypatch.setenv("JEPA_SIM_CACHE", "")
-    assert _commands.cache_folder() is None
+    assert _cache.cache_folder() is None
     monkeypatch.delenv("JEPA_SIM_CACHE")
-    assert _commands.cache_folder().name == "jepa_sim"
+    assert _cache.cache_folder().name == "jepa_sim"
 
 
 DESCENT = """
@@ -375,7 +376,8 @@ def test_a_run_in_a_folder_goes_on_grows_and_is_mended(
     assert "[0, 1, 2, 3] in the run, [0, 1, 2, 3, 4] asked for" in said
     assert said.count("\n") == 1
     says("sweep", "large.toml", "--quiet", "--extend")
-    assert "10 of 10 runs" in says("status", "runs/large", "--verify")
+    found = says("status", "runs/large", "--verify")
+    assert found.startswith("0 damaged blocks\n0 damaged arrays\nruns/large: 10 of 10 runs")
     assert "10 trajectories at 4 times" in says("show", "runs/large")
     says("export", "runs/large", "large.nc")
     says("export", "runs/large", "large.parquet")
@@ -415,3 +417,110 @@ def test_a_folder_that_is_no_run(folder: Path, capsys: pytest.CaptureFixture[str
     for command in ("status", "show", "retry"):
         assert cli.main([command, str(folder)]) == cli.FAULT
         assert "but has no manifest.json." in capsys.readouterr().err
+
+
+def test_damaged_runs_are_said_in_one_line_and_mended(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    def says(*command: str, code: int = 0) -> str:
+        assert cli.main(command) == code
+        out, err = capsys.readouterr()
+        return err if code == cli.FAULT else out
+
+    Path("large.toml").write_text(DESCENT.replace("STOP", "2"))
+    says("sweep", "large.toml", "--quiet")
+    shown = says("show", "runs/large")
+    data = Path("runs/large/data.zarr")
+    for file, content in (
+        (data / "features/c.0.0.0.0.0.0.0.0", None),
+        (data / "features/zarr.json", b"{"),
+    ):
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+        for command in (["show", "runs/large"], ["export", "runs/large", "large.nc"]):
+            said = says(*command, code=cli.FAULT)
+            assert said.startswith("jepa-sim: error: ")
+            assert "of run `runs/large` is damaged: " in said
+            assert said.endswith("`jepa-sim status runs/large --verify` finds all damage.\n")
+            assert said.count("\n") == 1
+        assert "1 damaged " in says("status", "runs/large", "--verify", code=cli.FAILURE)
+        says("sweep", "large.toml", "--quiet")
+        assert says("show", "runs/large") == shown
+    assert not list(folder.glob("*large.nc*"))
+
+
+def test_a_result_without_room_is_said_before_anything_is_computed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jepa_sim._sweep.collect", None)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert cli.main(["sweep", "run.toml"]) == cli.FAILURE
+    said = capsys.readouterr().err
+    assert said.startswith("jepa-sim: error: File `runs/first.nc` must have room for 0.0 MiB, but ")
+    assert said.endswith("has not: No space left on device.\n")
+    assert contents(folder) == ["run.toml"]
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ('kind = "power_law"\ndimension = 200000', "dimension"),
+        ('kind = "pixel_mask"\nshape = [1000, 200]\nlength = 2.0\nkeep = 0.5', "shape"),
+    ],
+)
+def test_moments_that_no_memory_holds(
+    folder: Path, capsys: pytest.CaptureFixture[str], data: str, key: str
+):
+    grid = RUN[RUN.index("[grid]") :].replace("runs/first.nc", "runs/first")
+    (folder / "run.toml").write_text(f"[data]\n{data}\n{grid}")
+    assert cli.main(["sweep", "run.toml", "--dry-run"]) == cli.FAILURE
+    assert capsys.readouterr().err == (
+        f"jepa-sim: error: There is not enough memory. Key `data.{key}` must be smaller: moments "
+        "of 200,000 dimensions take at least 1,788 GiB.\n"
+    )
+
+
+def test_runs_are_read_where_files_cannot_be_locked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """As on Windows, where there is no fcntl."""
+    Path("large.toml").write_text(DESCENT.replace("STOP", "2"))
+    assert cli.main(["sweep", "large.toml", "--quiet"]) == 0
+    code = (
+        "import sys; sys.modules['fcntl'] = None; from jepa_sim import cli; "
+        "print(cli.main(['status', 'runs/large'])); print(cli.main(['sweep', 'large.toml']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(js.__file__).parents[1])},
+        check=False,
+    )
+    assert "4 of 4 runs" in done.stdout
+    assert done.stdout.split()[-1] == str(cli.FAULT)
+    assert done.stderr == (
+        "jepa-sim: error: Run `runs/large` must be written where the operating system locks files, "
+        "as Linux and macOS do: write to a file that ends in .nc instead.\n"
+    )
+
+
+@pytest.mark.parametrize("module", ["pydantic_core", "numpy.random", "diffrax._autocitation"])
+def test_ctrl_c_while_the_program_is_loaded_ends_it(folder: Path, module: str):
+    """Python names every module when it has been imported."""
+    command = [sys.executable, "-X", "importtime", "-m", "jepa_sim", "sweep", "run.toml"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(js.__file__).parents[1])}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as child:
+        assert child.stderr is not None
+        lines = iter(child.stderr)
+        assert any(line.split("|")[-1].strip() == module for line in lines)
+        child.send_signal(signal.SIGINT)
+        said = [line for line in lines if not line.startswith("import time:")]
+    assert (said, child.returncode) == (["jepa-sim: error: Interrupted.\n"], 130)
+    assert contents(folder) == ["run.toml"]

@@ -185,3 +185,13 @@ def test_a_collapse_to_nothing_is_no_failure():
     run = js.simulate(posed, [1.0, 300.0], js.Descent(optax.sgd, 0.1))
     assert run.result == js.ResultCode.success
     np.testing.assert_array_equal(run.features[-1], 0)
+
+
+def test_times_that_fall_on_one_step_are_refused():
+    problem = js.Problem(two_features(), js.JEPA(), js.DeepLinear(1), js.Balanced(0.1))
+    sgd, message = js.Descent(optax.sgd, 1e-2), r"`times` must fall on different steps of 0\.01"
+    with pytest.raises(ValueError, match=message):
+        js.simulate(problem, [1e-4, 2e-4, 3e-4], sgd)
+    grid = js.Grid(spectrum=two_features(), objective=[js.JEPA()])
+    with pytest.raises(ValueError, match=message):
+        js.plan(grid, sgd, times=[1.0, 1.001])

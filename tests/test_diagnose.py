@@ -74,7 +74,7 @@ def test_a_misaligned_predictor():
     assert statuses(found)[:3] == [Status.learned, Status.stuck, Status.learned]
     assert "misaligned predictor" in found.findings[1].reason
     bare = js.simulate(problem, times, js.GradientFlow(), observables=(js.observables.features,))
-    assert statuses(js.diagnose(bare))[1] is Status.collapsed  # nothing told of the predictor
+    assert statuses(js.diagnose(bare))[1] is Status.stuck  # the start says how the predictor is
 
 
 def test_a_negative_regression_coefficient_and_a_predictor_of_its_sign():
@@ -83,6 +83,80 @@ def test_a_negative_regression_coefficient_and_a_predictor_of_its_sign():
     found = js.diagnose(js.simulate(problem, np.linspace(0, 200, 50), js.GradientFlow()))
     assert statuses(found)[3] is Status.learned
     np.testing.assert_allclose(found.findings[3].gain, 0.4, rtol=1e-3)
+
+
+ONE = js.Moments.from_features([0.8], [0.8])
+
+
+def one(start, last, objective=None, **training):
+    """A run of one feature, ρ = 0.8, at L = M = 1, of which the first save is not the start."""
+    objective = js.JEPA() if objective is None else objective
+    problem = js.Problem(ONE, objective, js.DeepLinear(1), start, js.Training(**training))
+    return js.simulate(problem, np.linspace(last / 50, last, 50), js.LayerModes())
+
+
+def test_values_below_the_tolerance_have_no_sign():
+    moments = js.Moments.from_features([1.0, 1.0, 0.5], [0.9, 0.5, 0.2])
+    objective, network = js.JEPA(js.MovingAverage(2.5)), js.DeepLinear(2)
+    problem = js.Problem(moments, objective, network, js.Balanced(0.1), js.Training(decay=0.1))
+    found = js.simulate(problem, np.linspace(0, 3000, 50), js.LayerModes())
+    np.testing.assert_array_equal(found.features[-1], 0)  # e^{−300}, and the tolerance is 3e-9
+    np.testing.assert_array_equal(found["predictor_gains"][-1], 0)
+    diagnosis = js.diagnose(found)
+    assert statuses(diagnosis) == [Status.collapsed] * 3
+    assert "above its threshold" in diagnosis.findings[1].reason
+
+
+@pytest.mark.parametrize(
+    ("objective", "grown"),
+    [(js.JEPA(), 0.8 * (2 * 0.02 * 4000) ** 0.5), (js.MAE(), (4 * 0.02 * 0.64 * 4000) ** 0.25)],
+    ids=["jepa", "mae"],
+)
+def test_decay_of_the_predictor_alone_lets_the_encoder_grow(objective, grown):
+    found = one(js.Balanced(0.1), 4000, objective, predictor_decay=0.02)
+    np.testing.assert_allclose(found.features[-1], grown, rtol=0.02)  # ρ√(2ηt), (4ηρ²t)^¼
+    np.testing.assert_array_equal(found.problem.plateaus, np.inf)
+    [finding] = js.diagnose(found).findings
+    assert finding.status is Status.growing
+    assert "without bound" in finding.reason
+    assert finding.plateau == np.inf
+
+
+def test_decay_of_the_encoder_alone_is_named():
+    [finding] = js.diagnose(one(js.Balanced(0.1), 4000, encoder_decay=0.02)).findings
+    assert finding.status is Status.collapsed
+    assert "encoder alone" in finding.reason
+    [finding] = js.diagnose(one(js.Balanced(0.1), 2, encoder_decay=1e-3)).findings
+    assert finding.status is Status.undetermined  # it still grows, and is to collapse
+
+
+@pytest.mark.parametrize(
+    ("v", "w", "last", "status"),
+    [
+        (-0.2, 0.5, 0.5, Status.growing),  # falling while the predictor turns
+        (-0.2, 0.5, 50, Status.learned),
+        (-0.5, 0.2, 50, Status.stuck),  # the encoder is used up first
+        (2.0, 0.1, 50, Status.collapsed),  # so it is where the predictor starts far above ρ
+    ],
+)
+def test_a_given_start_is_judged_by_what_its_layers_keep(v, w, last, status):
+    problem = js.Problem(ONE, js.JEPA(), js.DeepLinear(1), js.Given([[[w]]], [[[v]]]))
+    times = np.linspace(last / 50, last, 50)
+    [finding] = js.diagnose(js.simulate(problem, times, js.GradientFlow())).findings
+    assert finding.status is status
+    kept = 0.8**2 + w**2 - v**2  # w̄ = √(ρ² + κ), κ = w² − v², where the predictor can turn
+    rests = kept > 0 and abs(v) < w
+    np.testing.assert_allclose(finding.plateau, kept**0.5 if rests else 0, rtol=1e-12)
+
+
+def test_what_nothing_decides_is_undetermined():
+    start = js.Given([[[0.4, 0.3], [0.1, 0.5]]], [[[0.5, 0.0], [0.3, -0.3]]])
+    moments = js.Moments.from_features([0.8, 0.3], [0.8, 0.5])
+    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(1), start)
+    assert np.isnan(problem.plateaus).all()  # neither aligned nor small
+    found = js.diagnose(js.simulate(problem, [0.5, 1.0], js.GradientFlow()))
+    assert Status.undetermined in statuses(found)
+    assert all(finding.reason for finding in found.findings)
 
 
 def test_a_bottleneck_and_a_failed_run():

@@ -1,6 +1,8 @@
 """The explorer without a browser: its figures draw what the rest of the package computes."""
 
+import asyncio
 import dataclasses
+import threading
 import tomllib
 
 import ipywidgets
@@ -14,6 +16,7 @@ from jepa_sim import explore
 from jepa_sim.config import parse
 from jepa_sim.explore import _stored
 from jepa_sim.explore._closed import OBJECTIVES, solve
+from jepa_sim.explore._latest import Latest, in_thread
 from jepa_sim.explore._setting import knobs
 
 SETTING = explore.Setting(lam=(1.0, 2.0), rho=(0.9, 0.4), scale=1e-3, depth=2.5, fraction=0.6)
@@ -96,7 +99,7 @@ def test_the_toml_is_one_that_sweeps():
 
 def test_sliders_show_what_they_say():
     box = explore.sliders(SETTING)
-    grid, picture = box.children
+    grid, _, picture = box.children
     found = {slider.description: slider for slider in grid.children}
     assert isinstance(found["ε"], ipywidgets.FloatLogSlider)
     assert [found["ε"].value, found["L"].value, found["ρ of feature 1"].value] == [1e-3, 2.5, 0.4]
@@ -116,12 +119,64 @@ def test_sliders_reach_to_where_the_setting_is():
     assert found["M"].high == 4.0
 
 
+@pytest.mark.parametrize("knob", knobs(SETTING), ids=lambda knob: knob.letter)
+def test_no_slider_gives_a_value_beyond_its_ends(knob: explore.Knob):
+    low, high = knob.decades if knob.in_decades else (knob.low, knob.high)
+    for position in (high, high + 1e-9, 1e9, 1e308, float("inf"), 10**400):
+        assert knob.value_at(position) == knob.high
+    for position in (low, low - 1e-9, -1e9, -float("inf"), -(10**400)):
+        assert knob.value_at(position) == knob.low
+    middle = (low + high) / 2
+    expected = (knob.low * knob.high) ** 0.5 if knob.in_decades else middle
+    assert knob.value_at(middle) == pytest.approx(expected, rel=1e-12)
+    for nothing in (float("nan"), None, "3", [3.0], {}, True):
+        assert knob.value_at(nothing) is None
+
+
+def test_of_what_is_asked_meanwhile_the_last_alone_is_done(time_limit):
+    begun, go_on, done, shown = threading.Event(), threading.Event(), [], []
+
+    def work(number: int) -> int:
+        done.append(number)
+        begun.set()
+        assert go_on.wait(30)
+        if number == 0:
+            raise ValueError("of the first")
+        return 10 * number
+
+    async def visit() -> list[object]:
+        latest = Latest(work, shown.append)
+        asked = [asyncio.create_task(latest.ask(0))]
+        while not begun.is_set():
+            await asyncio.sleep(0.01)  # the loop goes on while work is done
+        asked += [asyncio.create_task(latest.ask(number)) for number in range(1, 100)]
+        await asyncio.sleep(0.01)
+        go_on.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with time_limit(60):
+        first, *others = asyncio.run(visit())
+    assert isinstance(first, ValueError)  # which does not keep the last from its turn
+    assert set(others) == {None}
+    assert done == [0, 99]
+    assert shown == [990]
+
+
+def test_pictures_of_all_pages_are_made_in_one_thread():
+    async def names() -> list[str]:
+        name = threading.current_thread
+        return [thread.name for thread in await asyncio.gather(*(in_thread(name) for _ in "abcd"))]
+
+    found = asyncio.run(names())
+    assert len(set(found)) == 1
+    assert found[0] != threading.current_thread().name
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"rho": (0.9,)}, r"`rho` must be 2 entries, as many as `lam`, but is 1"),
         ({"lam": (1.0, -1.0)}, r"`lam\[1\]` must be positive"),
-        ({"rho": (0.9, 1.5)}, r"`rho\[1\]` must be at most 1"),
         ({"lam": (1.0,) * 11}, r"`lam` must have from 1 to 10 entries, but is 11"),
         ({"fraction": 1.0}, r"`fraction` must lie strictly between 0 and 1"),
         ({"depth": 0.0}, r"`depth` must be positive"),
@@ -219,3 +274,10 @@ def test_failures_are_counted(run: xr.Dataset):
     results[0, 0, 0], results[1, 1, 1] = 2, -1
     words = _stored.failures(run.assign(result=results))
     assert words == "12 trajectories, 1 failed, 1 not there yet"
+
+
+def test_rho_above_one_is_shown_with_a_remark():
+    assert explore.Setting().remark == ""
+    assert "ρ is 1.5, above 1" in explore.Setting(rho=(0.9, 1.5)).remark
+    with pytest.warns(js.AmplifiedWarning, match="ρ is 1.5, above 1"):
+        js.Moments.from_features([1.0, 1.0], [0.9, 1.5])

@@ -1,3 +1,5 @@
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -155,3 +157,25 @@ def test_ties_of_rho_are_told_apart_where_the_variances_differ_by_orders():
     xx = (q * variance) @ q.T
     found = js.Moments((xx + xx.T) / 2, (xx + xx.T) / 2).features()
     np.testing.assert_allclose(np.sort(found.lam)[::-1], variance, rtol=1e-6)
+
+
+def test_a_covariance_that_is_singular_to_rounding_is_refused():
+    """Else ρ is rounding over rounding: 9e14 was seen."""
+    x = np.random.default_rng(0).normal(size=(3, 2))
+    with pytest.raises(ValueError, match=r"`xx` must be positive definite, .* \(rounding is"):
+        js.Moments(x @ x.T, np.eye(3))
+    thin = np.diag([1.0, 1.0, 1e-12])  # small, and known
+    assert np.isfinite(js.Moments(thin, thin / 2).features().rho).all()
+
+
+def test_rho_above_one_is_warned_of_once_it_is_known():
+    with pytest.warns(js.AmplifiedWarning, match=r"ρ is 1\.5, above 1"):
+        js.Moments(np.eye(2), np.diag([1.5, 0.5]))
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    with pytest.warns(js.AmplifiedWarning, match="exchanged"):
+        js.Moments.from_samples(x / 2, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        js.Moments(np.eye(2), np.eye(2))  # ρ = 1, a frozen feature
+        source = js.data.Gaussian(np.eye(2) + 0.5)
+        js.data.Masked(source, js.data.PixelMask(0.5)).exact_moments()  # a part predicts the whole

@@ -9,7 +9,7 @@ import scipy.stats
 
 import jepa_sim as js
 from jepa_sim._order import order
-from tests.problems import non_commuting
+from tests.problems import non_commuting, two_features
 
 MOMENTS = non_commuting(4)
 CROSS = np.random.default_rng(3).normal(size=(2, 4))
@@ -102,3 +102,27 @@ def test_order_statistics():
 def test_bad_observables_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", ["loss", "features", "probe_risk"])
+def test_an_own_observable_has_a_name_of_its_own(name):
+    """Else it would be read, labelled and drawn as the built-in one."""
+
+    def own(t, state, problem):
+        return state.gains(problem.features)
+
+    own.__name__ = name
+    problem = js.Problem(two_features(), js.JEPA(), js.DeepLinear(1), js.Balanced(0.1))
+    with pytest.raises(ValueError, match=f"`observables` must have names .* but is '{name}'"):
+        js.simulate(problem, [1.0], js.ClosedForm(), observables=[own])
+
+
+@pytest.mark.parametrize("name", ["result", "t", "critical_time", "scale"])
+def test_nor_that_of_a_result_of_a_sweep(name):
+    def own(t, state, problem):
+        return state.gains(problem.features)
+
+    own.__name__ = name
+    grid = js.Grid(spectrum=two_features(), objective=[js.JEPA()])
+    with pytest.raises(ValueError, match=f"`observables` must have names .* but is '{name}'"):
+        js.plan(grid, js.ClosedForm(), observables=[own])

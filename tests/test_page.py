@@ -1,6 +1,11 @@
-"""The page of `jepa-sim explore`, as the command serves it, in a real browser without a screen."""
+"""The page of `jepa-sim explore`, as the command serves it: in a real browser without a screen, and
+for visitors who send what no browser would.
+"""
 
 import base64
+import html
+import http.client
+import json
 import os
 import re
 import shutil
@@ -10,13 +15,16 @@ import sys
 import time
 import tomllib
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import websocket
 import xarray as xr
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -29,10 +37,7 @@ from jepa_sim import explore
 from jepa_sim.config import parse
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(None in (CHROMIUM, DRIVER), reason="needs chromium and chromedriver"),
-]
+pytestmark = pytest.mark.slow
 
 QUIET = ("background-networking", "component-update", "sync", "gpu", "default-apps")
 CONFIG = """
@@ -97,6 +102,8 @@ def serve(folder: Path) -> Iterator[Callable[..., str]]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    if None in (CHROMIUM, DRIVER):
+        pytest.skip("needs chromium and chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     downloads, profile = (tmp_path_factory.mktemp(name) for name in ("downloads", "profile"))
@@ -133,6 +140,64 @@ def answers(address: str) -> bool:
             return True
     except urllib.error.URLError:
         return False
+
+
+class Visitor:
+    """A page without a browser: its elements, and a websocket over which anything can be sent."""
+
+    def __init__(self, address: str):
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            page = answer.read().decode()
+            cookie = answer.headers.get("Set-Cookie", "").split(";")[0]
+        self.elements = json.loads(html.unescape(re.search(r"String\.raw`(.*?)`", page, re.S)[1]))
+        self.client = re.search(r"'client_id': '([^']+)'", page)[1]
+        place = f"ws://{urllib.parse.urlsplit(address).netloc}/_nicegui_ws/socket.io/"
+        self.socket = websocket.create_connection(
+            f"{place}?EIO=4&transport=websocket", cookie=cookie, timeout=60
+        )
+        self._send("40")
+        hello = {"client_id": self.client, "tab_id": "tab", "document_id": "document"}
+        self._emit("handshake", hello)
+
+    def __enter__(self) -> "Visitor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def change(self, label: str, sent: str) -> None:
+        """Send a slider's or a selection's new value, as JSON or what is none."""
+        (key, element), *_ = (
+            item
+            for item in self.elements.items()
+            if label in (item[1].get("props", {}).get(name) for name in ("aria-label", "label"))
+        )
+        listener = next(e for e in element["events"] if e["type"].startswith("update"))
+        event = {"id": int(key), "client_id": self.client, "listener_id": listener["listener_id"]}
+        self._emit("event", event | {"args": [sent]})
+
+    def until(self, condition: Callable[[str], bool]) -> None:
+        """Take updates in until the page's elements, as text, fulfil a condition."""
+        end = time.monotonic() + 60
+        while not condition(json.dumps(self.elements, ensure_ascii=False)):
+            assert time.monotonic() < end, "waited in vain"
+            found = self.socket.recv()
+            if found == "2":
+                self._send("3")  # still here
+            elif found.startswith('42["update",'):
+                changed = self.elements | json.loads(found[2:])[1]
+                self.elements = {k: v for k, v in changed.items() if isinstance(v, dict)}
+
+    def picture(self) -> bytes:
+        sources = (e.get("props", {}).get("src") for e in self.elements.values())
+        source = next(filter(None, sources))
+        return base64.b64decode(source.removeprefix("data:image/png;base64,"))
+
+    def _emit(self, *message: Any) -> None:
+        self._send("42" + json.dumps(message))
+
+    def _send(self, words: str) -> None:
+        self.socket.send(words)
 
 
 def table(browser: webdriver.Chrome) -> list[list[str]]:
@@ -249,14 +314,130 @@ def test_a_bad_run_is_a_page_that_says_so(
     assert path in browser.page_source
 
 
+def drawn(setting: explore.Setting) -> bytes:
+    """The page's picture after its sliders were moved: the layout is that of the start."""
+    return explore.Live(explore.Setting()).show(setting)
+
+
+OUTSIDE = ["1e9", "1e308", "-1e9", "1e400", "NaN", "null", '"4"', "[4]", '{"value": 4}', "true"]
+
+
+def test_what_a_client_sends_stays_within_the_sliders(live: str):
+    """Else one value far outside keeps the page busy for everybody."""
+    with Visitor(live) as visitor:
+        for label in ("L", "ε", "ρ of feature 1"):
+            for sent in OUTSIDE:
+                visitor.change(label, sent)
+        for label, sent in (("L", "1e9"), ("ε", "1e9"), ("ρ of feature 1", "-5")):
+            visitor.change(label, sent)
+        ends = ("L = 8", "ε = 0.1", "ρ of feature 1 = 0.05")
+        visitor.until(lambda page: all(f'"{end}"' in page for end in ends))
+        expected = drawn(explore.Setting(rho=(0.9, 0.05), scale=0.1, depth=8.0))
+        visitor.until(lambda page: visitor.picture() == expected)
+
+
+def test_only_what_is_offered_of_a_stored_sweep_is_chosen(serve: Callable[..., str]):
+    with Visitor(serve("runs/small.nc")) as visitor:
+        before = visitor.picture()
+        for label in ("picture", "depth", "scale"):
+            for sent in ("null", '"nothing"', '{"value": 99}', '{"value": "0"}', "7", "[]"):
+                visitor.change(label, sent)
+        visitor.change("depth", '{"value": 2}')
+        visitor.until(lambda page: visitor.picture() != before)
+        assert "cannot be shown" not in json.dumps(visitor.elements)
+
+
+def test_of_many_moves_the_last_is_drawn_and_others_need_not_wait(live: str):
+    moves = 300
+    one, last = (drawn(explore.Setting(rho=(rho, 0.3))) for rho in (0.5, 0.7))
+    with Visitor(live) as visitor:
+        begin = time.monotonic()
+        visitor.change("ρ of feature 0", "0.5")
+        visitor.until(lambda page: visitor.picture() == one)
+        step = time.monotonic() - begin
+        begin = time.monotonic()
+        for i in range(moves):
+            visitor.change("ρ of feature 0", f"{0.2 + 0.4 * i / moves}")
+        visitor.change("ρ of feature 0", "0.7")
+        with Visitor(live):  # another one has its page meanwhile
+            visitor.until(lambda page: visitor.picture() == last)
+        assert time.monotonic() - begin < moves * step / 4
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+def asked(address: str, path: str, **headers: str | None) -> Answer:
+    """The answer to a GET, with headers that may be left out (None) or wrong."""
+    place = urllib.parse.urlsplit(address).netloc
+    with closing(http.client.HTTPConnection(place, timeout=60)) as connection:
+        connection.putrequest("GET", path, skip_host=True)
+        for name, value in {"Host": place, **headers}.items():
+            if value is not None:
+                connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders()
+        with connection.getresponse() as found:
+            return Answer(found.status, found.headers, found.read())
+
+
 def test_the_page_is_for_this_machine_alone(live: str):
     """By its address and by its name: no other host, and no other name for this one."""
-    port = int(live.rstrip("/").rsplit(":", 1)[1])
+    place = urllib.parse.urlsplit(live)
+    page = f"/?{place.query}"
     with socket.socket() as other:
-        assert other.connect_ex(("127.0.0.2", port)) != 0  # of this machine, and not served
-    request = urllib.request.Request(live, headers={"Host": "elsewhere.example"})
-    with pytest.raises(urllib.error.HTTPError, match="400"):
-        urllib.request.urlopen(request, timeout=60)
+        assert other.connect_ex(("127.0.0.2", place.port)) != 0  # of this machine, and not served
+    for host in ("elsewhere.example", f"elsewhere.example:{place.port}", "127.0.0.1:1", None):
+        assert asked(live, page, Host=host).status == 403
+    assert asked(live, page, Host=f"localhost:{place.port}").status == 200
+    for origin in (
+        "http://elsewhere.example",
+        "null",
+        "http://127.0.0.1:1",
+        f"https://{place.netloc}",
+    ):
+        assert asked(live, page, Origin=origin).status == 403
+    for own in (place.netloc, f"localhost:{place.port}"):
+        assert asked(live, page, Origin=f"http://{own}").status == 200
+
+
+POLL = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
+
+
+def test_the_page_is_for_who_has_its_token(live: str):
+    place = urllib.parse.urlsplit(live)
+    assert re.fullmatch(r"token=[\w-]{32,}", place.query)
+    first = asked(live, f"/?{place.query}")
+    assert first.status == 200
+    cookie, *attributes = first.headers["Set-Cookie"].split("; ")
+    assert cookie.startswith(f"jepa_sim_{place.port}=")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(attributes)
+    static = re.search(rb'src="(/[^"]+\.js)"', first.body)[1].decode()
+    for path in ("/", static, POLL, "/nothing", "/favicon.ico", "/?token=wrong", "/?token=%C3%A9"):
+        refused = asked(live, path)
+        assert refused.status == 403, path
+        assert "Set-Cookie" not in refused.headers
+        assert asked(live, path, Cookie=cookie[:-1]).status == 403, path
+        assert asked(live, path, Cookie=cookie).status in (200, 404), path
+
+
+def test_the_websocket_is_the_pages_own(live: str):
+    place = urllib.parse.urlsplit(live)
+    path = POLL.replace("polling", "websocket")
+    own = {
+        "Cookie": asked(live, f"/?{place.query}").headers["Set-Cookie"],
+        "Origin": f"http://{place.netloc}",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec_WebSocket_Version": "13",
+    }
+    assert asked(live, path, **own).status == 101
+    foreign = "elsewhere.example"
+    for changes in ({"Cookie": None}, {"Origin": f"http://{foreign}"}, {"Host": foreign}):
+        assert asked(live, path, **own | changes).status == 403
 
 
 @pytest.mark.parametrize("options", [("--port", "99999"), ("runs/small.nc", "--lam", "1")])
@@ -270,7 +451,7 @@ def test_options_that_do_not_fit_are_refused(options: tuple[str, ...], folder: P
 
 
 def test_a_port_that_is_taken_is_one_line(live: str, folder: Path):
-    port = live.rstrip("/").rsplit(":", 1)[1]
+    port = str(urllib.parse.urlsplit(live).port)
     command = [sys.executable, "-m", "jepa_sim.cli", "explore", "--no-browser", "--port", port]
     ended = subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, check=False

@@ -97,6 +97,21 @@ def test_learning_time(dataset: xr.Dataset):
     assert edge == pytest.approx(2.5)  # the triangle of the feature that is never learned
 
 
+def test_features_that_start_there_are_drawn_as_such(dataset: xr.Dataset):
+    """A time of 0 has no place on a logarithmic axis, and is no time to compare with."""
+    start = dataset.copy(deep=True)
+    start.critical_time[0, 0, 0] = 0.0  # the cleanest feature of JEPA at L = 1
+    shallow, _ = plot.learning_time(start)
+    labels = [text.get_text() for text in shallow.get_legend().get_texts()]
+    assert labels == ["JEPA", "MAE", "never", "from the start"]
+    drawn = [line.get_xydata() for line in shallow.lines if line.get_marker() == "v"]
+    assert [0.9] in [points[:, 0].tolist() for points in drawn]
+    others = [tuple(line.get_xydata()[:, 1]) for line in shallow.lines]
+    assert (20 / 15, 1.0) in others  # over the cleanest feature that was learned
+    words = plot.order_matrix(start.sel(objective="jepa", depth=1)).format_coord(1.0, 1.0)
+    assert "there from the start" in words
+
+
 @pytest.fixture(scope="module")
 def run() -> js.Trajectory:
     """Three features, of which weight decay keeps one."""
@@ -192,7 +207,7 @@ def test_an_order_matrix_compares_pairs(dataset: xr.Dataset):
     assert drawn[1, 0] == pytest.approx(-np.log10(2))
     assert drawn[0, 2] == pytest.approx(np.log10(2))  # never: as far as the colours go
     words = ax.format_coord(3.0, 1.0)
-    assert words == "row: feature 0 (ρ = 0.9) at t* = 10; column: feature 1 (ρ = 0.3) at t* = never"
+    assert words == "row: feature 0 (ρ = 0.9) at t* = 10; column: feature 1 (ρ = 0.3) never"
 
 
 def test_a_spectrum_is_the_same_of_moments_run_and_dataset(dataset: xr.Dataset):

@@ -16,7 +16,7 @@ import xarray as xr
 
 from jepa_sim import _store
 from jepa_sim._faults import StoreError
-from jepa_sim._store import create, differences, open_run, open_store
+from jepa_sim._store import create, differences, open_run, open_store, verify
 from jepa_sim._store import store as writing
 
 AXES = ("objective", "depth", "predictor_depth", "scale", "seed", "spectrum")
@@ -185,12 +185,15 @@ def test_damage_is_found_and_written_again(tmp_path):
     content[len(content) // 2] ^= 1
     file.write_bytes(bytes(content))
     chunk(store, "steps", lost).unlink()
-    for text in ("", "{", "[]", "null"):  # a damaged mark is as good as none
+    marks = ("", "{", "[]", "null", '{"shape": 1}', '{"shape": [1], "failed": 0}')
+    for text in marks:  # a damaged mark is as good as none
         store.mark_path(store.blocks[3]).write_text(text)
         assert store.pending() == [store.blocks[3]]
     with pytest.raises(StoreError, match=r"Array `plateau` of run .* is damaged"):
         store.read(flipped)
-    assert sorted(store.verify()) == sorted([short, flipped, lost])
+    found = verify(store)
+    assert sorted(found.blocks) == sorted([short, flipped, lost])
+    assert (found.arrays, found.unchecked) == ({}, 0)
     assert store.pending() == store.blocks
     write_all(store)
     assert_right(store)
@@ -287,15 +290,15 @@ def test_a_disk_that_refuses_is_one_sentence_and_the_store_goes_on(
 
 def test_a_run_that_two_make_at_once_is_one(tmp_path, monkeypatch):
     """As the jobs of an array do, which begin together."""
-    path, make = tmp_path / "run", writing._make_arrays
+    path, make = tmp_path / "run", writing.make_arrays
     (tmp_path / ".run.of-a-dead-process.partial" / "done").mkdir(parents=True)
 
     def slowly(*arguments):
-        monkeypatch.setattr(writing, "_make_arrays", make)
+        monkeypatch.setattr(writing, "make_arrays", make)
         write_all(made(path))
         make(*arguments)
 
-    monkeypatch.setattr(writing, "_make_arrays", slowly)
+    monkeypatch.setattr(writing, "make_arrays", slowly)
     store = made(path)
     assert_right(store)  # of who was faster
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
@@ -308,7 +311,9 @@ def test_what_is_no_run_is_said_in_one_sentence(tmp_path):
     with pytest.raises(StoreError, match=r"has no manifest\.json"):
         open_store(tmp_path / "folder")
     manifest = tmp_path / "folder/manifest.json"
-    for text in ("{", "[]", "{}", "\0"):
+    whole = json.loads((made(tmp_path / "run").path / "manifest.json").read_text())
+    torn = [json.dumps({**whole, key: 1}) for key in whole if key != "format"]
+    for text in ("{", "[]", "{}", '{"format": 1}', "\0", *torn):
         manifest.write_text(text)
         with pytest.raises(StoreError, match="damaged"):
             open_store(tmp_path / "folder")

@@ -245,3 +245,30 @@ def test_what_does_not_fit_into_memory_is_said_before_it_is_computed():
     large, times = grid(seed=range(10**4), start=js.RandomGaussian), js.LogGrid(1, 10, 10**7)
     with pytest.raises(MemoryError, match=r"320,000 runs have results of at least .* GiB"):
         sweep(large, js.Descent(optax.sgd, 1e-2), times=times)
+
+
+def test_a_result_says_what_may_surprise():
+    """Seeds that are copies of one run, and features that start above what counts as learned."""
+    moments = js.Moments.from_features([1.0, 1.0], [0.9, 0.1])
+    high = {"spectrum": moments, "objective": [js.JEPA()], "scale": [0.3], "seed": range(20)}
+    found = js.sweep(js.Grid(**high), js.ClosedForm(), progress=False)
+    np.testing.assert_array_equal(found.critical_time[..., 1], 0)  # ε = 0.3 is above ρ = 0.1
+    copies, start = found.remarks.splitlines()
+    assert "all 20 seeds are copies of one run" in copies
+    assert start.startswith("40 of 80 critical times are 0")
+    assert "all are one run" in found.seed.long_name
+    low = {**high, "scale": [1e-3], "seed": [0]}
+    assert js.sweep(js.Grid(**low), js.ClosedForm(), progress=False).remarks == ""
+
+
+def test_an_order_says_how_many_features_it_starts_with():
+    problem = js.Problem(
+        js.Moments.from_features([1.0, 1.0], [0.9, 0.1]),
+        js.JEPA(),
+        js.DeepLinear(1),
+        js.Balanced(0.3),
+    )
+    run = js.simulate(problem, [1.0, 10.0, 100.0], js.ClosedForm())
+    order = run.order(fraction=0.5)
+    assert order["at_start"] == 1
+    assert order["order_rho"] == -1  # counted as learned first

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
+from jepa_sim._checks import amplification_expected
 from jepa_sim._kinds import Checked
 from jepa_sim._moments import Features, Moments
 from jepa_sim._types import ArrayLike, Number, as_float_array, is_concrete, to_numpy
@@ -63,7 +64,7 @@ class AbstractViews(Checked):
         pairs = self.pairs(count, seed=seed)
         if self.is_exchangeable:
             pairs = (pair for x, y in pairs for pair in ((x, y), (y, x)))
-        with one_thread():
+        with one_thread(), amplification_expected():
             return Moments.from_samples(pairs)
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jepa_sim import _checks as checks
+from jepa_sim._checks import amplification_expected
 from jepa_sim._data.base import AbstractSource, AbstractViews, Pair, one_number, white
 from jepa_sim._data.masks import AbstractMask, Together, Visible, complement
 from jepa_sim._kinds import Checked, checked
@@ -151,11 +152,12 @@ class Masked(AbstractViews):
         d = self.source.dimension
         covariance, both = jnp.asarray(self.source.covariance), self.mask.both_visible(d)
         sensor = self.noise * jnp.eye(d, dtype=self.noise.dtype)
-        return Moments(
-            both * covariance + sensor,
-            self.target.with_context(both) * covariance,
-            self.target.with_itself(both) * covariance + sensor,
-        )
+        with amplification_expected():
+            return Moments(
+                both * covariance + sensor,
+                self.target.with_context(both) * covariance,
+                self.target.with_itself(both) * covariance + sensor,
+            )
 
     def draw(self, rng: np.random.Generator, count: int) -> Pair:
         """`count` independent pairs."""

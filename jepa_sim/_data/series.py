@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jepa_sim import _checks as checks
+from jepa_sim._checks import amplification_expected
 from jepa_sim._data.base import AbstractViews, Pair
 from jepa_sim._kinds import checked
 from jepa_sim._moments import Moments
@@ -55,7 +56,8 @@ class Windows(AbstractViews):
     def exact_moments(self) -> Moments:
         """Moments over all windows of the series, less the means over them."""
         x, y = self._all()
-        return Moments.from_samples(x, y)
+        with amplification_expected():
+            return Moments.from_samples(x, y)
 
     def draw(self, rng: np.random.Generator, count: int) -> Pair:
         """`count` windows drawn with replacement."""

@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim import _checks as checks
+from jepa_sim._checks import amplification_expected
 from jepa_sim._data.base import AbstractViews, Pair, in_batches, normal
 from jepa_sim._data.masks import AbstractMask, concrete
 from jepa_sim._moments import Moments
@@ -92,11 +93,12 @@ class Temporal(AbstractViews):
             return _flat(chosen[:, None, :, None] * blocks[rows][:, :, columns])
 
         hidden = 1 - single[:, None] - single[None, :] + both
-        return Moments(
-            masked(both, context, context),
-            masked(single[None, :] - both, target, context),
-            masked(hidden, target, target),
-        )
+        with amplification_expected():
+            return Moments(
+                masked(both, context, context),
+                masked(single[None, :] - both, target, context),
+                masked(hidden, target, target),
+            )
 
     def draw(self, rng: np.random.Generator, count: int) -> Pair:
         """`count` pairs (visible frame, hidden frame), each of a sequence of its own."""

@@ -63,6 +63,10 @@ class AbstractSolver(Checked):
     def prepare(self, problem: Problem) -> Problem:
         """The problem in the form that `solve` wants; ValueError where it does not apply."""
 
+    def check_times(self, times: ArrayLike) -> None:
+        """ValueError where a run cannot be saved at these times."""
+        checks.check_times(times)
+
     @abc.abstractmethod
     def solve(
         self,
@@ -137,10 +141,8 @@ def simulate(
 
     Raises ValueError where arguments are wrong or the solver does not apply to the problem.
     """
-    checks.check_times(times)
-    names = [_observables.name_of(observable) for observable in observables]
-    if len(set(names)) < len(names):
-        checks.fail("observables", "have names that differ", names)
+    solver.check_times(times)
+    _observables.check_names(observables)
     if solver.is_random and key is None:
         checks.fail("key", "be given for a solver that draws minibatches", key)
     problem = solver.prepare(problem)

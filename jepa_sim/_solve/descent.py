@@ -25,7 +25,7 @@ from jepa_sim._solve.base import (
     finite_code,
 )
 from jepa_sim._state import Weights
-from jepa_sim._types import ArrayLike, ResultCode, Scalar, as_float_array, is_concrete
+from jepa_sim._types import ArrayLike, ResultCode, Scalar, as_float_array, is_concrete, to_numpy
 
 
 class Descent(AbstractMatrixSolver):
@@ -43,8 +43,9 @@ class Descent(AbstractMatrixSolver):
     (L2, not decoupled). A moving-average teacher follows with the momentum m = 1 − α/τ, whatever
     the optimiser; a predictor set by a formula is set after every step.
 
-    Saved times are the nearest multiples of α. Not differentiable in reverse mode, because the
-    number of steps follows the times.
+    Saved times are the nearest multiples of α, which must differ; of times that a sweep spaces
+    itself (`CriticalGrid`, `LogGrid`), those closer than α repeat a step. Not differentiable in
+    reverse mode, because the number of steps follows the times.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-1))
@@ -53,8 +54,8 @@ class Descent(AbstractMatrixSolver):
     Array([[0.175, 0.097],
            [0.81 , 0.09 ]], dtype=float64)
 
-    Raises ValueError where the learning rate or a count is not positive, `optimizer` is none, or
-    the samples do not fit the problem.
+    Raises ValueError where the learning rate or a count is not positive, `optimizer` is none, the
+    samples do not fit the problem, or two times fall on one step.
     """
 
     optimizer: Callable[[Scalar], optax.GradientTransformation] = eqx.field(static=True)
@@ -100,6 +101,17 @@ class Descent(AbstractMatrixSolver):
 
     def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
         return [(np.full(work.shape, True), self)]
+
+    def check_times(self, times: ArrayLike) -> None:
+        checks.check_times(times)
+        if not is_concrete(times, self.learning_rate):
+            return
+        rate, times = float(self.learning_rate), to_numpy(times)
+        alike = np.flatnonzero(np.diff(np.round(times / rate)) == 0)
+        if alike.size:
+            i = int(alike[0])
+            found = f"{times[i]:.6g} followed by {times[i + 1]:.6g}"
+            checks.fail("times", f"fall on different steps of {rate:.6g} (step k is at kα)", found)
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check()

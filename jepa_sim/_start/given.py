@@ -110,12 +110,13 @@ def _follow(
     far they are from its singular vectors."""
     squares, bent = [], jnp.zeros_like(directions[0])
     for factor in factors:
-        image = factor.astype(directions.dtype) @ directions
-        size = jnp.linalg.norm(image, axis=0)
+        z = factor.astype(directions.dtype)
+        image = z @ directions
+        size = jnp.sqrt(jnp.sum(image**2, axis=0))
         image = image / jnp.where(size == 0, 1, size)[None, :]
-        back = factor.astype(directions.dtype).T @ image - directions * size[None, :]
-        norm = jnp.linalg.norm(factor).astype(size.dtype)
-        bent = jnp.maximum(bent, jnp.linalg.norm(back, axis=0) / jnp.where(norm == 0, 1, norm))
+        gap = jnp.sqrt(jnp.sum((z.T @ image - directions * size[None, :]) ** 2, axis=0))
+        norm = jnp.sqrt(jnp.sum(z**2))
+        bent = jnp.maximum(bent, gap / jnp.where(norm == 0, 1, norm))
         directions = image
         squares.append(size**2)
     return directions, jnp.stack(squares), bent

@@ -6,11 +6,14 @@
     RUN/lock             who is writing
 
 A block is one chunk of every array along the axes of the lanes, and all of the axes inside a lane:
-one file for each array, which no other block shares. Its mark is made when all of them are on disk;
-a block without one is written again, whatever lies there. Nothing here needs JAX.
+one file for each array, which no other block shares. Its mark is made when all of them are on disk,
+with a checksum of their values; a block without one is written again, whatever lies there. The
+manifest says what all else must be. Nothing here needs JAX.
 """
 
+from jepa_sim._store.exporting import check_room as check_room
 from jepa_sim._store.exporting import export as export
+from jepa_sim._store.exporting import write_netcdf as write_netcdf
 from jepa_sim._store.lock import lock as lock
 from jepa_sim._store.manifest import differences as differences
 from jepa_sim._store.reading import open_run as open_run
@@ -19,3 +22,6 @@ from jepa_sim._store.store import Block as Block
 from jepa_sim._store.store import Store as Store
 from jepa_sim._store.store import create as create
 from jepa_sim._store.store import open_store as open_store
+from jepa_sim._store.template import Variables as Variables
+from jepa_sim._store.verifying import mend as mend
+from jepa_sim._store.verifying import verify as verify

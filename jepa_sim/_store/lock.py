@@ -6,17 +6,19 @@ file only says who that is.
 
 import contextlib
 import datetime
-import fcntl
+import importlib.util
 import os
 import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from jepa_sim._faults import StoreError
 from jepa_sim._store.errors import explained
 
+# None on Windows
+fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
 PATIENCE = 1.0  # seconds: somebody may look at the status, or make the run longer
 
 
@@ -26,6 +28,9 @@ def lock(run: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
 
     StoreError where another live process holds it.
     """
+    if fcntl is None:
+        rule = "be written where the operating system locks files, as Linux and macOS do"
+        raise StoreError(f"Run `{run}` must {rule}: write to a file that ends in .nc instead.")
     with contextlib.ExitStack() as held:
         if shard is None:
             held.enter_context(_file(run, run / "lock", fcntl.LOCK_EX))
@@ -47,7 +52,7 @@ def writer(run: Path) -> str:
 
 def _holder(path: Path) -> str:
     """Who holds a lock file; empty where nobody does. Also for those who may only read it."""
-    if not path.exists():
+    if fcntl is None or not path.exists():
         return ""
     mode = "r+" if os.access(path, os.W_OK) else "r"
     with explained(path), path.open(mode, encoding="utf-8") as file:

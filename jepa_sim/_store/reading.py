@@ -1,6 +1,7 @@
 """A run as a dataset: arrays are read when they are looked at, and only where."""
 
 import importlib.util
+import itertools
 import os
 from typing import Any
 
@@ -9,7 +10,10 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from jepa_sim._store.store import PENDING, Store, open_group, open_store
+from jepa_sim._store.contents import coordinates, inventory
+from jepa_sim._store.errors import undamaged
+from jepa_sim._store.store import Store, open_store
+from jepa_sim._store.template import PENDING
 
 
 def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -20,26 +24,24 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     It has the axes and variables of `sweep`'s, backed by dask, a chunk a block, where dask is
     installed. Lanes that are not there yet are NaN, and −1 in `result`. The manifest is in `attrs`.
 
-    Raises StoreError where there is no run, or none of this format.
+    Raises StoreError where there is no run, or none of this format, or where its coordinates,
+    constants or the layout of its arrays are damaged; and, once they are looked at, for blocks that
+    are.
     """
     store = open_store(path)
-    group, pending = open_group(store.path), _pending(store)
-    lengths = dict(zip(store.lane_axes, store.lane_shape, strict=True))
+    arrays, faults = inventory(store)
+    for fault in faults.values():
+        raise fault
+    lanes = _Marked(store)
     variables: dict[str, Any] = {}
-    for name, array in group.arrays():
+    for name, (array, values) in arrays.items():
         dims = array.metadata.dimension_names
-        # an extension that was stopped has left arrays longer than the run is
-        full = dict(zip(dims, array.shape, strict=True)) | lengths
-        ends = tuple(int(full[axis]) for axis in dims)
-        if name in store.names:
-            lazy = indexing.LazilyIndexedArray(_Lanes(array, ends, name, pending))
-            variables[name] = xr.Variable(dims, lazy, dict(array.attrs))
-        else:
-            values = np.asarray(array[tuple(map(slice, ends))])
-            if values.dtype.kind in "OT":
-                values = np.array(values.tolist(), str)
-            variables[name] = xr.Variable(dims, values, dict(array.attrs))
-    names = group.attrs["coordinates"].split()
+        if values is None:
+            # an extension that was stopped has left arrays longer than the run is
+            ends = (*store.lane_shape, *array.shape[len(store.lane_shape) :])
+            values = indexing.LazilyIndexedArray(_Lanes(array, ends, name, lanes))
+        variables[name] = xr.Variable(dims, values, dict(array.attrs))
+    names = coordinates(store.path)
     dataset = xr.Dataset(
         {name: value for name, value in variables.items() if name not in names},
         {name: variables[name] for name in names},
@@ -55,22 +57,32 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     return dataset
 
 
-def _pending(store: Store) -> np.ndarray | None:
-    """Which lanes are not there yet; None where all are."""
-    blocks = store.pending()
-    if not blocks:
-        return None
-    found = np.zeros(store.lane_shape, bool)
-    for block in blocks:
-        found[store.region(block)] = True
-    return found
+class _Marked:
+    """Which blocks have marks, and which lanes are not there yet."""
+
+    def __init__(self, store: Store):
+        marks = store.marks()
+        self.store, self.blocks = store, frozenset(marks)
+        self.pending: np.ndarray | None = None  # where all are there
+        if left := store.pending(marks):
+            self.pending = np.zeros(store.lane_shape, bool)
+            for block in left:
+                self.pending[store.region(block)] = True
+
+    def check(self, array: Any, key: tuple) -> None:
+        """`Damaged` where a block that has a mark, and that a key selects from, has no file."""
+        axes = zip(key, self.store.lane_shape, self.store.block_shape, strict=False)
+        parts = [np.unique(np.arange(n)[part] // size).tolist() for part, n, size in axes]
+        for block in itertools.product(*parts):
+            if block in self.blocks:
+                self.store.check_chunk(array, block)
 
 
 class _Lanes(BackendArray):
     """An array of the store, blank where its lanes are pending."""
 
-    def __init__(self, array: Any, shape: tuple[int, ...], name: str, pending: np.ndarray | None):
-        self.array, self.pending = array, pending
+    def __init__(self, array: Any, shape: tuple[int, ...], name: str, marked: _Marked):
+        self.array, self.name, self.marked = array, name, marked
         self.shape, self.dtype = shape, array.dtype
         self.blank = PENDING if name == "result" else np.nan if self.dtype.kind == "f" else 0
 
@@ -79,9 +91,9 @@ class _Lanes(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
 
     def _read(self, key: tuple) -> np.ndarray:
-        if self.pending is None:
-            return np.asarray(self.array.oindex[key])
-        lanes = self.pending
+        lanes = self.marked.pending
+        if lanes is None:
+            return self._found(key)
         parts = key[: lanes.ndim]
         dropped = tuple(i for i, part in enumerate(parts) if _is_one(part))
         for axis, part in enumerate(parts):
@@ -91,9 +103,14 @@ class _Lanes(BackendArray):
         blank = np.asarray(self.blank, self.dtype)
         if lanes.all():  # what lies there may be damaged
             return np.full(self._shape_of(key), blank)
-        found = np.asarray(self.array.oindex[key])
+        found = self._found(key)
         lanes = lanes.reshape(*lanes.shape, *(1,) * (found.ndim - lanes.ndim))
         return np.where(lanes, blank, found)
+
+    def _found(self, key: tuple) -> np.ndarray:
+        self.marked.check(self.array, key)
+        with undamaged(self.marked.store.path, f"Array `{self.name}`"):
+            return np.asarray(self.array.oindex[key])
 
     def _shape_of(self, key: tuple) -> tuple[int, ...]:
         """Of what a key selects."""

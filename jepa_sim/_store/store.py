@@ -1,5 +1,6 @@
 """Writing a run: its template, then blocks, each with a mark."""
 
+import contextlib
 import dataclasses
 import glob
 import itertools
@@ -7,7 +8,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,18 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim._faults import StoreError
+from jepa_sim._store.contents import GROUP, checksum, describe, open_array
 from jepa_sim._store.disk import aside, flush, flush_tree, write_json
-from jepa_sim._store.errors import explained
+from jepa_sim._store.errors import damaged, explained, undamaged
 from jepa_sim._store.lock import lock
+from jepa_sim._store.template import PENDING as PENDING
+from jepa_sim._store.template import Variables, make_arrays
 
 FORMAT = 1
-PENDING = -1  # the result of a lane that has not been computed
 
 Block = tuple[int, ...]
-Variables = Mapping[str, tuple[tuple[str, ...], tuple[int, ...], np.dtype, dict]]
+LAYOUT = ("lane_axes", "lane_shape", "block_shape", "arrays")  # keys of the manifest
+COUNTS = ("computed", "failed", "seconds", "steps", "lane_steps")  # of marks, where they have them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +45,11 @@ class Store:
     lane_shape: tuple[int, ...]
     block_shape: tuple[int, ...]
     names: tuple[str, ...]
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Of the axes of the lanes, by name."""
+        return dict(zip(self.lane_axes, self.lane_shape, strict=True))
 
     @property
     def blocks(self) -> list[Block]:
@@ -62,8 +71,9 @@ class Store:
     def marks(self) -> dict[Block, dict]:
         """The marks of all blocks that have one."""
         with explained(self.path):
-            named = sorted((self.path / "done").glob("[0-9]*.json"))
-        found = {block: self.mark(block) for block in (_block(path.stem) for path in named)}
+            named = {path.name for path in (self.path / "done").iterdir()}
+        there = [block for block in self.blocks if self.mark_path(block).name in named]
+        found = {block: self.mark(block) for block in there}
         return {block: mark for block, mark in found.items() if mark is not None}
 
     def mark(self, block: Block) -> dict | None:
@@ -71,13 +81,16 @@ class Store:
         try:
             with explained(self.path):
                 mark = json.loads(self.mark_path(block).read_text(encoding="utf-8"))
-            return mark if "shape" in mark else None
-        except (StoreError, ValueError, TypeError):
+            shape, numbers = mark["shape"], [mark.get(key, 0) for key in COUNTS]
+            fine = len(shape) == len(block) and all(isinstance(n, int) for n in shape)
+            fine = fine and all(isinstance(n, int | float) for n in numbers)
+            return mark if fine else None
+        except (StoreError, ValueError, TypeError, AttributeError, KeyError):
             return None  # a damaged one is as good as none
 
-    def pending(self) -> list[Block]:
+    def pending(self, marks: Mapping[Block, dict] | None = None) -> list[Block]:
         """Blocks that are not whole: without a mark, or grown since it was made."""
-        marks = self.marks()
+        marks = self.marks() if marks is None else marks
         return [
             block
             for block in self.blocks
@@ -98,69 +111,90 @@ class Store:
 
         done, region = self.mark_path(block), self.region(block)
         # else a chunk of fill values would have no file, as if it had been lost
-        with explained(self.path), zarr.config.set({"array.write_empty_chunks": True}):
-            group = open_group(self.path)
-            if (there := self.mark(block)) and there["shape"] == list(self.shape(block)):
+        with self._in_place(), zarr.config.set({"array.write_empty_chunks": True}):
+            there = {name: open_array(self.path, name) for name in sorted(self.names)}
+            arrays = {name: np.asarray(arrays[name], array.dtype) for name, array in there.items()}
+            if (old := self.mark(block)) and old["shape"] == list(self.shape(block)):
                 done.unlink()  # it is about to change
                 flush(done.parent)
             for name in sorted(self.names, key=lambda name: name == "result"):
-                try:
-                    group[name][region] = arrays[name]
-                except (ValueError, RuntimeError):  # damaged, where a part of it was to stay
-                    self._chunk(group[name], block).unlink(missing_ok=True)
-                    group[name][region] = arrays[name]
-            for name in self.names:
-                chunk = self._chunk(group[name], block)
+                self._put(there[name], block, region, arrays[name])
+            for array in there.values():
+                chunk = self.chunk(array, block)
                 flush(chunk)
                 flush(chunk.parent)
-            write_json(done, {"shape": list(self.shape(block)), **mark})
+            known = {"shape": list(self.shape(block)), "sha256": checksum(*arrays.values())}
+            write_json(done, {**mark, **known})
+
+    @contextlib.contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """StoreErrors in one sentence, and in another where somebody has moved the run."""
+        try:
+            with explained(self.path):
+                yield
+        except StoreError as error:
+            if self.path.exists():
+                raise
+            rule = "stay where it is while it is written"
+            raise StoreError(f"Run `{self.path}` must {rule}, but is gone.") from error
+
+    def _put(self, array: Any, block: Block, region: tuple[slice, ...], values: np.ndarray) -> None:
+        try:
+            array[region] = values
+        except (ValueError, RuntimeError):  # damaged, where a part of it was to stay
+            self.chunk(array, block).unlink(missing_ok=True)
+            array[region] = values
 
     def read(self, block: Block) -> dict[str, np.ndarray]:
-        """The arrays of a block; fill values, and the result −1, where nothing was written."""
-        group, region = open_group(self.path), self.region(block)
-        with explained(self.path):
-            return {name: self._read(group, name, region) for name in self.names}
+        """The arrays of a block; fill values, and the result −1, where nothing was written.
 
-    def _read(self, group: Any, name: str, region: tuple[slice, ...]) -> np.ndarray:
-        try:
-            return np.asarray(group[name][region])
-        except (ValueError, RuntimeError) as error:
-            raise StoreError(f"Array `{name}` of run `{self.path}` is damaged: {error}.") from error
+        `Damaged` where a block that has a mark is not what was written.
+        """
+        region, mark = self.region(block), self.mark(block)
+        there = {name: open_array(self.path, name) for name in sorted(self.names)}
+        found = {}
+        for name, array in there.items():
+            if mark is not None:
+                self.check_chunk(array, block)
+            with undamaged(self.path, f"Array `{name}`"):
+                found[name] = np.asarray(array[region])
+        if mark is not None and "sha256" in mark:
+            part = tuple(map(slice, mark["shape"]))  # of a block that has grown since
+            if checksum(*(found[name][part] for name in there)) != mark["sha256"]:
+                raise damaged(self.path, f"Block {block}", "it differs from its checksum")
+        return found
 
-    def verify(self) -> list[Block]:
-        """Blocks that are damaged. They lose their marks: the next run writes them again."""
-        damaged, group = [], open_group(self.path)
-        for block in self.marks():
-            chunks = [self._chunk(group[name], block) for name in self.names]
-            try:
-                fine = all(chunk.exists() for chunk in chunks) and bool(self.read(block))
-            except StoreError:
-                fine = False
-            if not fine:
-                damaged.append(block)
-                for path in (self.mark_path(block), *chunks):
-                    path.unlink(missing_ok=True)
-        return damaged
+    def check_chunk(self, array: Any, block: Block) -> None:
+        """`Damaged` where a block that has a mark has no file in an array.
+
+        Zarr would read fill values.
+        """
+        if not self.chunk(array, block).exists():
+            raise damaged(self.path, f"Array `{array.basename}`", f"block {block} has no file")
 
     def extend(self, known: xr.Dataset, manifest: Mapping[str, Any]) -> None:
         """Grow axes of the lanes at their ends, to those of `known`: what `create` takes.
 
         Arrays first, the manifest last: until then the run is what it was.
         """
-        group = open_group(self.path)
         lengths = tuple(known.sizes[axis] for axis in self.lane_axes)
         with explained(self.path):
             for name in self.names:
-                array = group[name]
+                array = open_array(self.path, name)
                 array.resize((*lengths, *array.shape[len(lengths) :]))
             for name, variable in known.variables.items():
                 if set(variable.dims) & set(self.lane_axes):
-                    group[str(name)].resize(variable.shape)
-                    group[str(name)][...] = np.asarray(variable.values)
-            flush_tree(self.path / "data.zarr")
-            write_json(
-                self.path / "manifest.json", {**manifest, **_layout(self, lane_shape=list(lengths))}
-            )
+                    array = open_array(self.path, str(name))
+                    array.resize(variable.shape)
+                    array[...] = np.asarray(variable.values)
+            flush_tree(self.path / GROUP)
+            grown = {
+                "lane_shape": list(lengths),
+                "holds": describe(
+                    self.path, self.names, dict(zip(self.lane_axes, lengths, strict=True))
+                ),
+            }
+            write_json(self.path / "manifest.json", {**manifest, **_layout(self), **grown})
 
     def clean(self) -> None:
         """Remove what killed writers left. For who holds the lock."""
@@ -176,10 +210,10 @@ class Store:
         """The file of a block's mark."""
         return self.path / "done" / f"{'.'.join(map(str, block))}.json"
 
-    def _chunk(self, array: Any, block: Block) -> Path:
+    def chunk(self, array: Any, block: Block) -> Path:
         """The file of a block's part of an array."""
         key = ".".join(map(str, ("c", *block, *(0,) * (array.ndim - len(block)))))
-        return self.path / "data.zarr" / array.basename / key
+        return self.path / GROUP / array.basename / key
 
 
 def create(
@@ -196,7 +230,7 @@ def create(
     `result` must be among them.  known: coordinates, and what does not depend on the lane.
     """
     partial = aside(path)
-    layout = {
+    layout: dict[str, Any] = {
         "format": FORMAT,
         "lane_axes": list(lane_axes),
         "lane_shape": [known.sizes[axis] for axis in lane_axes],
@@ -206,8 +240,10 @@ def create(
     with explained(path):
         try:
             (partial / "done").mkdir(parents=True)
-            _make_arrays(partial / "data.zarr", variables, known, lane_axes, block_shape)
+            make_arrays(partial / GROUP, variables, known, lane_axes, block_shape)
             flush_tree(partial)
+            lengths = {axis: known.sizes[axis] for axis in lane_axes}
+            layout["holds"] = describe(partial, tuple(variables), lengths)
             write_json(partial / "manifest.json", {**manifest, **layout})
             partial.rename(path)
             flush(path.parent)
@@ -221,33 +257,6 @@ def create(
     return open_store(path)
 
 
-def _make_arrays(
-    folder: Path,
-    variables: Variables,
-    known: xr.Dataset,
-    lane_axes: tuple[str, ...],
-    block_shape: tuple[int, ...],
-) -> None:
-    import zarr
-
-    group = zarr.create_group(folder, zarr_format=3)
-    for name, (dims, shape, dtype, attrs) in variables.items():
-        group.create_array(
-            name,
-            shape=(*(known.sizes[axis] for axis in lane_axes), *shape),
-            chunks=(*block_shape, *(max(n, 1) for n in shape)),
-            dtype=dtype,
-            fill_value=_fill(name, dtype),
-            dimension_names=(*lane_axes, *dims),
-            attributes=attrs,
-            compressors=_compressors(),
-            chunk_key_encoding={"name": "default", "separator": "."},
-        )
-    for name, variable in known.variables.items():
-        _put(group, str(name), variable)
-    group.attrs["coordinates"] = " ".join(map(str, known.coords))
-
-
 def open_store(path: str | os.PathLike[str]) -> Store:
     """A run that is there. StoreError where there is none, or it is of another format."""
     path = Path(path)
@@ -257,57 +266,25 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     if not named.is_file():
         raise StoreError(f"`{path}` must be a run of `jepa-sim sweep`, but has no manifest.json.")
     try:
-        manifest = json.loads(named.read_text(encoding="utf-8"))
+        with explained(named):
+            manifest = json.loads(named.read_text(encoding="utf-8"))
         found = manifest["format"]
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        if found != FORMAT:
+            raise StoreError(f"Run `{path}` must be of format {FORMAT}, but is of {found}.")
+        shapes = (tuple(manifest[key]) for key in LAYOUT)
+        store = Store(path, manifest, *shapes)
+        if not (min(store.block_shape) > 0 and len(store.blocks) and store.lengths):
+            raise ValueError
+        for key, kind in (("provenance", dict), ("seeds", list)):
+            if not isinstance(manifest[key], kind):
+                raise TypeError
+        for key in ("configuration", "holds"):
+            if not isinstance(manifest.get(key, {}), dict):
+                raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"`{named}` must be a manifest, but is damaged.") from error
-    if found != FORMAT:
-        raise StoreError(f"Run `{path}` must be of format {FORMAT}, but is of {found}.")
-    shapes = (tuple(manifest[key]) for key in ("lane_axes", "lane_shape", "block_shape", "arrays"))
-    return Store(path, manifest, *shapes)
+    return store
 
 
-def _block(name: str) -> Block:
-    """(0, 2, 1) of "0.2.1"."""
-    return tuple(map(int, name.split(".")))
-
-
-def _layout(store: Store, **changed: Any) -> dict[str, Any]:
-    keys = ("format", "lane_axes", "lane_shape", "block_shape", "arrays")
-    return {**{key: store.manifest[key] for key in keys}, **changed}
-
-
-def open_group(path: Path) -> Any:
-    """The arrays of a run."""
-    import zarr
-
-    return zarr.open_group(path / "data.zarr", mode="r+", zarr_format=3, use_consolidated=False)
-
-
-def _put(group: Any, name: str, variable: xr.Variable) -> None:
-    """A small array that is written whole."""
-    values = np.asarray(variable.values)
-    words = values.dtype.kind in "UTO"
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=tuple(max(n, 1) for n in values.shape),
-        dtype=str if words else values.dtype,
-        dimension_names=variable.dims,
-        attributes=dict(variable.attrs),
-        compressors=_compressors(),
-        overwrite=True,
-    )
-    array[...] = values
-
-
-def _compressors() -> list:
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-
-    return [ZstdCodec(level=1), Crc32cCodec()]
-
-
-def _fill(name: str, dtype: np.dtype) -> Any:
-    if name == "result":
-        return PENDING
-    return math.nan if np.dtype(dtype).kind == "f" else 0
+def _layout(store: Store) -> dict[str, Any]:
+    return {key: store.manifest[key] for key in ("format", *LAYOUT)}

@@ -1,20 +1,27 @@
-"""The page in the browser: sliders over the closed form, or a stored sweep."""
+"""The page in the browser: sliders over the closed form, or a stored sweep.
+
+Figures are drawn, read and saved in one thread, never on the event loop (`_latest`). A client may
+send anything: numbers are moved to within their slider, and what is not offered changes nothing.
+"""
 
 import base64
 import math
+import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import xarray as xr
 
 from jepa_sim.explore import _stored
+from jepa_sim.explore._latest import Latest, in_thread
 from jepa_sim.explore._live import Live, saved, words_at
-from jepa_sim.explore._setting import Knob, Setting, knobs
+from jepa_sim.explore._setting import Knob, Setting, is_number, knobs
 
 LOOPBACK = "127.0.0.1"
 SUFFIXES = ("svg", "pdf", "png")
+PATIENCE = 60.0  # seconds to open a stored sweep in
 
 
 class Run(NamedTuple):
@@ -29,30 +36,34 @@ def serve(setting: Setting, run: Run | None, *, port: int, show: bool) -> None:
     """Serve the page on the loopback address until interrupted.
 
     run: a stored sweep; None: the closed form from `setting`.  port: 0 takes a free one.
-    show: whether to open a browser.
+    show: whether to open a browser. The address has a token, without which nothing is served.
 
     Raises ImportError where the extra `jepa_sim[explore]` is missing, OSError where the port is
     taken.
     """
     try:
         from nicegui import app, ui
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+        from jepa_sim.explore._guard import Guard
     except ImportError as error:
         raise ImportError(f"The page needs the extra `jepa_sim[explore]`: {error}.") from None
     if run is None:
         print("Compiling the closed form (the first time takes some seconds) …", flush=True)
         Live(setting)
-    # another site's page must not reach this one by a name that it has for this address
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
-    port = _free(port)
-    page = _live_page if run is None else partial(_stored_page, run)
-    print(f"http://{LOOPBACK}:{port}/ (Ctrl-C stops it)", flush=True)
+    port, token = _free(port), secrets.token_urlsafe()
+    app.add_middleware(Guard, port=port, token=token)
+
+    @ui.page("/", response_timeout=PATIENCE)
+    async def page() -> None:
+        await (_live_page(ui, setting) if run is None else _stored_page(ui, run))
+
+    path = f"/?token={token}"
+    print(f"http://{LOOPBACK}:{port}{path} (Ctrl-C stops it)", flush=True)
     ui.run(
-        partial(page, ui, setting) if run is None else partial(page, ui),
         host=LOOPBACK,
         port=port,
         title="jepa_sim",
-        show=show,
+        show=path if show else False,
         reload=False,
         show_welcome_message=False,
     )
@@ -69,15 +80,27 @@ def _free(port: int) -> int:
         return taken.getsockname()[1]
 
 
-def _live_page(ui: Any, setting: Setting) -> None:
-    live = Live(setting)
+async def _live_page(ui: Any, setting: Setting) -> None:
+    live = await in_thread(Live, setting)
 
-    def moved(knob: Knob, value: float) -> None:
-        live.show(live.setting.changed(knob, value))
-        picture.set_source(_source(live.png))
-        readings[knob].set_text(_reading(knob, live.setting))
-        table.rows = _rows(live)
+    def moved(knob: Knob, position: object) -> Any:
+        nonlocal setting
+        value = knob.value_at(position)
+        if value is None:
+            return None
+        setting = setting.changed(knob, value)
+        readings[knob].set_text(_reading(knob, setting))
+        remark.set_text(setting.remark)
+        return pictures.ask(setting)
 
+    def draw(setting: Setting) -> tuple[bytes, list[dict[str, str]]]:
+        return live.show(setting), _rows(live)
+
+    def show(drawn: tuple[bytes, list[dict[str, str]]]) -> None:
+        png, table.rows = drawn
+        picture.set_source(_source(png))
+
+    pictures = Latest(draw, show)
     _head(ui, "closed form of one setting")
     readings: dict[Knob, Any] = {}
     with ui.grid(columns=2).classes("w-full max-w-6xl gap-x-12 gap-y-0"):
@@ -86,7 +109,8 @@ def _live_page(ui: Any, setting: Setting) -> None:
                 reading = ui.label(_reading(knob, setting)).classes("w-52 shrink-0 text-sm")
                 reading.tooltip(knob.about)
                 readings[knob] = reading
-                _slider(ui, knob, live.setting.value(knob), partial(moved, knob))
+                _slider(ui, knob, setting.value(knob), partial(moved, knob))
+    remark = ui.label(setting.remark).classes("text-sm text-red-800")
     picture = _picture(ui, live.png, "w-full max-w-6xl", live.words)
     table = ui.table(rows=_rows(live), columns=COLUMNS).props("dense flat").classes("table")
     with ui.row():
@@ -123,14 +147,11 @@ def _rows(live: Live) -> list[dict[str, str]]:
     return rows
 
 
-def _slider(ui: Any, knob: Knob, value: float, moved: Callable[[float], None]) -> None:
-    if knob.in_decades:
-        low, high = knob.decades
-        slider = ui.slider(min=low, max=high, step=knob.step, value=math.log10(value))
-        slider.on_value_change(lambda event: moved(10.0**event.value))
-    else:
-        slider = ui.slider(min=knob.low, max=knob.high, step=knob.step, value=value)
-        slider.on_value_change(lambda event: moved(float(event.value)))
+def _slider(ui: Any, knob: Knob, value: float, moved: Callable[[object], Any]) -> None:
+    low, high = knob.decades if knob.in_decades else (knob.low, knob.high)
+    position = math.log10(value) if knob.in_decades else value
+    slider = ui.slider(min=low, max=high, step=knob.step, value=position)
+    slider.on_value_change(lambda event: moved(event.value))
     slider.props(f'aria-label="{knob.letter}"').classes("grow")
 
 
@@ -138,19 +159,23 @@ def _reading(knob: Knob, setting: Setting) -> str:
     return f"{knob.letter} = {setting.value(knob):.3g}"
 
 
-def _stored_page(run: Run, ui: Any) -> None:
+async def _stored_page(ui: Any, run: Run) -> None:
     """Opened anew for every visit: a run that goes on is seen as far as it is."""
     _head(ui, run.name)
-    try:
+
+    def opened() -> tuple[xr.Dataset, str | None, str]:
         found, toml = run.open()
-        summary = _stored.failures(found)
+        return found, toml, _stored.failures(found)
+
+    try:
+        found, toml, summary = await in_thread(opened)
     except run.errors as error:
         with ui.card().classes("bg-red-100"):
             ui.label("This run cannot be shown.").classes("text-lg")
             ui.label(str(error)).classes("font-mono")
         return
     ui.label(summary).classes("text-sm text-gray-600")
-    _Browser(ui, run, found, toml)
+    await _Browser(ui, run, found, toml).show()
 
 
 class _Browser:
@@ -164,53 +189,52 @@ class _Browser:
         self.view, self.number = views[0], next(iter(self.numbers), "")
         self.across: list[str] = []
         self.at: dict[str, int] = {}
-        self.figure: Any = _stored.empty()
+        self.figure: Any = None  # none before the first is drawn
         with ui.row(wrap=False).classes("w-full"):
             with ui.column().classes("w-72 shrink-0 gap-1"):
                 self._select("picture", [*views, *phase], self.view, self._choose_view)
                 self.controls = ui.column().classes("w-full gap-1")
             with ui.column():
                 self.fault = ui.label().classes("font-mono text-red-800")
+                self.pictures = Latest(self._draw, self._put)
                 self.picture = _picture(ui, b"", "w-[42rem]", self._words)
                 with ui.row():
                     for suffix in SUFFIXES:
                         _button(ui, suffix, partial(self._saved, suffix), f"jepa_sim.{suffix}")
                     if toml is not None:
                         _button(ui, "toml", toml.encode, "jepa_sim.toml")
-        self._show()
 
-    def _choose_view(self, view: str) -> None:
+    def _choose_view(self, view: str) -> Awaitable[None]:
         self.view = view
         if view == "phase diagram" and not self.across:
-            self._choose_number(self.number)
-        else:
-            self._show()
+            return self._choose_number(self.number)
+        return self.show()
 
-    def _choose_number(self, number: str) -> None:
+    def _choose_number(self, number: str) -> Awaitable[None]:
         self.number = number
         axes = _stored.axes_of(self.found, number)
         if not set(self.across) <= set(axes) or not self.across:
             self.across = axes[:2]
-        self._show()
+        return self.show()
 
-    def _choose_axis(self, place: int, axis: str) -> None:
+    def _choose_axis(self, place: int, axis: str) -> Awaitable[None]:
         """One of the two axes; where it was the other one, they change places."""
         if axis == self.across[1 - place]:
             self.across.reverse()
         self.across[place] = axis
-        self._show()
+        return self.show()
 
-    def _choose_value(self, axis: str, number: int) -> None:
+    def _choose_value(self, axis: str, number: int) -> Awaitable[None]:
         self.at[axis] = number
-        self._draw()
+        return self._ask()
 
     def _current(self) -> _stored.View:
         if self.view == "phase diagram":
             return _stored.phase_diagram(self.number, *self.across)
         return _stored.VIEWS[self.view]
 
-    def _show(self) -> None:
-        """The controls of this view, and its picture."""
+    def show(self) -> Awaitable[None]:
+        """The controls of this view at once, and its picture once it is drawn."""
         self.controls.clear()
         with self.controls:
             if self.view == "phase diagram":
@@ -223,16 +247,22 @@ class _Browser:
                 values = dict(enumerate(_stored.named(self.found, axis)))
                 choose = partial(self._choose_value, axis)
                 self._select(axis.replace("_", " "), values, self.at.get(axis, 0), choose)
-        self._draw()
+        return self._ask()
 
-    def _draw(self) -> None:
+    def _ask(self) -> Awaitable[None]:
+        return self.pictures.ask(self._current(), dict(self.at))
+
+    def _draw(self, view: _stored.View, at: dict[str, int]) -> tuple[bytes, str]:
         try:
-            self.figure = self._current().picture(self.found, self.at)
-            self.fault.set_text("")
+            self.figure, fault = view.picture(self.found, at), ""
         except self.run.errors as error:
-            self.figure = _stored.empty()
-            self.fault.set_text(f"This cannot be shown. {error}")
-        self.picture.set_source(_source(saved(self.figure, "png", _stored.DPI)))
+            self.figure, fault = _stored.empty(), f"This cannot be shown. {error}"
+        return saved(self.figure, "png", _stored.DPI), fault
+
+    def _put(self, drawn: tuple[bytes, str]) -> None:
+        png, fault = drawn
+        self.picture.set_source(_source(png))
+        self.fault.set_text(fault)
 
     def _words(self, x: float, y: float) -> str:
         return words_at(self.figure, x, y)
@@ -241,10 +271,12 @@ class _Browser:
         return saved(self.figure, suffix)
 
     def _select(
-        self, label: str, options: Any, value: str | int, choose: Callable[[Any], None]
+        self, label: str, options: Any, value: str | int, choose: Callable[[Any], Awaitable[None]]
     ) -> None:
         select = self.ui.select(options, value=value, label=label, with_input=len(options) > 20)
-        select.on_value_change(lambda event: choose(event.value)).classes("w-full")
+        select.on_value_change(
+            lambda event: choose(event.value) if event.value in options else None
+        ).classes("w-full")
 
 
 def _head(ui: Any, about: str) -> None:
@@ -256,22 +288,25 @@ def _head(ui: Any, about: str) -> None:
 def _picture(ui: Any, png: bytes, width: str, words: Callable[[float, float], str]) -> Any:
     """A picture of a CSS width, and below it what is drawn under the mouse."""
 
-    def over(event: Any) -> None:
-        reading.set_text(words(event.image_x, event.image_y) or " ")
+    def show(words: str) -> None:
+        reading.set_text(words or " ")
 
-    def left() -> None:
-        reading.set_text(" ")
+    def over(event: Any) -> Any:
+        place = event.image_x, event.image_y
+        return latest.ask(*place) if all(map(is_number, place)) else None
 
+    latest = Latest(words, show)
     picture = ui.interactive_image(
         _source(png), on_mouse=over, events=["mousemove"], cross="#bbbbbb"
     ).classes(width)
-    picture.on("mouseleave", left)  # the picture may change
+    picture.on("mouseleave", lambda: latest.ask(-1.0, -1.0))  # the picture may change
     reading = ui.label(" ").classes("reading h-6 font-mono text-sm whitespace-pre")
     return picture
 
 
 def _button(ui: Any, words: str, content: Callable[[], bytes], filename: str) -> None:
-    button = ui.button(words, on_click=lambda: ui.download.content(content(), filename))
+    contents = Latest(content, lambda found: ui.download.content(found, filename))
+    button = ui.button(words, on_click=contents.ask)
     button.props("outline dense no-caps").tooltip(f"download {filename}")
 
 

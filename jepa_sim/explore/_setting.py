@@ -2,9 +2,10 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from jepa_sim import _checks as checks
+from jepa_sim._kinds import check_kind
 
 MOST = 10  # features, whose names fit into the picture
 
@@ -16,6 +17,8 @@ class Setting:
     lam, rho: (d,) covariance and regression coefficient of each feature.  scale: ε, encoder gain of
     every feature at the start.  depth, predictor_depth: L and M, positive real numbers.
     fraction: of each feature's own plateau, in (0, 1).
+
+    ρ above 1 is possible, and usually a mistake: `remark` says so.
 
     Raises ValueError where one is out of range, there are not as many λ as ρ, or too many for as
     many sliders.
@@ -29,15 +32,14 @@ class Setting:
     fraction: float = 0.5
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            check_kind(field.name, getattr(self, field.name), field.type)
         if not 0 < len(self.lam) <= MOST:
             checks.fail("lam", f"have from 1 to {MOST} entries", len(self.lam))
         checks.check_equal("rho", len(self.rho), len(self.lam), "entries, as many as `lam`")
         for name in ("lam", "rho"):
             for i, value in enumerate(getattr(self, name)):
                 checks.check_positive(f"{name}[{i}]", value)
-        for i, value in enumerate(self.rho):
-            if value > 1:
-                checks.fail(f"rho[{i}]", "be at most 1, as of two views of one law", value)
         for name in ("scale", "depth", "predictor_depth"):
             checks.check_positive(name, getattr(self, name))
         checks.check_open_unit("fraction", self.fraction)
@@ -54,6 +56,11 @@ class Setting:
         """The number that a slider sets."""
         found = getattr(self, knob.name)
         return found if knob.feature is None else found[knob.feature]
+
+    @property
+    def remark(self) -> str:
+        """What to say of ρ above 1; empty where there is none."""
+        return checks.amplified(self.rho)
 
     @property
     def words(self) -> str:
@@ -111,6 +118,24 @@ class Knob(NamedTuple):
     def decades(self) -> tuple[float, float]:
         """log₁₀ of both ends."""
         return math.log10(self.low), math.log10(self.high)
+
+    def value_at(self, position: object) -> float | None:
+        """The number at a position of the slider, log₁₀ of it for one in decades.
+
+        A client may send anything: beyond an end it is the end; None for what is no number.
+        """
+        if not is_number(position):
+            return None
+        value = position
+        if self.in_decades:
+            low, high = self.decades
+            value = 10.0 ** min(max(position, low), high)
+        return float(min(max(value, self.low), self.high))
+
+
+def is_number(sent: object) -> TypeGuard[float]:
+    """Whether what a client sent is a number, which True and NaN are not."""
+    return isinstance(sent, int | float) and not isinstance(sent, bool) and sent == sent
 
 
 def knobs(setting: Setting) -> list[Knob]:

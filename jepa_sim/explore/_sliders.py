@@ -27,14 +27,16 @@ def sliders(setting: Setting | None = None) -> Any:
 
     def moved(knob: Knob, change: dict[str, Any]) -> None:
         picture.value = live.show(live.setting.changed(knob, change["new"]))
+        remark.value = live.setting.remark
 
+    remark = ipywidgets.Label(live.setting.remark)
     found = []
     for knob in knobs(live.setting):
         slider = _slider(ipywidgets, knob, live.setting.value(knob))
         slider.observe(partial(moved, knob), "value")
         found.append(slider)
     layout = ipywidgets.Layout(grid_template_columns="1fr 1fr", max_width=f"{width}px")
-    box: Any = ipywidgets.VBox([ipywidgets.GridBox(found, layout=layout), picture])
+    box: Any = ipywidgets.VBox([ipywidgets.GridBox(found, layout=layout), remark, picture])
     box.live = live
     return box
 

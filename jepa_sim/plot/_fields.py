@@ -132,13 +132,20 @@ def order_matrix(
     def words_at(x: float, y: float) -> str:
         i, j = (int(np.clip(round(value), 1, len(order))) - 1 for value in (y, x))
         first, second = (
-            f"feature {k} (ρ = {found.rho[k]:.3g}) at t* = {found.times[0, k]:.4g}"
+            f"feature {k} (ρ = {found.rho[k]:.3g}) {_when(found.times[0, k])}"
             for k in order[[i, j]]
         )
-        return f"row: {first}; column: {second}".replace("inf", "never")
+        return f"row: {first}; column: {second}"
 
     ax.format_coord = words_at
     return ax
+
+
+def _when(time: float) -> str:
+    """A critical time in words."""
+    if time == 0:
+        return "there from the start"
+    return "never" if np.isinf(time) else f"at t* = {time:.4g}"
 
 
 class _Axis(NamedTuple):

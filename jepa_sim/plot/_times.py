@@ -80,7 +80,9 @@ def learning_time(
 
     ds: a dataset in which all axes but objective, depth and feature have been selected.
     axes: one per depth.  times: the variable with the learning times. Features that are never
-    learned (inf) are triangles along the upper edge.  noisy: (feature,) which features to fill.
+    learned (inf) are triangles along the upper edge, those that start there (0) along the lower;
+    the cleanest feature is the cleanest of those that do not.  noisy: (feature,) which features to
+    fill.
 
     Raises ValueError where `ds` has further axes, such as `critical_fraction`.
     """
@@ -89,7 +91,7 @@ def learning_time(
     rho = ds.rho.values
     noisy = np.zeros(len(rho), bool) if noisy is None else np.asarray(noisy)
     scaled = (ds[times] * ds.lam).transpose("objective", "depth", "feature")
-    delays = (scaled / scaled.isel(feature=int(rho.argmax()))).values
+    delays = _over_cleanest(scaled.values, rho)
     edge = 1.25 * delays[np.isfinite(delays)].max(initial=2.0)
     with style():
         if axes is None:
@@ -99,18 +101,31 @@ def learning_time(
                 name, colour, marker = look(objective)
                 for chosen, face in ((~noisy, "none"), (noisy, colour)):
                     points: dict[str, Any] = {"ls": "", "ms": 4, "mec": colour, "mfc": face}
-                    reached, never = chosen & np.isfinite(delay), chosen & np.isinf(delay)
+                    never, at_once = chosen & np.isinf(delay), chosen & (delay == 0)
+                    reached = chosen & np.isfinite(delay) & ~at_once
                     ax.plot(rho[reached], delay[reached], marker, **points)
                     ax.plot(rho[never], np.full(never.sum(), edge), "^", **points)
+                    ax.plot(rho[at_once], np.full(at_once.sum(), 0.03 * edge), "v", **points)
                 ax.plot([], [], marker, ms=4, color=colour, label=name)
             ax.set(xlim=(0, 1.04), xticks=(0, 0.5, 1), xlabel="ρ of the feature")
             ax.set_ylim(0, 1.06 * edge)
             ax.set_title(f"depth L = {depth:g}")
         if np.isinf(delays).any():
             axes[0].plot([], [], "^", ms=4, mec="0.3", mfc="none", label="never")
+        if (delays == 0).any():
+            axes[0].plot([], [], "v", ms=4, mec="0.3", mfc="none", ls="", label="from the start")
         axes[0].set_ylabel("λt* over that of\nthe cleanest feature")
         axes[0].legend(frameon=False, handletextpad=0.1, loc="upper left")
     return axes
+
+
+def _over_cleanest(scaled: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """(objective, depth, feature): over that of the feature of largest ρ which is learned at all,
+    and not there from the start."""
+    learned = np.isfinite(scaled) & (scaled > 0)
+    cleanest = np.where(learned, rho, -np.inf).argmax(axis=-1)
+    reference = np.take_along_axis(scaled, cleanest[..., None], axis=-1)
+    return scaled / np.where(learned.any(axis=-1, keepdims=True), reference, 1)
 
 
 def _nearest(found: Learned, against: str, place: float) -> str:

@@ -1,0 +1,70 @@
+"""The arrays of a run before anything is computed."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+PENDING = -1  # the result of a lane that has not been computed
+
+Variables = Mapping[str, tuple[tuple[str, ...], tuple[int, ...], np.dtype, dict]]
+
+
+def make_arrays(
+    folder: Path,
+    variables: Variables,
+    known: xr.Dataset,
+    lane_axes: tuple[str, ...],
+    block_shape: tuple[int, ...],
+) -> None:
+    """Write them to a new folder; see `create`."""
+    import zarr
+
+    group = zarr.create_group(folder, zarr_format=3)
+    for name, (dims, shape, dtype, attrs) in variables.items():
+        group.create_array(
+            name,
+            shape=(*(known.sizes[axis] for axis in lane_axes), *shape),
+            chunks=(*block_shape, *(max(n, 1) for n in shape)),
+            dtype=dtype,
+            fill_value=_fill(name, dtype),
+            dimension_names=(*lane_axes, *dims),
+            attributes=attrs,
+            compressors=_compressors(),
+            chunk_key_encoding={"name": "default", "separator": "."},
+        )
+    for name, variable in known.variables.items():
+        _put(group, str(name), variable)
+    group.attrs["coordinates"] = " ".join(map(str, known.coords))
+
+
+def _put(group: Any, name: str, variable: xr.Variable) -> None:
+    """A small array that is written whole."""
+    values = np.asarray(variable.values)
+    words = values.dtype.kind in "UTO"
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=tuple(max(n, 1) for n in values.shape),
+        dtype=str if words else values.dtype,
+        dimension_names=variable.dims,
+        attributes=dict(variable.attrs),
+        compressors=_compressors(),
+        overwrite=True,
+    )
+    array[...] = values
+
+
+def _compressors() -> list:
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    return [ZstdCodec(level=1), Crc32cCodec()]
+
+
+def _fill(name: str, dtype: np.dtype) -> Any:
+    if name == "result":
+        return PENDING
+    return math.nan if np.dtype(dtype).kind == "f" else 0
