@@ -102,10 +102,10 @@ def _polished(delta: Array, r: Array, p: Array, a: Array) -> Array:
 
     r = ∫_0^Δ e^{As} / (1 + p_0 e^s) ds
     """
-    is_short = a * delta < 1
+    is_short = (a * delta < 4) & (delta < 0.5)
     way = jnp.where(is_short, delta, 0)
     error = -r
-    for node, weight in zip(*gauss_legendre(8), strict=True):
+    for node, weight in zip(*gauss_legendre(12), strict=True):
         s = node * way
         error += weight * way * jnp.exp(a * s) / (1 + p * jnp.exp(s))
     step = error * (1 + p * jnp.exp(way)) * jnp.exp(-a * way)
