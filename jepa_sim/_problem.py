@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
@@ -18,7 +19,7 @@ from jepa_sim._objective import JEPA, AbstractObjective
 from jepa_sim._start import AbstractStart, frame_sizes, shapes
 from jepa_sim._state import Gains, Weights
 from jepa_sim._training import DirectPred, Training
-from jepa_sim._types import is_concrete
+from jepa_sim._types import is_concrete, to_numpy
 
 
 class Problem(Checked):
@@ -101,7 +102,7 @@ class Problem(Checked):
     def with_known_curve(self) -> "Problem":
         """`with_curve`, and a ValueError where depths are out of the range of curves."""
         curve = self._made_curve()
-        if is_concrete(curve.c) and jnp.isnan(curve.c):
+        if is_concrete(curve.c) and np.isnan(to_numpy(curve.c)):
             a, b = (float(x) for x in self.exponents)
             rule = f"make c = (a − 1)/b of the flow u^a (λ − σ² u^b) be in [0, {LARGEST_C:g})"
             checks.fail("depth", rule, f"{float(self.depth):g} (c = {(a - 1) / b:g})")
