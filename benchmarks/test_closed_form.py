@@ -11,6 +11,7 @@ import numpy as np
 
 import jepa_sim as js
 from benchmarks.report import Row
+from jepa_sim._sweep import _lanes, _with_curves, plan
 
 FEATURES, TIMES, TRAJECTORIES = 16, 200, 2048
 
@@ -65,7 +66,7 @@ def test_passes_of_exp(race, record):
             "ns per output",
             per_output,
             ratio=seconds["ours"] / seconds["one pass of exp"],
-            limit=10,
+            limit=8,
             goal="one output of the closed form in passes of exp",
         )
     )
@@ -115,7 +116,120 @@ def test_gradient(race, record):
             "ms",
             {"value": 1e3 * seconds["value"]},
             ratio=seconds["ours"] / seconds["value"],
-            limit=3,
+            limit=2.5,
             goal="gradient of the closed form, in values",
         )
     )
+
+
+PASSES, CACHED = 100, 8192
+
+
+@jax.jit
+def passes(array):
+    """Many passes of `exp` over an array that stays in the cache: about 1 ns each."""
+    return jax.lax.fori_loop(0, PASSES, lambda _, x: jnp.exp(-x), array)
+
+
+def mixed_grid(count):
+    lam_key, rho_key = jr.split(jr.key(0))
+    lam = jr.uniform(lam_key, (count, 8), minval=0.1, maxval=1.0)
+    rho = jr.uniform(rho_key, (count, 8), minval=0.2, maxval=0.95)
+    return js.Grid(
+        spectrum=jax.vmap(js.Moments.from_features)(lam, rho),
+        objective=[js.JEPA(), js.MAE()],
+        depth=[1, 2, 3, 5],
+        predictor_depth=[1, 2],
+        scale=[1e-2, 1e-3],
+    )
+
+
+def test_a_lane_of_a_sweep(race, record):
+    """8 features, 32 times, two critical fractions and their orders, all (L, M) mixed."""
+    grid, array = mixed_grid(2048), jnp.linspace(0.0, 3.0, CACHED)
+
+    def sweep():
+        gains = (js.observables.features,)
+        times = js.CriticalGrid(32)
+        return js.sweep(grid, js.ClosedForm(), times=times, observables=gains, progress=False)
+
+    seconds = race(lambda: sweep().features.values, {"exp": lambda: passes(array)})
+    per_value, per_pass = seconds["ours"] / grid.size / 256, seconds["exp"] / PASSES / CACHED
+    record(
+        Row(
+            f"sweep of {grid.size} lanes in closed form, 16 (objective, L, M) mixed",
+            1e6 * seconds["ours"] / grid.size,
+            "µs a lane",
+            {"256 passes of exp": 1e6 * 256 * per_pass},
+            ratio=per_value / per_pass,
+            limit=35,
+            goal="a value of a lane, through `sweep`, in cached passes of exp",
+        )
+    )
+
+
+def test_a_critical_time(race, record):
+    grid, array = mixed_grid(64), jnp.linspace(0.0, 3.0, CACHED)
+    lanes, curves, program = lanes_of(grid)
+
+    @jax.jit
+    def times(lanes, curves):
+        def one(lane, curves):
+            problem, _ = program._pose(lane, curves)
+            return js.critical_times(problem, fraction=0.5)
+
+        return jax.vmap(one, in_axes=(0, None))(lanes, curves)
+
+    seconds = race(lambda: times(lanes, curves), {"exp": lambda: passes(array)}, rounds=10)
+    per_time, per_pass = seconds["ours"] / grid.size / 8, seconds["exp"] / PASSES / CACHED
+    record(
+        Row(
+            "critical times, 16 (objective, L, M) mixed",
+            1e9 * per_time,
+            "ns",
+            {"one pass of exp": 1e9 * per_pass},
+            ratio=per_time / per_pass,
+            limit=100,
+            goal="a critical time in cached passes of exp",
+        )
+    )
+
+
+def lanes_of(grid):
+    """All lanes of a grid, their curves, and their program."""
+    planned = plan(grid, js.ClosedForm(), times=js.CriticalGrid(32))
+    shape = tuple(planned.axes.values())
+    index = np.indices(shape).reshape(len(shape), -1)
+    [(program, which)] = planned._programs(index)
+    return *_with_curves(grid, program, _lanes(grid, index), index, which), program
+
+
+def test_equations(benchmark, record):
+    lanes, curves, program = lanes_of(mixed_grid(2))
+    program = benchmark.pedantic(
+        lambda: jax.make_jaxpr(jax.vmap(program._run_one, in_axes=(0, None)))(lanes, curves),
+        rounds=1,
+    )
+    count = equations(program.jaxpr)
+    record(
+        Row(
+            "program of a sweep in closed form",
+            count,
+            "equations",
+            ratio=count,
+            limit=3000,
+            goal="equations in the program of a sweep in closed form",
+        )
+    )
+
+
+def equations(jaxpr):
+    """How many, those of functions within included."""
+
+    def is_jaxpr(value):
+        return hasattr(value, "jaxpr") or hasattr(value, "eqns")
+
+    values = [
+        v for e in jaxpr.eqns for v in jax.tree.leaves(list(e.params.values()), is_leaf=is_jaxpr)
+    ]
+    return len(jaxpr.eqns) + sum(equations(getattr(v, "jaxpr", v)) for v in values if is_jaxpr(v))

@@ -74,6 +74,56 @@ def test_import(benchmark, record):
     )
 
 
+FIRST = """
+import time
+import jax, jax.numpy as jnp, diffrax
+jax.config.update("jax_enable_x64", True)
+import jepa_sim as js
+moments = js.Moments.from_features([1.0, 0.8, 0.6, 0.5], [0.9, 0.7, 0.5, 0.3])
+problem = js.Problem(moments, js.JEPA(), js.DeepLinear(3), js.Balanced(0.01))
+grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 2, 3],
+               scale=[1e-1, 1e-2, 1e-3, 1e-4])
+@jax.jit
+def peer(y):
+    term, save = diffrax.ODETerm(lambda t, y, args: y * (1 - y)), jnp.linspace(0.0, 10.0, 200)
+    return diffrax.diffeqsolve(
+        term, diffrax.Tsit5(), 0.0, 10.0, None, y, saveat=diffrax.SaveAt(ts=save),
+        stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-8)).ys
+js.critical_times, js.simulate, js.sweep, js.ClosedForm
+def clock(call):
+    begin = time.perf_counter()
+    jax.block_until_ready(call())
+    print("seconds", time.perf_counter() - begin)
+clock(lambda: js.critical_times(problem, fraction=0.5))
+clock(lambda: js.simulate(problem, [10.0, 100.0, 1000.0], js.ClosedForm()).values)
+clock(lambda: js.sweep(grid, js.ClosedForm(), progress=False).features.values)
+clock(lambda: peer(jnp.asarray(0.1)))
+"""
+
+
+def test_first_answers_of_the_closed_form(benchmark, record):
+    def run():
+        return subprocess.run(
+            [sys.executable, "-c", FIRST], capture_output=True, text=True, check=True
+        ).stdout
+
+    found = [float(x) for x in re.findall(r"seconds (\S+)", benchmark.pedantic(run, rounds=1))]
+    *ours, peer = found
+    names = ("critical_times", "simulate", "sweep of 24 lanes")
+    for name, seconds, limit in zip(names, ours, (1, 1, 3), strict=True):
+        record(
+            Row(
+                f"first {name} in closed form",
+                seconds,
+                "s",
+                {"first diffrax solve of one equation, 200 saves": peer},
+                ratio=seconds / peer,
+                limit=limit,
+                goal=f"first {name} in closed form, in first diffrax solves",
+            )
+        )
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_first_call(benchmark, record, tmp_path, name):
     code = START.replace("CALL", CALLS[name])

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim import _checks as checks
@@ -18,7 +19,7 @@ from jepa_sim._objective import JEPA, AbstractObjective
 from jepa_sim._start import AbstractStart, frame_sizes, shapes
 from jepa_sim._state import Gains, Weights
 from jepa_sim._training import DirectPred, Training
-from jepa_sim._types import is_concrete
+from jepa_sim._types import is_concrete, to_numpy
 
 
 class Problem(Checked):
@@ -84,27 +85,28 @@ class Problem(Checked):
         """The reduced flow of every feature, per unit of flow time."""
         lam, variance = self.coefficients
         a, b = self.exponents
-        curve = self.with_curve().curve
-        return ReducedFlow(lam, variance, self.scale, self.depth, a, b, curve)
+        return ReducedFlow(lam, variance, self.scale, self.depth, a, b, self._made_curve())
 
     def with_curve(self) -> "Problem":
         """With the curve of its exponents made, so that compiled programs need not make it."""
+        return eqx.tree_at(lambda p: p.curve, self, self._made_curve(), is_leaf=lambda x: x is None)
+
+    def _made_curve(self) -> Curve:
         depths = (self.network.depth, self.network.predictor_depth)
         known = is_concrete(depths, self.objective)
         if self.curve is not None and not known:
-            return self
+            return self.curve
         a, b = self.objective.exponents(*map(float, depths)) if known else self.exponents
-        curve = make_curve((a - 1) / b, self.moments.xx.dtype)
-        return eqx.tree_at(lambda p: p.curve, self, curve, is_leaf=lambda x: x is None)
+        return make_curve((a - 1) / b, self.moments.xx.dtype)
 
     def with_known_curve(self) -> "Problem":
         """`with_curve`, and a ValueError where depths are out of the range of curves."""
-        found = self.with_curve()
-        if found.curve is not None and is_concrete(found.curve.c) and jnp.isnan(found.curve.c):
+        curve = self._made_curve()
+        if is_concrete(curve.c) and np.isnan(to_numpy(curve.c)):
             a, b = (float(x) for x in self.exponents)
             rule = f"make c = (a − 1)/b of the flow u^a (λ − σ² u^b) be in [0, {LARGEST_C:g})"
             checks.fail("depth", rule, f"{float(self.depth):g} (c = {(a - 1) / b:g})")
-        return found
+        return self.with_curve()
 
     @property
     def rest(self) -> Rest:

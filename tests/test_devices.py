@@ -63,7 +63,7 @@ def test_a_chunk_without_memory_is_halved(monkeypatch: pytest.MonkeyPatch):
     """Devices say RESOURCE_EXHAUSTED where a program does not fit."""
     sizes = []
 
-    def scarce(program, lanes):
+    def scarce(program, lanes, curves):
         sizes.append(lanes.depth.size)
         if lanes.depth.size > 3:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")

@@ -102,13 +102,12 @@ def _polished(delta: Array, r: Array, p: Array, a: Array) -> Array:
 
     r = ∫_0^Δ e^{As} / (1 + p_0 e^s) ds
     """
-    is_short = a * delta < 1
+    is_short = (a * delta < 4) & (delta < 0.5)
     way = jnp.where(is_short, delta, 0)
-    error = -r
-    for node, weight in zip(*gauss_legendre(8), strict=True):
-        s = node * way
-        error += weight * way * jnp.exp(a * s) / (1 + p * jnp.exp(s))
-    step = error * (1 + p * jnp.exp(way)) * jnp.exp(-a * way)
+    nodes, weights = (x.astype(r.dtype).reshape(*[1] * way.ndim, -1) for x in gauss_legendre(12))
+    s = nodes * way[..., None]
+    mean = jnp.sum(weights * jnp.exp(a * s) / (1 + p[..., None] * jnp.exp(s)), axis=-1)
+    step = (way * mean - r) * (1 + p * jnp.exp(way)) * jnp.exp(-a * way)
     return jnp.where(is_short, way - step, delta)
 
 

@@ -146,9 +146,16 @@ def _measure(e: Array, above: Array, v: Array) -> Array:
     return jnp.where(e < 0, half, jnp.where(above, 1, GAP * v * v) / half)
 
 
-@jax.custom_jvp
 def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
     """ln u and 1 − u/u* at time t, λ > 0."""
+    log_u, x = _moved(t, start, b, curve)
+    side = jnp.where(start.is_above, 1, -1).astype(x.dtype)
+    return log_u, -jnp.expm1(side * x / b)
+
+
+@jax.custom_jvp
+def _moved(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
+    """ln u and x = |ln z| at time t."""
     above, c = start.is_above, curve.c
     fall = jnp.where(above, 1 + c, c)  # γ but for its sign
     alpha = jnp.where(above, 1, jnp.minimum(c, 1))
@@ -187,21 +194,18 @@ def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
         start.log_top + side * x / b,
         start.log_u + side * moved / b,
     )
-    return log_u, -jnp.expm1(side * x / b)
+    return log_u, x
 
 
-def _rise_jvp(primals: tuple, tangents: tuple) -> tuple:
+def _moved_jvp(primals: tuple, tangents: tuple) -> tuple:
     """From T(x_0, x) / rate = t, T what `travel` is."""
     t, start, b, curve = primals
     dt, d_start, db, d_curve = tangents
-    log_u, gap = rise(*primals)
+    log_u, x = _moved(*primals)
     above, x_0, rate = start.is_above, start.x, start.rate
     side, exponent = jnp.where(above, 1, -1).astype(t.dtype), signed(curve, above)
-    near = jnp.abs(gap) < 0.5
-    from_top = jnp.where(near, jnp.log1p(jnp.where(near, -gap, 0)), log_u - start.log_top)
-    x = jnp.abs(b * from_top)
     arrived = x == 0
-    x = jnp.where(arrived, 1, x)
+    found, x = x, jnp.where(arrived, 1, x)
     time = jnp.minimum(t, jnp.finfo(t.dtype).max / 2**10)
 
     later = jnp.zeros_like(x)
@@ -213,12 +217,15 @@ def _rise_jvp(primals: tuple, tangents: tuple) -> tuple:
         later -= (1 / gap_of(x_0) / rate - exponent * time) * d_start.x
     if is_live(d_curve):
         later -= along_curve(curve, above, x_0, x, d_curve) / rate
-    speed = jnp.exp(exponent * (x_0 - x) + jnp.log(gap_of(x)) + jnp.log(rate))
-    d_ratio = jnp.where(arrived, 0, -side * speed * later / b)
+    most = float(np.log(jnp.finfo(t.dtype).max)) / 2  # beyond, no time is within the transition
+    speed = rate * gap_of(x) * jnp.exp(jnp.minimum(exponent * (x_0 - x), most))
+    d_x = jnp.where(arrived, 0, -speed * later)
+    d_log_u = side * d_x / b
     if not isinstance(db, SymbolicZero):
-        d_ratio -= side * jnp.where(arrived, 0, x) * db / b**2
-    d_top = 0 if isinstance(d_start.log_top, SymbolicZero) else d_start.log_top
-    return (log_u, gap), (d_ratio + d_top, -(1 - gap) * d_ratio)
+        d_log_u -= side * found * db / b**2
+    if not isinstance(d_start.log_top, SymbolicZero):
+        d_log_u += d_start.log_top
+    return (log_u, found), (d_log_u, d_x)
 
 
-rise.defjvp(_rise_jvp, symbolic_zeros=True)
+_moved.defjvp(_moved_jvp, symbolic_zeros=True)
