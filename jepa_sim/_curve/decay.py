@@ -8,7 +8,7 @@ in which λ = 0, p_0 = 0, is an ordinary point. While G is small the table has l
 and later X − ln(1 + αG)/c.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -115,8 +115,8 @@ def _decay_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     t, start, b, curve = primals
     dt, d_start, db, d_curve = tangents
     log_u, p_0, rate = decay(*primals), start.p, start.rate
-    is_end = jnp.isinf(t)
-    delta = jnp.where(is_end, 1, b * (start.log_u - log_u))
+    is_end: Array = jnp.isinf(t)
+    delta = cast(Array, jnp.where(is_end, 1, b * (start.log_u - log_u)))
     a = 1 + curve.c
     r = jnp.where(is_end, 0, rate * t)
     now = p_0 * jnp.exp(delta)

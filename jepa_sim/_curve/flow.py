@@ -1,7 +1,10 @@
 """The reduced flow of features as one object."""
 
+from typing import TypeVar
+
 import equinox as eqx
 import equinox.internal as eqxi
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
@@ -10,6 +13,7 @@ from jepa_sim._curve.decay import Fall, decay
 from jepa_sim._curve.rise import Start, level, rise, signed, travel
 from jepa_sim._curve.tables import Curve
 
+AtStart = TypeVar("AtStart", Start, Fall)
 SHORT_DIGITS = {4: 10, 8: 24}  # the product of two such numbers is exact
 
 
@@ -172,6 +176,6 @@ class ReducedFlow(eqx.Module):
         return self.scale**quotient * jnp.exp(rest / self.depth * jnp.log(self.scale))
 
 
-def _columns(start: Start | Fall) -> Start | Fall:
+def _columns(start: AtStart) -> AtStart:
     """Features along the first of two axes, for times along the second."""
-    return type(start)(*(value[:, None] for value in start))
+    return jax.tree.map(lambda value: value[:, None], start)

@@ -12,7 +12,7 @@ LATE_FROM the table has x − N, and differences from the start have no rounding
 has x e^E, so that x, and the gap to the plateau, keep their relative precision.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -131,8 +131,9 @@ def known(tangents: Any) -> Any:
     """Tangents, zeros where they are symbolic."""
 
     def one(tangent: Any) -> Any:
-        is_zero = isinstance(tangent, SymbolicZero)
-        return jnp.zeros(tangent.shape, tangent.dtype) if is_zero else tangent
+        if isinstance(tangent, SymbolicZero):
+            return jnp.zeros(tangent.shape, jnp.result_type(tangent))
+        return tangent
 
     return jax.tree.map(one, tangents, is_leaf=lambda x: isinstance(x, SymbolicZero))
 
@@ -171,7 +172,7 @@ def _moved(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array
     )
     beyond_0 = INVERSE.at(jnp, curve.columns, nu_0 / alpha, first)
 
-    is_end = jnp.isinf(t)
+    is_end: Array = jnp.isinf(t)
     most = jnp.finfo(t.dtype).max / 16
     e = start.level + jnp.minimum(start.rate * t, most)
     whole = jnp.where(above, start.level * v + jnp.minimum(start.late_rate * t, most), e / v)
@@ -184,10 +185,10 @@ def _moved(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array
     change = jnp.where(is_small, nu - nu_0, -logarithm) / fall
     beyond = INVERSE.at(jnp, curve.columns, nu / alpha, first)
 
-    is_late = is_end | ~(nu >= LATE_FROM * alpha)
-    moved = jnp.where(is_late, 0, change + (beyond - beyond_0))  # x − x_0
-    x = jnp.where(is_late, jnp.exp(-whole) * beyond, start.x + moved)
-    x = jnp.where(is_end | (start.x <= tiny), 0, x)
+    is_late: Array = is_end | ~(nu >= LATE_FROM * alpha)
+    moved = cast(Array, jnp.where(is_late, 0, change + (beyond - beyond_0)))  # x − x_0
+    x = cast(Array, jnp.where(is_late, jnp.exp(-whole) * beyond, start.x + moved))
+    x = cast(Array, jnp.where(is_end | (start.x <= tiny), 0, x))
     side = jnp.where(above, 1, -1).astype(x.dtype)
     log_u = jnp.where(
         is_late,

@@ -77,8 +77,13 @@ def stack_curves(values: np.ndarray, dtype: Any) -> Curve:
     shift = np.stack([shift for shift, _ in made])
     c = np.where(np.isnan(shift), np.nan, np.maximum(values, LEAST_C))
     columns = tuple(np.concatenate(parts) for parts in zip(*(c for _, c in made), strict=True))
-    arrays = jax.tree.map(lambda v: jnp.asarray(v, dtype), (c, shift, columns))
-    return Curve(*arrays, jnp.zeros(len(values), jnp.int32))
+    first = jnp.zeros(len(values), jnp.int32)
+    return Curve(
+        jnp.asarray(c, dtype),
+        jnp.asarray(shift, dtype),
+        tuple(jnp.asarray(column, dtype) for column in columns),
+        first,
+    )
 
 
 def take_curve(curves: Curve, which: Array) -> Curve:
