@@ -9,10 +9,9 @@ import warnings
 from collections.abc import Iterator
 from typing import NoReturn
 
-import jax.numpy as jnp
 import numpy as np
 
-from jepa_sim._types import ArrayLike, as_float_array, is_concrete, to_numpy
+from jepa_sim._types import ArrayLike, is_concrete, to_numpy
 
 SYMMETRY_TOLERANCE = 1e-6
 
@@ -141,12 +140,23 @@ def check_covariance(argument: str, value: ArrayLike, *, definite: bool) -> None
     if asymmetry > SYMMETRY_TOLERANCE * largest:
         fail(argument, "be symmetric", f"off by {asymmetry:.3g}")
     least = np.linalg.eigvalsh(matrix)[0]
-    rounding = len(matrix) * float(jnp.finfo(as_float_array(0.0).dtype).eps) * largest
-    if definite and least <= rounding:
-        found = f"of smallest eigenvalue {least:.3g} (rounding is {rounding:.1g})"
-        fail(argument, "be positive definite", found)
+    if definite and not (np.diag(matrix) > 0).all():
+        fail(argument, "be positive definite", f"of smallest eigenvalue {least:.3g}")
+    if definite:  # judged by correlations: units and small variances are no rounding
+        size = np.sqrt(np.diag(matrix))
+        correlation = np.linalg.eigvalsh(matrix / size / size[:, None])[0]
+        rounding = len(matrix) * float(np.finfo(_own_type(value)).eps)
+        if correlation <= rounding:
+            found = f"singular to rounding: its correlations have the eigenvalue {correlation:.2g}"
+            fail(argument, "be positive definite", found)
     if least < -SYMMETRY_TOLERANCE * largest:
         fail(argument, "be positive semidefinite", f"of smallest eigenvalue {least:.3g}")
+
+
+def _own_type(value: ArrayLike) -> np.dtype:
+    """The floating-point type that a value came in."""
+    dtype = np.dtype(getattr(value, "dtype", np.float64))
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
 
 def _first(value: ArrayLike, bad: np.ndarray | np.bool) -> object:

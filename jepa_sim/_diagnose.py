@@ -91,11 +91,12 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
     problem, features = run.problem, run.problem.features
     rho, gains = np.asarray(features.rho), np.asarray(run.features)
     rest, plateaus = problem.rest, np.asarray(problem.plateaus)
-    predictor = _predictor_gains(run)
+    known = gains[-1] >= np.asarray(run.floor)
+    predictor = np.where(known | np.isnan(gains[-1]), _predictor_gains(run), 0)
     starts, layers = _starting_gains(run), problem.layers
     says_layers = problem.start.is_balanced or problem.start.keeps_differences
     result = ResultCode(int(run.result))
-    for i, end in enumerate(gains[-1]):
+    for i, end in enumerate(np.where(known | np.isnan(gains[-1]), gains[-1], 0)):
         case = _Case(
             problem=problem,
             feature=i,
@@ -178,7 +179,7 @@ class _Case(NamedTuple):
             return self.negative()
         if self.problem.is_narrow and self.end < SMALL * self.plateau and not self.rising:
             return Status.stuck, "the bottleneck is taken by other features"
-        if self.pull < 0 or (self.turned and self.aligned and self.falling):
+        if self.pull < 0 or (self.turned and self.aligned and self.falling and not self.pull > 0):
             return self.misaligned()
         if self.plateau == 0 or self.end == 0:
             return self.collapsing()
@@ -201,7 +202,8 @@ class _Case(NamedTuple):
         if self.aligned and self.turned and self.plateau > 0:
             how = f"the predictor starts with the wrong sign{v}, and is turning"
             return Status.growing, f"{how}: the encoder is the larger, so that it outlasts it"
-        if self.problem.starts_level or self.plateau == 0 or not (self.falling or self.rising):
+        is_lost = self.aligned and self.plateau == 0
+        if is_lost or not (self.falling or self.rising):
             return Status.stuck, f"misaligned predictor{v}: it unlearns the feature"
         return Status.undetermined, f"the predictor is misaligned{v}, and may still turn"
 
@@ -228,7 +230,10 @@ class _Case(NamedTuple):
                 f"started at {self.start:.3g}, below the edge {self.edge:.3g} of the basin of 0 "
                 f"at weight decay {decay:.3g}"
             )
-        if decay == 0 and self.plateau == 0 and self.aligned:
+        has_predictor = self.problem.objective.uses_predictor
+        if decay == 0 and self.plateau == 0 and self.aligned and has_predictor:
+            if self.turned:
+                return "the predictor starts with the wrong sign, and the encoder is used up first"
             return "the predictor starts above ρ, and the encoder is lost while it falls"
         return "not explained by the reduced theory"
 

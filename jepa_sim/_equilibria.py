@@ -167,7 +167,8 @@ def settled(
     that starts negative, and L = M = 1: w̄ = √(ρ² + κ) if κ = w² − v² > 0, else 0.
 
     depths: (L, M).  has_copy: whether a teacher's copy may carry the feature past that point; then
-    it is not known (NaN) what follows. NaN too for a start that is not aligned and not small.
+    it is not known (NaN) what follows. NaN too for a start that is not aligned and not small, and
+    where two layers of the predictor reach 0 together.
     """
     (_, b), (depth, predictor_depth) = exponents, depths
     target = jnp.abs(lam) / variance
@@ -210,11 +211,11 @@ def settled(
     smallest = in_encoder * jnp.sum(jnp.where(w == least[None, :], 1.0, 0.0), axis=0)
     smallest = smallest + in_predictor * jnp.sum(jnp.where(v == least[None, :], 1.0, 0.0), axis=0)
     passes = jnp.where(is_jepa, least_v < least_w, smallest == 1)
-    dead = is_jepa & start.is_known & (jnp.min(start.encoder, axis=0) == 0)
-    exceeded = (excess(jnp.zeros_like(x)) > 0) | dead  # the encoder is 0 before the residual is
+    exceeded = excess(jnp.zeros_like(x)) > 0  # the encoder is 0 before the residual is
     lost = jnp.where(turned, ~passes, exceeded)
     found = jnp.where((lam == 0) | lost, 0, found)
-    stuck = turned & is_jepa & passes & (smallest > 1)  # two predictor layers reach 0 together
+    # two predictor layers reach 0 together, and the encoder is left as it is
+    stuck = turned & (least_v < least_w) & (smallest > 1)
     small = start.largest < SMALL_START * target ** (2 / b)
     unknown = stuck | (turned & lost & has_copy) | ~(start.is_known | small)
     return jnp.where(unknown & (lam != 0), jnp.nan, found)

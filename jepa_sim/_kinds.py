@@ -60,7 +60,8 @@ def check_kind(argument: str, value: Any, hint: Any) -> None:
     kinds = _kinds(hint)
     for kind in kinds:
         if kind.fits(value):
-            if kind.entries is not None and isinstance(value, tuple | list):
+            is_read = isinstance(value, tuple | list) or (_is_array(value) and value.ndim == 1)
+            if kind.entries is not None and is_read:
                 for i, entry in enumerate(value):
                     check_kind(f"{argument}[{i}]", entry, kind.entries)
             return
@@ -103,7 +104,7 @@ def _plain(fits: Callable[[Any], bool], rule: str, entries: Any = None) -> _Kind
 
 
 def _is_number(value: Any) -> bool:
-    is_flag = isinstance(value, bool | np.bool)
+    is_flag = isinstance(value, bool | np.bool) or (_is_array(value) and value.dtype.kind == "b")
     return not is_flag and not isinstance(value, str) and _is_real(value) and np.ndim(value) == 0
 
 
@@ -134,12 +135,18 @@ def _as_type(value: Any) -> Any:
 def _is_key(value: Any) -> bool:
     if not _is_array(value):
         return False
-    return jnp.issubdtype(value.dtype, jax.dtypes.prng_key) or value.dtype == jnp.uint32
+    is_raw = value.dtype == jnp.uint32 and value.ndim == 1
+    return jnp.issubdtype(value.dtype, jax.dtypes.prng_key) or is_raw
 
 
 def _is_list(value: Any) -> bool:
     is_one = isinstance(value, str | bytes | Mapping) or (_is_array(value) and value.ndim == 0)
     return isinstance(value, collections.abc.Iterable) and not is_one
+
+
+def _is_sequence(value: Any) -> bool:
+    """A list that can be read twice, and has an order."""
+    return _is_list(value) and (_is_array(value) or isinstance(value, collections.abc.Sequence))
 
 
 _ANYTHING = _plain(lambda value: True, "anything")
@@ -190,11 +197,12 @@ def _kind(hint: Any) -> _Kind:
         entry = parts[0] if len(set(parts) - {Ellipsis}) == 1 else None
         if origin is tuple and parts and Ellipsis not in parts:
             return _plain(
-                lambda value: _is_list(value) and len(value) == len(parts),
+                lambda value: _is_sequence(value) and len(value) == len(parts),
                 f"a list of {len(parts)} entries{_of_what(entry)}",
                 entry,
             )
-        return _plain(_is_list, f"a list{_of_what(entry)}", entry)
+        fits = _is_list if origin is collections.abc.Iterable else _is_sequence
+        return _plain(fits, f"a list{_of_what(entry)}", entry)
     cls = hint if origin is None else origin
     if inspect.isclass(cls):
         return _Kind(lambda value: isinstance(value, cls), lambda value: _object(cls, value))

@@ -138,7 +138,13 @@ class Problem(Checked):
             has_copy=tau is not None,
         )
         decays = (training.encoder_decay > 0) | (training.predictor_decay > 0)
-        with_decay = jnp.where(start.sign < 0, jnp.nan, found.stable)
+        # what a start keeps, and how long, is not known under decay, unless all layers stay alike
+        alike = (training.encoder_rate == training.predictor_rate) & (
+            training.encoder_decay == training.predictor_decay
+        )
+        squares = jnp.concatenate([start.encoder, start.predictor])
+        alike = alike & (jnp.max(squares, axis=0) == jnp.min(squares, axis=0)) & (start.sign > 0)
+        with_decay = jnp.where(((lam < 0) | (start.sign < 0)) & ~alike, jnp.nan, found.stable)
         return dataclasses.replace(found, stable=jnp.where(decays, with_decay, kept))
 
     @property

@@ -20,7 +20,8 @@ class Trajectory(eqx.Module):
 
     problem: what was simulated.  times: (t,) flow times (t = kα).  values: observables by name,
     each with a leading time axis.  rates: (t, d) dw̄/dt, from `GradientFlow` and `LayerModes`.
-    result: a `ResultCode`.  stats: counts of the solver's work.
+    result: a `ResultCode`.  stats: counts of the solver's work.  atol: () or (d,) absolute
+    tolerance of a layer (see `floor`); None where the solver is exact.
 
     `run["name"]` raises KeyError where the observable was not saved.
     """
@@ -31,6 +32,14 @@ class Trajectory(eqx.Module):
     rates: Float[Array, "*lanes t d"] | None
     result: Int[Array, ""]
     stats: dict[str, Array]
+    atol: Float[Array, "*lanes_or_d"] | None = None
+
+    @property
+    def floor(self) -> Float[Array, "*lanes_or_d"]:
+        """Gains w̄ below it, atol^L, the solver does not tell from 0; 0 where it is exact."""
+        if self.atol is None:
+            return jnp.zeros((), self.times.dtype)
+        return self.atol ** self.problem.depth.astype(self.atol.dtype)
 
     @property
     def features(self) -> Float[Array, "*lanes t d"]:
@@ -87,6 +96,7 @@ class Trajectory(eqx.Module):
             return f"Trajectory(times={jnp.shape(self.times)}, values={sorted(self.values)})"
         problem = self.problem
         depths = float(problem.depth), float(problem.predictor_depth)
+        floor = float(jnp.max(self.floor))
         work = ", ".join(f"{name} {int(count)}" for name, count in self.stats.items())
         return "\n".join(
             [
@@ -96,6 +106,7 @@ class Trajectory(eqx.Module):
                 f"  saved   {', '.join(sorted(self.values))}",
                 f"  result  {ResultCode(int(self.result)).reason}",
                 f"  work    {work or 'no steps'}",
+                *([f"  known   gains above {floor:.1g}"] if floor > 0 else []),
             ]
         )
 

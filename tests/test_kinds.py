@@ -44,6 +44,9 @@ WIDE = js.Moments(np.eye(3), np.ones((2, 3)) / 9)  # y of two entries, x of thre
         (lambda: js.Training([0.1, 0.2]), "`encoder_rate` must be one real number"),
         (lambda: js.critical_times(PROBLEM, fraction=[0.5, 0.9]), "`fraction` must be one real nu"),
         (lambda: js.Grid(spectrum=MOMENTS, objective=[js.JEPA()], depth=3), "`depth` must be a li"),
+        (lambda: js.Given([np.eye(2) * 1j], [np.eye(2)]), r"`encoder\[0\]` must be real numbers"),
+        (lambda: js.DeepLinear(2, frames={1, 2}), "`frames` must be a list of 2 entries"),
+        (lambda: js.Grid(spectrum=MOMENTS, objective={js.JEPA()}), "`objective` must be a list"),
         # whole numbers, keys, complex numbers, methods
         (lambda: js.GradientFlow(max_steps=1e5), "`max_steps` must be a whole number"),
         (lambda: js.DeepLinear(2, frames=(1, 2, 3)), "`frames` must be a list of 2 entries"),

@@ -28,6 +28,7 @@ class Solution(eqx.Module):
 
     times: (t,) flow times.  values: observables by name, each with a leading time axis.  result: a
     `ResultCode`.  stats: counts of the solver's work.  rates: (t, d) dw̄/dt, where it is known.
+    atol: () or (d,) what the solver does not tell from 0 in a layer; None where it is exact.
     """
 
     times: Float[Array, " t"]
@@ -35,6 +36,7 @@ class Solution(eqx.Module):
     result: Int[Array, ""]
     stats: dict
     rates: Float[Array, "t d"] | None = None
+    atol: Float[Array, "*d"] | None = None
 
 
 class AbstractSolver(Checked):
@@ -189,6 +191,7 @@ def record(
         solution.rates,
         solution.result,
         solution.stats,
+        solution.atol,
     )
 
 

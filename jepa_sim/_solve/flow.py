@@ -25,8 +25,7 @@ class GradientFlow(AbstractAdaptive):
     problem).  rtol: relative tolerance per step; None takes 1e-8 in float64
     and 1e-5 in float32.  atol: absolute tolerance; None takes rtol times the smallest
     root-mean-square singular value of the starting factors, since an atol that does not follow the
-    scale ε of the start gives wrong times. Entries of factors below it are observed as 0: the
-    solver does not know them.  max_steps: beyond it the run has the result code
+    scale ε of the start gives wrong times.  max_steps: beyond it the run has the result code
     `out_of_steps`.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])

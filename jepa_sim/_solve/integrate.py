@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
@@ -27,17 +26,12 @@ def integrate(
 ) -> Solution:
     """Integrate from time 0 to the last of `times`.
 
-    What is smaller than the absolute tolerance is observed as 0, since the solver does not know it.
-
     The PI coefficients keep a batch from its stragglers: with diffrax's default of a pure I
     controller, single lanes of a vmapped solve can reject thousands of steps.
     """
 
-    def known(number: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.where(jnp.abs(number) < atol, jnp.zeros_like(number), number)
-
     def save(t: Float[Array, ""], state: PyTree, args: Any) -> dict:
-        return {"values": observe(t, jax.tree.map(known, state)), "finite": all_finite(state)}
+        return {"values": observe(t, state), "finite": all_finite(state)}
 
     solver = write_out(solver)
     if isinstance(solver, AbstractStabilised):
@@ -72,7 +66,8 @@ def integrate(
         stats["rhs"] = rhs_count(sol)
     if isinstance(solver, Unrolled):
         stats["rhs"] = stats["steps"] * solver.rhs
-    return Solution(times, values, finite_code(finite, code), stats)
+    tolerance = jnp.asarray(atol, times.dtype)
+    return Solution(times, values, finite_code(finite, code), stats, atol=tolerance)
 
 
 def tolerances(

@@ -100,7 +100,7 @@ class LayerModes(AbstractAdaptive):
         values = jax.vmap(observe_at, in_axes=(0, 1))(times, solved.values["weights"])
         stats = {name: jnp.sum(count) for name, count in solved.stats.items()}
         rates = solved.values["rate"].T
-        return Solution(times, values, jnp.max(solved.result), stats, rates)
+        return Solution(times, values, jnp.max(solved.result), stats, rates, solved.atol)
 
 
 def _with(problem: Problem, moments: Moments) -> Problem:

@@ -1,6 +1,7 @@
 """A start from given factors."""
 
 import itertools
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ from jepa_sim._objective import AbstractObjective, Factors, product
 from jepa_sim._start.base import AbstractStart
 from jepa_sim._start.frames import shapes
 from jepa_sim._state import Weights
-from jepa_sim._types import Scalar, as_float_array
+from jepa_sim._types import ArrayLike, Scalar, as_float_array
 
 
 class Given(AbstractStart):
@@ -29,7 +30,7 @@ class Given(AbstractStart):
     predictor: Factors
     scale: Float[Array, ""]
 
-    def __init__(self, encoder: tuple | list, predictor: tuple | list):
+    def __init__(self, encoder: Sequence[ArrayLike], predictor: Sequence[ArrayLike]):
         for name, factors in (("encoder", encoder), ("predictor", predictor)):
             if not factors:
                 checks.fail(name, "hold at least one matrix", "empty")
@@ -93,12 +94,13 @@ class Given(AbstractStart):
         cosine = jnp.sum(output * target, axis=0)
         ends = jnp.equal(jnp.sum(output**2, axis=0), 0) | (jnp.abs(cosine) > 1 - jnp.sqrt(eps))
         off = jnp.maximum(jnp.max(jnp.abs(overlap), axis=0), jnp.maximum(bent, bent_further))
+        squares = jnp.concatenate([encoder, predictor])  # what a factor sends to 0 is not followed
         sizes = [jnp.linalg.norm(factor, 2) for factor in (*self.encoder, *self.predictor)]
         return Layers(
             encoder,
             predictor,
             jnp.where(cosine < 0, -jnp.ones_like(cosine), 1),
-            ends & (off < jnp.sqrt(eps)),
+            ends & (off < jnp.sqrt(eps)) & (jnp.min(squares, axis=0) > 0),
             jnp.full_like(cosine, 1) * jnp.max(jnp.stack(sizes)).astype(cosine.dtype) ** 2,
         )
 
