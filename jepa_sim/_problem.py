@@ -267,6 +267,17 @@ class Problem(Checked):
         if first[0] > first[1]:
             checks.fail("network.width", f"be at most d = {first[1]} with {rule}", first[0])
 
+    def check_read(self, what: str) -> None:
+        """ValueError where y has fewer entries than x: no predictor reads the features beyond them.
+
+        They rest at ε, which the theory of single features has no place for.
+        """
+        frames, moments = self.network.frames, self.moments
+        d, dy = moments.dimension // frames[0], moments.target_dimension // frames[1]
+        if dy < d:
+            rule = f"have at least as many rows as columns, {d}, for `{what}` (see `GradientFlow`)"
+            checks.fail("moments.yx", rule, f"of {dy} rows")
+
     def reduced(self, what: str) -> "Problem":
         """The problem as the reduced theory takes it: with depths that are traced numbers.
 

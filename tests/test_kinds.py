@@ -75,6 +75,17 @@ def test_a_target_of_another_dimension_is_for_reconstruction(objective):
     assert np.isfinite(js.critical_times(js.Problem(WIDE, js.MAE(), *parts), fraction=0.5)).any()
 
 
+@pytest.mark.parametrize("solver", [js.ClosedForm(), js.Modes(), js.LayerModes()])
+def test_features_that_nothing_reads_are_for_the_matrix_flow(solver):
+    """They stay where they start, which no theory of single features says."""
+    moments = js.Moments(np.diag([1.0, 2.0, 3.0]), [[0.5, 0, 0], [0, 0.3, 0]])
+    problem = js.Problem(moments, js.MAE(), js.DeepLinear(2), js.Balanced(0.1))
+    with pytest.raises(ValueError, match=r"`moments\.yx` must have at least as many rows"):
+        js.simulate(problem, [1.0], solver)
+    gains = js.simulate(problem, [50.0], js.GradientFlow()).features[-1]
+    np.testing.assert_allclose(gains[2], 0.1, rtol=1e-6)
+
+
 def test_every_public_class_checks_its_arguments():
     states = {js.Features, js.Gains, js.Maps, js.Separate, js.Solution, js.Trajectory, js.Weights}
     states |= {js.Rest}  # what the package makes, traced and in batches

@@ -41,6 +41,7 @@ class ClosedForm(AbstractSolver):
         return [(np.full(work.shape, True), self)]
 
     def prepare(self, problem: Problem) -> Problem:
+        problem.check_read("ClosedForm")
         return problem.reduced("ClosedForm").with_known_curve()
 
     def solve(

@@ -46,6 +46,7 @@ class LayerModes(AbstractAdaptive):
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check()
+        problem.check_read("LayerModes")
         if not problem.start.is_separable:
             rule = "say how a single feature starts for `LayerModes`"
             checks.fail("start", rule, type(problem.start).__name__)

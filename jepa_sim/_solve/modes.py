@@ -61,6 +61,7 @@ class Modes(AbstractSolver):
         return [(np.full(work.shape, True), self)]
 
     def prepare(self, problem: Problem) -> Problem:
+        problem.check_read("Modes")
         return problem.reduced("Modes")
 
     def solve(
