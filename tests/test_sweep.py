@@ -181,7 +181,10 @@ def test_further_axes_are_what_they_pose():
     expected = js.simulate(alone, [1.0, 20.0, 300.0], js.LayerModes())
     np.testing.assert_allclose(lane.features, expected.features, rtol=1e-9)
     np.testing.assert_allclose(lane.plateau, alone.plateaus, rtol=1e-12)
-    for name, value in expected.order(fraction=0.5).items():
+    order = expected.order(fraction=0.5)
+    reached = lane.critical_time.sel(critical_fraction=0.5)
+    assert order.pop("at_start") == (reached == 0).sum()
+    for name, value in order.items():
         np.testing.assert_array_equal(lane[name].sel(critical_fraction=0.5), value)
 
 
