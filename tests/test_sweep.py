@@ -183,7 +183,7 @@ def test_further_axes_are_what_they_pose():
     np.testing.assert_allclose(lane.plateau, alone.plateaus, rtol=1e-12)
     order = expected.order(fraction=0.5)
     reached = lane.critical_time.sel(critical_fraction=0.5)
-    assert order.pop("at_start") == (reached == 0).sum()
+    assert int(order.pop("at_start")) == int((reached == 0).sum())
     for name, value in order.items():
         np.testing.assert_array_equal(lane[name].sel(critical_fraction=0.5), value)
 
