@@ -1,19 +1,16 @@
 """The reduced flow of features as one object."""
 
-from typing import TypeVar
-
 import equinox as eqx
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from jepa_sim._curve.decay import Fall, decay
-from jepa_sim._curve.rise import Start, level, rise, signed, travel
+from jepa_sim._curve.decay import Fall, scaled_level
+from jepa_sim._curve.motion import Begin, move
+from jepa_sim._curve.rise import Start, level, signed, travel
 from jepa_sim._curve.tables import Curve
 
-AtStart = TypeVar("AtStart", Start, Fall)
 SHORT_DIGITS = {4: 10, 8: 24}  # the product of two such numbers is exact
 
 
@@ -79,14 +76,13 @@ class ReducedFlow(eqx.Module):
         1 − u/u* keeps its relative precision near the plateau, down to the smallest float; it is
         negative above it, and −inf where λ ≤ 0.
         """
-        learned, t = self.is_learned[:, None], times[None, :]
-        log_u, gap = rise(t, _columns(self.start), self.b, self.curve)
-
-        def either() -> Array:
-            return jnp.where(learned, log_u, decay(t, _columns(self.fall), self.b, self.curve))
-
-        log_u = lax.cond(eqxi.unvmap_any(~learned), either, lambda: log_u)
-        return log_u, jnp.where(learned, gap, -jnp.inf)
+        begin = jax.tree.map(
+            lambda value: value[:, None], Begin(self.is_learned, self.start, self.fall)
+        )
+        log_u, x = move(times[None, :], begin, self.b, self.curve)
+        side = jnp.where(begin.start.is_above, 1, -1).astype(x.dtype)
+        gap = -jnp.expm1(side * x / self.b)
+        return log_u, jnp.where(begin.is_learned, gap, -jnp.inf)
 
     def hitting_time(self, log_ratio: Array) -> Array:
         """(d,) first time at which u ≥ u* e^{log_ratio}.
@@ -158,8 +154,10 @@ class ReducedFlow(eqx.Module):
         lam = jnp.where(self.is_learned, 0, self.lam)
         p = -lam / self.variance * jnp.exp(-self.b * self.log_start)
         log_p = jnp.log(-lam / self.variance) - self.b * self.log_start
+        log_p = lax.stop_gradient(log_p)
+        begin = lax.stop_gradient(scaled_level(self.curve, log_p))
         rate = self.b * self.variance * self._start_to(self.a - 1 + self.b)
-        return Fall(p, lax.stop_gradient(log_p), rate, self.log_start + 0 * p)
+        return Fall(p, log_p, begin, rate, self.log_start + 0 * p)
 
     def _start_to(self, power: Array) -> Array:
         """u_0^power = ε^{power/L}.
@@ -175,7 +173,3 @@ class ReducedFlow(eqx.Module):
         rest = power - quotient * depth - quotient * (self.depth - depth)
         return self.scale**quotient * jnp.exp(rest / self.depth * jnp.log(self.scale))
 
-
-def _columns(start: AtStart) -> AtStart:
-    """Features along the first of two axes, for times along the second."""
-    return jax.tree.map(lambda value: value[:, None], start)

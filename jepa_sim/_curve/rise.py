@@ -12,7 +12,7 @@ LATE_FROM the table has x − N, and differences from the start have no rounding
 has x e^E, so that x, and the gap to the plateau, keep their relative precision.
 """
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -147,16 +147,11 @@ def _measure(e: Array, above: Array, v: Array) -> Array:
     return jnp.where(e < 0, half, jnp.where(above, 1, GAP * v * v) / half)
 
 
-def rise(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
-    """ln u and 1 − u/u* at time t, λ > 0."""
-    log_u, x = _moved(t, start, b, curve)
-    side = jnp.where(start.is_above, 1, -1).astype(x.dtype)
-    return log_u, -jnp.expm1(side * x / b)
+def rise(t: Array, start: Start, curve: Curve) -> Array:
+    """Where a feature is at time t, as one number: x while it is late, and before x − x_0, signed.
 
-
-@jax.custom_jvp
-def _moved(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array]:
-    """ln u and x = |ln z| at time t."""
+    x − x_0 is negative, −0 at the start, so that the sign tells the two apart (see `place`).
+    """
     above, c = start.is_above, curve.c
     fall = jnp.where(above, 1 + c, c)  # γ but for its sign
     alpha = jnp.where(above, 1, jnp.minimum(c, 1))
@@ -186,47 +181,23 @@ def _moved(t: Array, start: Start, b: Array, curve: Curve) -> tuple[Array, Array
     beyond = INVERSE.at(jnp, curve.columns, nu / alpha, first)
 
     is_late: Array = is_end | ~(nu >= LATE_FROM * alpha)
-    moved = cast(Array, jnp.where(is_late, 0, change + (beyond - beyond_0)))  # x − x_0
-    x = cast(Array, jnp.where(is_late, jnp.exp(-whole) * beyond, start.x + moved))
-    x = cast(Array, jnp.where(is_end | (start.x <= tiny), 0, x))
-    side = jnp.where(above, 1, -1).astype(x.dtype)
-    log_u = jnp.where(
-        is_late,
-        start.log_top + side * x / b,
-        start.log_u + side * moved / b,
-    )
-    return log_u, x
+    moved = jnp.where(is_late, 0, change + (beyond - beyond_0))
+    x = jnp.where(is_end, 0, jnp.exp(-whole) * beyond)
+    return jnp.where(start.x <= tiny, 0, jnp.where(is_late, x, -jnp.abs(moved)))
 
 
-def _moved_jvp(primals: tuple, tangents: tuple) -> tuple:
-    """From T(x_0, x) / rate = t, T what `travel` is."""
-    t, start, b, curve = primals
-    dt, d_start, db, d_curve = tangents
-    log_u, x = _moved(*primals)
-    above, x_0, rate = start.is_above, start.x, start.rate
-    side, exponent = jnp.where(above, 1, -1).astype(t.dtype), signed(curve, above)
+def place(way: Array, start: Start, b: Array) -> tuple[Array, Array]:
+    """ln u and x = |ln z|, from what `rise` says."""
+    is_late = ~jnp.signbit(way)
+    x = jnp.where(is_late, way, start.x + way)
+    side = jnp.where(start.is_above, 1, -1).astype(way.dtype)
+    return jnp.where(is_late, start.log_top, start.log_u) + side * way / b, x
+
+
+def speed(x: Array, start: Start, curve: Curve) -> Array:
+    """dx/dt, from T(x_0, x) / rate = t with T what `travel` is; 0 at the plateau."""
     arrived = x == 0
-    found, x = x, jnp.where(arrived, 1, x)
-    time = jnp.minimum(t, jnp.finfo(t.dtype).max / 2**10)
-
-    later = jnp.zeros_like(x)
-    if not isinstance(dt, SymbolicZero):
-        later += dt
-    if not isinstance(d_start.rate, SymbolicZero):
-        later += time * (d_start.rate / rate)
-    if not isinstance(d_start.x, SymbolicZero):
-        later -= (1 / gap_of(x_0) / rate - exponent * time) * d_start.x
-    if is_live(d_curve):
-        later -= along_curve(curve, above, x_0, x, d_curve) / rate
-    most = float(np.log(jnp.finfo(t.dtype).max)) / 2  # beyond, no time is within the transition
-    speed = rate * gap_of(x) * jnp.exp(jnp.minimum(exponent * (x_0 - x), most))
-    d_x = jnp.where(arrived, 0, -speed * later)
-    d_log_u = side * d_x / b
-    if not isinstance(db, SymbolicZero):
-        d_log_u -= side * found * db / b**2
-    if not isinstance(d_start.log_top, SymbolicZero):
-        d_log_u += d_start.log_top
-    return (log_u, found), (d_log_u, d_x)
-
-
-_moved.defjvp(_moved_jvp, symbolic_zeros=True)
+    x = jnp.where(arrived, 1, x)
+    most = float(np.log(jnp.finfo(x.dtype).max)) / 2  # beyond, no time is within the transition
+    growth = jnp.exp(jnp.minimum(signed(curve, start.is_above) * (start.x - x), most))
+    return jnp.where(arrived, 0, -start.rate * gap_of(x) * growth)

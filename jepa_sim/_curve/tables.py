@@ -27,8 +27,9 @@ from jepa_sim._types import is_concrete
 
 FORWARD = Cells(0, 12)  # of 1 + (1 + c) x
 INVERSE = Cells(-5, 11)  # of N' (see `Curve`)
-LATE = Cells(-3, 11)
+DECAYED = Cells(-5, 13)  # the same where λ ≤ 0
 LATE_FROM = 2.0  # N' where the inverse turns from "early" to "late": an edge of its cells
+LATER_RANGE = (0.125, 2.0**11)  # of N' where λ ≤ 0: whatever c; within FORWARD
 NEAR = 2.0  # A x up to which E above the plateau is that of the plateau; so is this, of FORWARD
 FAR = (
     40.0  # c x from which e^{−cx} is nothing: quadrature with a weight instead of a sum over cells
@@ -39,7 +40,7 @@ LEAST_C = 1e-20  # in place of c = 0, for what is divided by c
 STEPS = 4  # of Newton's method, from a guess with three digits
 NU_MAX = 80.0  # e^−NU_MAX is nothing
 
-_COUNTS = [len(cells.edges[0]) for cells in (*[FORWARD] * 3, *[INVERSE] * 3, LATE)]
+_COUNTS = [len(cells.edges[0]) for cells in (*[FORWARD] * 3, *[INVERSE] * 2, *[DECAYED] * 2)]
 _FIRST = np.cumsum([0, *_COUNTS])
 BELOW, ABOVE, DECAY, FROM_BELOW, FROM_ABOVE, EARLY, LATER = (int(row) for row in _FIRST[:-1])
 ROWS = int(_FIRST[-1])
@@ -305,7 +306,7 @@ def _from_decay(xp: ModuleType, c: Any, values: Any, columns: Any) -> tuple[Any,
     """ln(|ρ|/u^b) + ln(1 + 1/G)/A while G is small, and X − ln(1 + αG)/c later."""
     a, alpha, x_nodes = 1 + c, xp.minimum(c, 1), _x(1 + c)
     log_g = xp.log(x_nodes * values) + c * _log_expm1(xp, x_nodes)
-    wanted = INVERSE.nodes
+    wanted = DECAYED.nodes
     x = _guess(xp, -wanted - np.log1p(-np.exp(-wanted)), log_g, x_nodes)
     log_p = _log_expm1(xp, x)
 
@@ -316,7 +317,7 @@ def _from_decay(xp: ModuleType, c: Any, values: Any, columns: Any) -> tuple[Any,
         return (beyond - error * (1 + p) * g,)
 
     (beyond,) = _newton(xp, early_step, log_p + wanted / a)
-    late = LATE.nodes
+    late = np.clip(wanted, *LATER_RANGE)
     measure = xp.log(_softplus(xp, xp.log(alpha) + log_g) / alpha)
     x = _guess(xp, np.log(late), measure, x_nodes)
     nu, n = alpha * late, late / xp.maximum(c, 1)
