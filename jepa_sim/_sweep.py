@@ -36,7 +36,7 @@ from jepa_sim._types import ArrayLike, Number
 
 # Saved gains: arrays that stay in a cache (2 cores: a value takes 30 passes of `exp`, but 54 with
 # 2^20 of them) …
-VALUES_PER_CHUNK = 2**18
+VALUES_PER_CHUNK = 2**17
 MEMORY_SHARE = 0.25  # … and at most so much of the memory
 # What a lane needs while it runs, by `memory_analysis` of compiled programs: so many times what is
 # saved of it, and for every factor so many matrices.

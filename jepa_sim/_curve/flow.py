@@ -81,7 +81,7 @@ class ReducedFlow(eqx.Module):
         )
         log_u, x = move(times[None, :], begin, self.b, self.curve)
         side = jnp.where(begin.start.is_above, 1, -1).astype(x.dtype)
-        gap = -jnp.expm1(side * x / self.b)
+        gap = -jnp.expm1(side / self.b * jnp.where(begin.is_learned, x, 1))
         return log_u, jnp.where(begin.is_learned, gap, -jnp.inf)
 
     def hitting_time(self, log_ratio: Array) -> Array:
@@ -172,4 +172,3 @@ class ReducedFlow(eqx.Module):
         )
         rest = power - quotient * depth - quotient * (self.depth - depth)
         return self.scale**quotient * jnp.exp(rest / self.depth * jnp.log(self.scale))
-

@@ -43,12 +43,13 @@ def _way(t: Array, begin: Begin, curve: Curve) -> Array:
 
 def _place(way: Array, begin: Begin, b: Array) -> tuple[Array, Array]:
     log_u, x = rising.place(way, begin.start, b)
-    return jnp.where(begin.is_learned, log_u, begin.fall.log_u - way / b), x
+    log_u = jnp.where(begin.is_learned, log_u, begin.fall.log_u - way / b)
+    return log_u, jnp.where(begin.is_learned, x, way)
 
 
 @jax.custom_jvp
 def move(t: Array, begin: Begin, b: Array, curve: Curve) -> tuple[Array, Array]:
-    """ln u at time t, and x = |ln z| where λ > 0."""
+    """ln u at time t; and x = |ln z| where λ > 0, Δ elsewhere."""
     return _place(_way(t, begin, curve), begin, b)
 
 
@@ -57,17 +58,16 @@ def _move_jvp(primals: tuple, tangents: tuple) -> tuple:
     dt, d_begin, db, d_curve = tangents
     d_begin, db = known((d_begin, db))
     (is_learned, start, fall), (_, d_start, d_fall) = begin, d_begin
-    way = _way(t, begin, curve)
-    log_u, x = _place(way, begin, b)
+    log_u, x = move(*primals)
 
     def every() -> tuple[Array, Array]:
-        speed, along_p = falling.slopes(t, way, fall, curve)
+        speed, along_p = falling.slopes(t, x, fall, curve)
         return jnp.where(is_learned, rising.speed(x, start, curve), speed), along_p
 
     def learned() -> tuple[Array, Array]:
-        return rising.speed(x, start, curve), jnp.zeros_like(way)
+        return rising.speed(x, start, curve), jnp.zeros_like(x)
 
-    # d way = speed · later + along · d place_0: as few arrays as can be
+    # dx = speed · later + along · dx_0, and Δ in the same way: as few arrays as can be
     speed, along_p = lax.cond(eqxi.unvmap_any(~is_learned), every, learned)
     exponent, is_end = signed(curve, start.is_above), jnp.isinf(t)
     time = jnp.where(is_end, 0, t)
@@ -77,22 +77,19 @@ def _move_jvp(primals: tuple, tangents: tuple) -> tuple:
         later += dt
     if is_live(d_curve):
         along = along_curve(curve, start.is_above, start.x, jnp.where(x == 0, 1, x), d_curve)
-        delta = jnp.where(is_learned | is_end, 0, way)
-        later -= jnp.where(is_learned, along, _fallen(curve, fall, delta, d_curve)) / rate
+        delta = jnp.where(is_learned | is_end, 0, x)
+        fallen = falling.fall_along_curve(curve, fall.log_p, delta, known(d_curve))
+        later -= jnp.where(is_learned, along, fallen) / rate
     along_x = -speed * (1 / (gap_of(start.x) * start.rate) - exponent * time)
-    d_way = speed * later + jnp.where(is_learned, along_x, along_p) * jnp.where(
-        is_learned, d_start.x, d_fall.p
+    along, d_begun = (
+        jnp.where(is_learned, along_x, along_p),
+        jnp.where(is_learned, d_start.x, d_fall.p),
     )
+    d_x = speed * later + along * d_begun
     side = jnp.where(is_learned & start.is_above, 1, -1).astype(t.dtype)
-    over_b = side / b
     base = jnp.where(is_learned, d_start.log_top, d_fall.log_u)
-    from_base = jnp.where(is_learned, x, jnp.where(is_end, 0, way))
-    d_log_u = over_b * d_way + base - over_b * from_base * (db / b)
-    return (log_u, x), (d_log_u, jnp.where(is_learned, d_way, 0))
-
-
-def _fallen(curve: Curve, fall: Fall, delta: Array, d_curve: Curve) -> Array:
-    return falling.fall_along_curve(curve, fall.log_p, delta, known(d_curve))
+    way = jnp.where(is_end, 0, x)
+    return (log_u, x), (side / b * (d_x - way * (db / b)) + base, d_x)
 
 
 move.defjvp(_move_jvp, symbolic_zeros=True)

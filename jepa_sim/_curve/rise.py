@@ -21,6 +21,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 from jepa_sim._curve.cells import gauss_legendre
+from jepa_sim._curve.logarithm import log1p
 from jepa_sim._curve.tables import (
     ABOVE,
     BELOW,
@@ -155,35 +156,38 @@ def rise(t: Array, start: Start, curve: Curve) -> Array:
     above, c = start.is_above, curve.c
     fall = jnp.where(above, 1 + c, c)  # γ but for its sign
     alpha = jnp.where(above, 1, jnp.minimum(c, 1))
-    v = jnp.exp(-fall * start.x)
+    v, grown = jnp.exp(-fall * start.x), jnp.exp(fall * start.x)
     first = curve.first + jnp.where(above, FROM_ABOVE, FROM_BELOW)
 
     m_0 = _measure(start.level, above, v)
-    tiny = jnp.finfo(v.dtype).tiny
+    is_told = v > jnp.finfo(v.dtype).tiny
     nu_0 = jnp.where(
-        v > tiny,
-        jnp.log1p(alpha * m_0 / jnp.maximum(v, tiny)),
+        is_told,
+        jnp.log1p(alpha * m_0 * jnp.where(is_told, grown, 1)),
         fall * start.x + jnp.log(alpha * m_0),
     )
     beyond_0 = INVERSE.at(jnp, curve.columns, nu_0 / alpha, first)
+    one_alphath, one_fallth = 1 / alpha, 1 / fall  # a division costs four products
+    small_below = v * jnp.expm1(LATE_FROM * alpha)
 
     is_end: Array = jnp.isinf(t)
     most = jnp.finfo(t.dtype).max / 16
     e = start.level + jnp.minimum(start.rate * t, most)
-    whole = jnp.where(above, start.level * v + jnp.minimum(start.late_rate * t, most), e / v)
+    whole = jnp.where(above, start.level * v + jnp.minimum(start.late_rate * t, most), e * grown)
     m = _measure(e, above, v)
     # one logarithm for both: ν itself where it is small, and else how far it has come from ν_0
-    is_small = alpha * m < v * jnp.expm1(LATE_FROM * alpha)
+    is_small = alpha * m < small_below
     less = (m_0 - m) / (v + alpha * m)
-    logarithm = jnp.log1p(alpha * jnp.where(is_small, m / v, less))
+    logarithm = log1p(alpha * jnp.where(is_small, m * grown, less))
     nu = jnp.where(is_small, logarithm, nu_0 - logarithm)
-    change = jnp.where(is_small, nu - nu_0, -logarithm) / fall
-    beyond = INVERSE.at(jnp, curve.columns, nu / alpha, first)
+    change = jnp.where(is_small, nu - nu_0, -logarithm) * one_fallth
+    beyond = INVERSE.at(jnp, curve.columns, nu * one_alphath, first)
 
     is_late: Array = is_end | ~(nu >= LATE_FROM * alpha)
     moved = jnp.where(is_late, 0, change + (beyond - beyond_0))
     x = jnp.where(is_end, 0, jnp.exp(-whole) * beyond)
-    return jnp.where(start.x <= tiny, 0, jnp.where(is_late, x, -jnp.abs(moved)))
+    at_once = start.x <= jnp.finfo(v.dtype).tiny
+    return jnp.where(at_once, 0, jnp.where(is_late, x, -jnp.abs(moved)))
 
 
 def place(way: Array, start: Start, b: Array) -> tuple[Array, Array]:

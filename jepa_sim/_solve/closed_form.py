@@ -56,4 +56,5 @@ class ClosedForm(AbstractSolver):
         spacing = flow.resolution(times.dtype)
         values = observe_gains(problem, times, log_u, gap, observe)
         code = jnp.where(jnp.any(spacing > 1), ResultCode.unresolved, ResultCode.success)
-        return Solution(times, values, finite_code(~jnp.isnan(log_u), code), {})
+        is_known = ~jnp.isnan(log_u[:, -1])  # what is not known is so at all times
+        return Solution(times, values, finite_code(is_known, code), {})
