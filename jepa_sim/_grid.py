@@ -124,26 +124,20 @@ class Grid:
     def problems(self) -> Iterator[Problem]:
         """Problems to be checked: all objectives and depths, at the ends of every other axis."""
         others = {"scale": self.scale, **self.axes}
-        for whole in itertools.product(self.objective, self.depth, self.predictor_depth):
-            yield self._problem(*whole, {})
-            for name, values in others.items():
-                yield self._problem(*whole, {name: min(values)})
-                yield self._problem(*whole, {name: max(values)})
-
-    def _problem(
-        self,
-        objective: AbstractObjective,
-        depth: Number,
-        predictor_depth: Number,
-        chosen: dict[str, Number],
-    ) -> Problem:
-        """The problem at the chosen values, and the first of all other axes."""
-        others = {"scale": self.scale[0], **{name: v[0] for name, v in self.axes.items()}, **chosen}
-        values = {name: jnp.asarray(value, float) for name, value in others.items()}
-        start = self.start(values.pop("scale"))
         moments = jax.tree.map(lambda x: x[0], self.spectrum)
-        network = self.network(depth, predictor_depth)
-        return self.pose(Problem(moments, objective, network, start, self.training), **values)
+        first = {name: values[0] for name, values in others.items()}
+        points = [first]
+        for name, values in others.items():
+            points += [{**first, name: end} for end in {min(values), max(values)} - {values[0]}]
+        for objective, *depths in itertools.product(
+            self.objective, self.depth, self.predictor_depth
+        ):
+            network = self.network(*depths)
+            for point in points:
+                values = {name: jnp.asarray(value, float) for name, value in point.items()}
+                start = self.start(values.pop("scale"))
+                problem = Problem(moments, objective, network, start, self.training)
+                yield self.pose(problem, **values)
 
     @property
     def size(self) -> int:

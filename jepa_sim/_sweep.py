@@ -23,13 +23,14 @@ from tqdm.auto import tqdm
 
 from jepa_sim import _checks as checks
 from jepa_sim import _observables
-from jepa_sim._curve import Curve, stack_curves
+from jepa_sim._curve import stack_curves
 from jepa_sim._dataset import TAKEN, label
 from jepa_sim._grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim._kinds import checked
-from jepa_sim._lane import Lane, Networks, Program
+from jepa_sim._lanes import Lanes
 from jepa_sim._objective import OneOf
 from jepa_sim._observables import Observable
+from jepa_sim._program import Networks, Program
 from jepa_sim._schedule import Chunk, occupancy, schedule
 from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._types import ArrayLike, Number
@@ -95,14 +96,15 @@ class Sweep:
         results: dict[str, np.ndarray] = {}
         batches: list[Chunk] = []
         for program, which in self._programs(index):
-            lanes, curves = _with_curves(self.grid, program, every, index, which)
-            for suited, chunks in _plan(program, lanes, curves, which):
+            lanes = _with_curves(self.grid, program, every, index, which)
+            for suited, chunks in _plan(program, lanes, which):
                 for chunk, size in chunks:
-                    for name, value in _run(suited, lanes, curves, chunk, size).items():
+                    places = _as_slice(chunk)
+                    for name, value in _run(suited, lanes, chunk, size).items():
                         if name not in results:
                             shape = (index.shape[1], *value.shape[1:])
                             results[name] = np.empty(shape, value.dtype)
-                        results[name][chunk] = value
+                        results[name][places] = value
                     advance(len(chunk))
                 batches += chunks
         return results, batches
@@ -114,7 +116,7 @@ class Sweep:
         [(_, solver), *_] = self.solver.suited(np.zeros(1))
         program = dataclasses.replace(program, solver=solver)
         lanes = _with_curves(self.grid, program, _lanes(self.grid, index), index, which)
-        found = eqx.filter_eval_shape(program.run, *lanes)
+        found = eqx.filter_eval_shape(program.run, jnp.asarray(which), lanes)
         return {
             name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in found.items()
         }
@@ -132,8 +134,8 @@ class Sweep:
                 programs += 1
                 seconds += VALUE_SECONDS * len(which) * self.times.count * d
                 continue
-            lanes, curves = _with_curves(self.grid, program, every, index, which)
-            work = np.nan_to_num(np.asarray(program.work(_take(lanes, which), curves)))
+            lanes = _with_curves(self.grid, program, every, index, which)
+            work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
             programs += len(self.solver.suited(work))
             seconds += float(work.sum()) * (STEP_SECONDS + MATRIX_SECONDS * d**3)
         return programs, seconds * total / len(some)
@@ -267,7 +269,7 @@ def collect(planned: Sweep, *, progress: bool) -> xr.Dataset:
     return found.assign_attrs(shares)
 
 
-def _lanes(grid: Grid, index: np.ndarray) -> Lane:
+def _lanes(grid: Grid, index: np.ndarray) -> Lanes:
     """All lanes, from their positions on the axes: (axis, lane)."""
     where = dict(zip(grid.shape, index, strict=True))
     dtype = grid.spectrum.xx.dtype
@@ -275,25 +277,24 @@ def _lanes(grid: Grid, index: np.ndarray) -> Lane:
     def pick(name: str, axis: Sequence[Number]) -> Array:
         return jnp.asarray(np.asarray(axis, dtype=float)[where[name]], dtype)
 
-    return Lane(
+    return Lanes(
         jnp.asarray(where["objective"], jnp.int32),
         pick("depth", grid.depth),
         pick("predictor_depth", grid.predictor_depth),
         pick("scale", grid.scale),
         {name: pick(name, axis) for name, axis in grid.axes.items()},
         jax.vmap(jr.key)(jnp.asarray(np.asarray(grid.seed)[where["seed"]])),
-        jax.tree.map(lambda x: x[where["spectrum"]], grid.spectrum),
-        jnp.zeros(index.shape[1], jnp.int32),
+        jnp.asarray(where["spectrum"], jnp.int32),
+        grid.spectrum,
     )
 
 
 def _with_curves(
-    grid: Grid, program: Program, lanes: Lane, index: np.ndarray, which: np.ndarray
-) -> tuple[Lane, Curve]:
-    """All curves of the reduced flow, and the lanes `which` with the place of theirs among them."""
-    dtype = grid.spectrum.xx.dtype
+    grid: Grid, program: Program, lanes: Lanes, index: np.ndarray, which: np.ndarray
+) -> Lanes:
+    """With the curves of the reduced flow of the lanes `which`."""
     if grid.is_posed:  # what is posed may change the exponents
-        a, b = (np.asarray(x, dtype=float) for x in program.exponents(_take(lanes, which)))
+        a, b = (np.asarray(x, dtype=float) for x in program.exponents(jnp.asarray(which), lanes))
         c, places = np.unique((a - 1) / b, return_inverse=True)
         count = 2 ** math.ceil(math.log2(len(c)))  # few shapes are few programs
         c = np.pad(c, (0, count - len(c)), mode="edge")
@@ -303,7 +304,8 @@ def _with_curves(
         c = c.ravel()
     curve = np.zeros(index.shape[1], np.int32)
     curve[which] = places
-    return dataclasses.replace(lanes, curve=jnp.asarray(curve)), stack_curves(c, dtype)
+    curves = stack_curves(c, grid.spectrum.xx.dtype)
+    return dataclasses.replace(lanes, curve=jnp.asarray(curve), curves=curves)
 
 
 def _groups(
@@ -333,17 +335,17 @@ def _groups(
 
 
 def _plan(
-    program: Program, lanes: Lane, curves: Curve, which: np.ndarray
+    program: Program, lanes: Lanes, which: np.ndarray
 ) -> Iterator[tuple[Program, list[Chunk]]]:
     """The lanes `which`, by the solver that suits them, in chunks of like work."""
-    dimension = lanes.moments.xx.shape[-1]
+    dimension = lanes.spectra.xx.shape[-1]
     fitting = MEMORY_SHARE * memory_bytes() / _footprint(program, lanes)
     largest = int(min(VALUES_PER_CHUNK // (program.times.count * dimension), fitting))
     work = np.ones(len(which))
     if program.networks is not None:
         entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
         largest = min(largest, entries // dimension**2, MATRIX_LANES)
-        work = np.nan_to_num(np.asarray(program.work(_take(lanes, which), curves)))
+        work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
     seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
     for suits, solver in program.solver.suited(work):
         chunks = schedule(work[suits], max(largest, 1), seconds)
@@ -352,9 +354,9 @@ def _plan(
         yield program, [(places[chunk], size) for chunk, size in chunks]
 
 
-def _footprint(program: Program, lanes: Lane) -> int:
+def _footprint(program: Program, lanes: Lanes) -> int:
     """Bytes that a lane needs while it runs, if observables are no larger than gains."""
-    d, size = lanes.moments.xx.shape[-1], lanes.moments.xx.dtype.itemsize
+    d, size = lanes.spectra.xx.shape[-1], lanes.spectra.xx.dtype.itemsize
     saved = COPIES * size * program.times.count * (d * len(program.observables) + 1)
     if program.networks is None:
         return saved
@@ -380,9 +382,7 @@ def host_memory() -> float:
     return math.inf
 
 
-def _run(
-    program: Program, lanes: Lane, curves: Curve, chunk: np.ndarray, size: int
-) -> dict[str, np.ndarray]:
+def _run(program: Program, lanes: Lanes, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:
     """Results of a chunk on the host. It is filled up to `size`: one shape is one program.
 
     Lanes go to the devices in turns, so that all have alike work. A chunk that the devices have no
@@ -390,23 +390,20 @@ def _run(
     """
     devices = jax.local_device_count()
     filled = np.pad(chunk, (0, -(-size // devices) * devices - len(chunk)), mode="edge")
+    which = filled.reshape(-1, devices).T.ravel()
     try:
-        some = _take(lanes, filled.reshape(-1, devices).T.ravel())
-        found = jax.device_get(program.run(some, curves))
+        found = jax.device_get(program.run(jnp.asarray(which, jnp.int32), lanes))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error) or len(chunk) == 1:
             raise
         half = math.ceil(len(chunk) / 2)
-        parts = [_run(program, lanes, curves, part, half) for part in (chunk[:half], chunk[half:])]
+        parts = [_run(program, lanes, part, half) for part in (chunk[:half], chunk[half:])]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     in_turns = np.arange(len(filled)).reshape(devices, -1).T.ravel()[: len(chunk)]
-    return {name: value[in_turns] for name, value in found.items()}
+    return {name: value[_as_slice(in_turns)] for name, value in found.items()}
 
 
-def _take(lanes: Lane, which: np.ndarray) -> Lane:
-    return _gather(lanes, jnp.asarray(which, jnp.int32))
-
-
-@jax.jit  # one call rather than one for every array: 18 ms a chunk become 1
-def _gather(lanes: Lane, which: Array) -> Lane:
-    return jax.tree.map(lambda x: x[which], lanes)
+def _as_slice(places: np.ndarray) -> np.ndarray | slice:
+    """The same places as a slice, where they follow each other: what is taken is not copied."""
+    first, last = int(places[0]), int(places[-1]) + 1
+    return slice(first, last) if np.array_equal(places, np.arange(first, last)) else places

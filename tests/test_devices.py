@@ -11,7 +11,7 @@ import pytest
 
 import jepa_sim as js
 from jepa_sim import _sweep
-from jepa_sim._lane import Program
+from jepa_sim._program import Program
 
 CHILD = """
 import sys
@@ -63,11 +63,11 @@ def test_a_chunk_without_memory_is_halved(monkeypatch: pytest.MonkeyPatch):
     """Devices say RESOURCE_EXHAUSTED where a program does not fit."""
     sizes = []
 
-    def scarce(program, lanes, curves):
-        sizes.append(lanes.depth.size)
-        if lanes.depth.size > 3:
+    def scarce(program, which, lanes):
+        sizes.append(which.size)
+        if which.size > 3:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return {"depth": lanes.depth}
+        return {"depth": lanes.depth[which]}
 
     monkeypatch.setattr(Program, "run", scarce)
     spectra = js.Moments.from_features([1.0, 0.5], [0.9, 0.3])

@@ -27,7 +27,6 @@ class Fall(NamedTuple):
 
     p: Array
     log_p: Array
-    level: Array  # g(p)
     rate: Array  # r/t
     log_u: Array
 
@@ -49,7 +48,7 @@ def decay(t: Array, start: Fall, curve: Curve) -> Array:
     """Δ at time t; inf at the end."""
     c, a, alpha = curve.c, 1 + curve.c, jnp.minimum(curve.c, 1)
     r = jnp.minimum(start.rate * t, jnp.finfo(t.dtype).max / 16)
-    log_scaled = jnp.log(start.level + r)
+    log_scaled = jnp.log(scaled_level(curve, start.log_p) + r)
     log_g = a * start.log_p + log_scaled
     is_late = log_g >= EDGE
     nu = softplus(jnp.where(is_late, jnp.log(alpha) + log_g, -log_g))

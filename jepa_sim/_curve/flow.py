@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from jepa_sim._curve.decay import Fall, scaled_level
+from jepa_sim._curve.decay import Fall
 from jepa_sim._curve.motion import Begin, move
 from jepa_sim._curve.rise import Start, level, signed, travel
 from jepa_sim._curve.tables import Curve
@@ -155,9 +155,8 @@ class ReducedFlow(eqx.Module):
         p = -lam / self.variance * jnp.exp(-self.b * self.log_start)
         log_p = jnp.log(-lam / self.variance) - self.b * self.log_start
         log_p = lax.stop_gradient(log_p)
-        begin = lax.stop_gradient(scaled_level(self.curve, log_p))
         rate = self.b * self.variance * self._start_to(self.a - 1 + self.b)
-        return Fall(p, log_p, begin, rate, self.log_start + 0 * p)
+        return Fall(p, log_p, rate, self.log_start + 0 * p)
 
     def _start_to(self, power: Array) -> Array:
         """u_0^power = ε^{power/L}.

@@ -1,4 +1,4 @@
-"""One lane of a sweep: one point of the grid, from its traced parameters to what is saved of it."""
+"""The compiled program of a sweep: from the traced parameters of a lane to what is saved of it."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jepa_sim import _observables
 from jepa_sim._critical import critical_times
-from jepa_sim._curve import Curve, take_curve
 from jepa_sim._grid import AbstractTimes
-from jepa_sim._moments import Moments
+from jepa_sim._lanes import Lane, Lanes
 from jepa_sim._network import DeepLinear
 from jepa_sim._objective import AbstractObjective, OneOf
 from jepa_sim._observables import Observable
@@ -26,23 +25,6 @@ from jepa_sim._start import AbstractStart
 from jepa_sim._state import Weights, pad_encoder
 from jepa_sim._training import Training
 from jepa_sim._types import Scalar
-
-
-class Lane(eqx.Module):
-    """What differs between lanes; with a leading axis, a chunk of lanes.
-
-    curve: which of the curves of the reduced flow is the lane's. They are few, and so are made
-    once for all lanes.
-    """
-
-    objective: Int[Array, "*lanes"]
-    depth: Float[Array, "*lanes"]
-    predictor_depth: Float[Array, "*lanes"]
-    scale: Float[Array, "*lanes"]
-    values: dict[str, Float[Array, "*lanes"]]
-    key: Key[Array, "*lanes"]
-    moments: Moments
-    curve: Int[Array, "*lanes"]
 
 
 class Networks(eqx.Module):
@@ -70,42 +52,44 @@ class Program(eqx.Module):
     critical_fraction: tuple[float, ...] = eqx.field(static=True)
 
     @eqx.filter_jit
-    def run(self, lanes: Lane, curves: Curve) -> dict[str, Array]:
-        """What is saved of a chunk of lanes, each with a leading axis over lanes.
+    def run(self, which: Int[Array, " chunk"], lanes: Lanes) -> dict[str, Array]:
+        """What is saved of a chunk of lanes, each with a leading axis over those chosen.
 
-        Of several devices each runs its share by itself: lanes must be a multiple of them. Implicit
-        methods run on the first: lineax does not know the types that arrays have in a `shard_map`.
+        Of several devices each runs its share by itself: the chunk must be a multiple of them.
+        Implicit methods run on the first: lineax does not know the types that arrays have in a
+        `shard_map`.
         """
         devices, every = jax.local_devices(), jax.vmap(self._run_one, in_axes=(0, None))
         method = getattr(self.solver, "solver", None)
         if len(devices) == 1 or isinstance(method, dfx.AbstractImplicitSolver):
-            return every(lanes, curves)
+            return every(which, lanes)
         mesh, split = Mesh(np.asarray(devices), ("lanes",)), PartitionSpec("lanes")
         specs = (split, PartitionSpec())
         shared = jax.shard_map(every, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
-        return shared(lanes, curves)
+        return shared(which, lanes)
 
     @eqx.filter_jit
-    def work(self, lanes: Lane, curves: Curve) -> Float[Array, " lanes"]:
-        """Predicted steps of every lane, up to a factor."""
+    def work(self, which: Int[Array, " chunk"], lanes: Lanes) -> Float[Array, " chunk"]:
+        """Predicted steps of lanes, up to a factor."""
 
-        def one(lane: Lane) -> Float[Array, ""]:
-            problem, _ = self._pose(lane, curves)
+        def one(i: Int[Array, ""]) -> Float[Array, ""]:
+            problem, _ = self._pose(lanes[i])
             return self.solver.work(problem, self.times.times(problem))
 
-        return jax.vmap(one)(lanes)
+        return jax.vmap(one)(which)
 
     @eqx.filter_jit
-    def exponents(self, lanes: Lane) -> tuple[Array, Array]:
-        """(lanes,) a and b of the reduced flow."""
+    def exponents(self, which: Int[Array, " chunk"], lanes: Lanes) -> tuple[Array, Array]:
+        """(chunk,) a and b of the reduced flow."""
 
-        def one(lane: Lane) -> tuple[Array, Array]:
+        def one(i: Int[Array, ""]) -> tuple[Array, Array]:
+            lane = lanes[i]
             return self._problem(lane, *self._depths(lane)).exponents
 
-        return jax.vmap(one)(lanes)
+        return jax.vmap(one)(which)
 
-    def _run_one(self, lane: Lane, curves: Curve) -> dict[str, Array]:
-        problem, solve = self._pose(lane, curves)
+    def _run_one(self, i: Int[Array, ""], lanes: Lanes) -> dict[str, Array]:
+        problem, solve = self._pose(lanes[i])
         times = self.times.times(problem)
         # gains are looked at, whether or not they are to be saved
         observables = tuple(dict.fromkeys((*self.observables, _observables.features)))
@@ -132,12 +116,11 @@ class Program(eqx.Module):
         }
 
     def _pose(
-        self, lane: Lane, curves: Curve
+        self, lane: Lane
     ) -> tuple[Problem, Callable[[Problem, Float[Array, " t"], Observe], Solution]]:
         """A lane's problem and how to solve it at given times."""
         problem = self._problem(lane, *self._depths(lane))
-        curve = take_curve(curves, lane.curve)
-        problem = eqx.tree_at(lambda p: p.curve, problem, curve, is_leaf=lambda x: x is None)
+        problem = eqx.tree_at(lambda p: p.curve, problem, lane.curve, is_leaf=lambda x: x is None)
         if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
             return problem, (
                 lambda problem, times, observe: self.solver.solve(problem, times, observe, lane.key)
