@@ -24,8 +24,8 @@ class Lane(eqx.Module):
 class Lanes(eqx.Module):
     """All lanes: what differs between them, and what they share.
 
-    values: of the grid's further axes.  spectrum, curve: which of the spectra and of the curves of
-    the reduced flow is a lane's. Those are few: curves are made once for all lanes.
+    values: of the grid's further axes.  spectrum: which of the spectra is a lane's.  curves: which
+    of the curves of the reduced flow is a lane's, and these. They are few, and made once for all.
     """
 
     objective: Int[Array, " lanes"]
@@ -36,11 +36,13 @@ class Lanes(eqx.Module):
     key: Key[Array, " lanes"]
     spectrum: Int[Array, " lanes"]
     spectra: Moments
-    curve: Int[Array, " lanes"] | None = None
-    curves: Curve | None = None
+    curves: tuple[Int[Array, " lanes"], Curve] | None = None
 
     def __getitem__(self, i: Int[Array, ""]) -> Lane:
-        curve = None if self.curve is None else take_curve(self.curves, self.curve[i])
+        curve = None
+        if self.curves is not None:
+            which, curves = self.curves
+            curve = take_curve(curves, which[i])
         return Lane(
             self.objective[i],
             self.depth[i],

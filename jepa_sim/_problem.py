@@ -101,12 +101,12 @@ class Problem(Checked):
 
     def with_known_curve(self) -> "Problem":
         """`with_curve`, and a ValueError where depths are out of the range of curves."""
-        found = self.with_curve()
-        if is_concrete(found.curve.c) and np.isnan(to_numpy(found.curve.c)):
+        curve = self._made_curve()
+        if is_concrete(curve.c) and np.isnan(to_numpy(curve.c)):
             a, b = (float(x) for x in self.exponents)
             rule = f"make c = (a − 1)/b of the flow u^a (λ − σ² u^b) be in [0, {LARGEST_C:g})"
             checks.fail("depth", rule, f"{float(self.depth):g} (c = {(a - 1) / b:g})")
-        return found
+        return eqx.tree_at(lambda p: p.curve, self, curve, is_leaf=lambda x: x is None)
 
     @property
     def rest(self) -> Rest:

@@ -305,7 +305,7 @@ def _with_curves(
     curve = np.zeros(index.shape[1], np.int32)
     curve[which] = places
     curves = stack_curves(c, grid.spectrum.xx.dtype)
-    return dataclasses.replace(lanes, curve=jnp.asarray(curve), curves=curves)
+    return dataclasses.replace(lanes, curves=(jnp.asarray(curve), curves))
 
 
 def _groups(

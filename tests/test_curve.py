@@ -12,6 +12,7 @@ import pytest
 from mpmath import mpf
 
 from jepa_sim._curve import ReducedFlow, make_curve, stack_curves, take_curve
+from jepa_sim._curve.logarithm import log1p
 from tests.problems.reduced_flow import Flow, odds, units_of_error
 
 UNITS = 8
@@ -90,6 +91,8 @@ def draw(rng, kind, least_scale=-12.0):
 
 
 FAR = [  # c = 254 and 140 from below, from above, with λ < 0; near the plateau; c beside an integer
+    (1e3, -1e-9, 1.0, 0.5, 128.0, 255.0, 1.0),
+    (30.0, 0.0, 1.0, 0.5, 128.0, 255.0, 1.0),
     (0.8, 1.0, 1.2, 0.5, 128.0, 255.0, 1.0),
     (0.3, 1.2, 1.0, 0.3, 8.0, 15.0, 0.1),
     (9.0, 1.0, 3.0, 0.9, 128.0, 255.0, 1.0),
@@ -107,7 +110,7 @@ def is_told(row, gap, eps=EPS):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("below", 30), ("above", 15), ("decay", 12), ("zero", 5), ("far", 7)]
+    ("kind", "count"), [("below", 30), ("above", 15), ("decay", 12), ("zero", 5), ("far", 9)]
 )
 def test_is_exact_for_inputs_8_units_away(over_rows, kind, count):
     rng = np.random.default_rng(len(kind))
@@ -325,6 +328,17 @@ def test_resolution():
     np.testing.assert_allclose(flow.resolution(float), [EPS * at_transition, 0], rtol=1e-3)
     assert flow_of(0.7, 1.3, 0.9, 2.0, 4.0, 1.0).resolution(float) == 0  # from above
     assert flow.resolution(jnp.float32)[0] > 1
+
+
+@pytest.mark.float32
+def test_logarithm():
+    """ln(1 + y) against 60 digits."""
+    rng, dtype = np.random.default_rng(0), jnp.zeros(()).dtype
+    y = np.concatenate([10 ** rng.uniform(-30, 30, 300), -(10 ** rng.uniform(-30, -0.01, 300))])
+    y = np.concatenate([y, rng.uniform(-0.9, 3, 300), [0.0]]).astype(dtype)
+    found = np.asarray(jax.jit(log1p)(jnp.asarray(y)))
+    exact = np.array([float(mp.log1p(mpf(float(x)))) for x in y])
+    assert (np.abs(found - exact) <= 2 * np.finfo(dtype).eps * np.abs(exact)).all()
 
 
 @pytest.mark.float32

@@ -30,7 +30,9 @@ def test_a_simulation_lowers(name, platform):
         problem = js.Problem(moments, js.JEPA(), js.DeepLinear(2), js.Balanced(scale))
         return js.simulate(problem, [1.0, 10.0], SOLVERS[name], key=key).features
 
-    found = export.export(gains, platforms=[platform])(jax.ShapeDtypeStruct((), jnp.zeros(()).dtype))
+    found = export.export(gains, platforms=[platform])(
+        jax.ShapeDtypeStruct((), jnp.zeros(()).dtype)
+    )
     assert found.platforms == (platform,)
 
 

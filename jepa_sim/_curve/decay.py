@@ -8,7 +8,7 @@ in which λ = 0, p_0 = 0, is an ordinary point. While G is small the table has
 B = ln p + ln(1 + 1/G)/A = (ln(1 + G) − ln g)/A, which knows no p, and later X − ln(1 + αG)/c.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -50,14 +50,15 @@ def decay(t: Array, start: Fall, curve: Curve) -> Array:
     r = jnp.minimum(start.rate * t, jnp.finfo(t.dtype).max / 16)
     log_scaled = jnp.log(scaled_level(curve, start.log_p) + r)
     log_g = a * start.log_p + log_scaled
-    is_late = log_g >= EDGE
+    is_late: Array = log_g >= EDGE
     nu = softplus(jnp.where(is_late, jnp.log(alpha) + log_g, -log_g))
     first = curve.first + jnp.where(is_late, LATER, EARLY)
     table = DECAYED.at(jnp, curve.columns, nu / jnp.where(is_late, alpha, 1), first)
-    x = jnp.where(is_late, nu / c + table, 1)
+    x = cast(Array, jnp.where(is_late, nu / c + table, 1))
     late = x + jnp.log(-jnp.expm1(-x)) - jnp.where(is_late, start.log_p, 0)
     early = table + (log_scaled - softplus(jnp.minimum(log_g, EDGE))) / a
-    delta = _polished(jnp.where(is_late, late, early), r, start.p, a)
+    delta = cast(Array, jnp.where(is_late, late, early))
+    delta = _polished(delta, r, start.p, a)
     return jnp.where(jnp.isinf(t), jnp.inf, delta)
 
 

@@ -12,7 +12,7 @@ LATE_FROM the table has x − N, and differences from the start have no rounding
 has x e^E, so that x, and the gap to the plateau, keep their relative precision.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -167,7 +167,7 @@ def rise(t: Array, start: Start, curve: Curve) -> Array:
         fall * start.x + jnp.log(alpha * m_0),
     )
     beyond_0 = INVERSE.at(jnp, curve.columns, nu_0 / alpha, first)
-    one_alphath, one_fallth = 1 / alpha, 1 / fall  # a division costs four products
+    per_alpha, per_fall = 1 / alpha, 1 / fall  # a division costs four products
     small_below = v * jnp.expm1(LATE_FROM * alpha)
 
     is_end: Array = jnp.isinf(t)
@@ -180,14 +180,15 @@ def rise(t: Array, start: Start, curve: Curve) -> Array:
     less = (m_0 - m) / (v + alpha * m)
     logarithm = log1p(alpha * jnp.where(is_small, m * grown, less))
     nu = jnp.where(is_small, logarithm, nu_0 - logarithm)
-    change = jnp.where(is_small, nu - nu_0, -logarithm) * one_fallth
-    beyond = INVERSE.at(jnp, curve.columns, nu * one_alphath, first)
+    change = jnp.where(is_small, nu - nu_0, -logarithm) * per_fall
+    beyond = INVERSE.at(jnp, curve.columns, nu * per_alpha, first)
 
     is_late: Array = is_end | ~(nu >= LATE_FROM * alpha)
-    moved = jnp.where(is_late, 0, change + (beyond - beyond_0))
-    x = jnp.where(is_end, 0, jnp.exp(-whole) * beyond)
+    moved = cast(Array, jnp.where(is_late, 0, change + (beyond - beyond_0)))
+    x = cast(Array, jnp.where(is_end, 0, jnp.exp(-whole) * beyond))
+    way = jnp.where(is_late, x, -jnp.abs(moved))
     at_once = start.x <= jnp.finfo(v.dtype).tiny
-    return jnp.where(at_once, 0, jnp.where(is_late, x, -jnp.abs(moved)))
+    return cast(Array, jnp.where(at_once, 0, way))
 
 
 def place(way: Array, start: Start, b: Array) -> tuple[Array, Array]:
