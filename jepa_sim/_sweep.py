@@ -35,8 +35,8 @@ from jepa_sim._schedule import Chunk, occupancy, schedule
 from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._types import ArrayLike, Number
 
-# Saved gains: arrays that stay in a cache (2 cores: a value takes 30 passes of `exp`, but 54 with
-# 2^20 of them) …
+# Saved gains: arrays that stay in a cache (2 cores: a value takes 23 passes of `exp`, but 36 with
+# 2^18 of them) …
 VALUES_PER_CHUNK = 2**17
 MEMORY_SHARE = 0.25  # … and at most so much of the memory
 # What a lane needs while it runs, by `memory_analysis` of compiled programs: so many times what is

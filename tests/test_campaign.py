@@ -132,6 +132,7 @@ def test_shards_make_one_run(tmp_path, whole):
         run(path, shard=(3, 3))
 
 
+@pytest.mark.slow
 def test_failed_lanes_are_run_again_and_no_others(tmp_path, whole):
     path = tmp_path / "run"
     short = js.Descent(optax.sgd, 1e-2, max_steps=1000)

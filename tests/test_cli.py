@@ -419,6 +419,7 @@ def test_a_folder_that_is_no_run(folder: Path, capsys: pytest.CaptureFixture[str
         assert "but has no manifest.json." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_damaged_runs_are_said_in_one_line_and_mended(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -484,6 +485,7 @@ def test_moments_that_no_memory_holds(
     )
 
 
+@pytest.mark.slow
 def test_runs_are_read_where_files_cannot_be_locked(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -269,6 +269,7 @@ def slopes_of_time(u, problem):
     return [(up - down) / (2 * step) for up, down in sides]
 
 
+@pytest.mark.slow
 def test_derivatives_match_finite_differences():
     """du/dθ = −(∂t/∂θ) / (∂t/∂u), in a and b too, through the curve that they have."""
     rows = []

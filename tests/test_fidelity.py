@@ -30,6 +30,7 @@ def test_modes_agree_with_the_closed_form(objective, case):
     np.testing.assert_allclose(modes.loss, exact.loss, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.float32
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
 def test_precision_follows_the_moments(objective):
@@ -70,6 +71,7 @@ def test_a_time_does_not_depend_on_the_others_and_a_restart_equals_a_continuous_
     np.testing.assert_allclose(restarted[1:, 0], whole[1:, 0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_saxe_two_layer_autoencoder():
     """w(t) = s e^{2st} / (e^{2st} − 1 + s/w₀) for whitened input (Saxe et al. 2014, L + M = 2)."""
     s, start = np.array([0.7, 0.5, 0.3, 0.9]), 1e-3
@@ -81,6 +83,7 @@ def test_saxe_two_layer_autoencoder():
     np.testing.assert_allclose(product, s * growth / (growth - 1 + s / start), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_depths_scales_and_spectra_are_traced_axes():
     def run(depth, scale, lam):
         moments = js.Moments.from_features(lam, jnp.asarray(RHO))
@@ -146,6 +149,7 @@ def test_observables_of_ones_own():
         js.simulate(posed, [1.0], js.Modes(), observables=(largest, largest))
 
 
+@pytest.mark.slow
 def test_effective_rank_and_plateau_fraction():
     moments = js.Moments.from_features([1.0, 1.0, 1e-6], [0.8, 0.8, 0.8])
     posed = js.Problem(moments, js.MAE(), js.DeepLinear(2), js.Balanced(1e-6))

@@ -83,6 +83,7 @@ def test_balance_is_conserved_to_the_tolerance(flows):
     assert flows.balancedness.max() < 1e-10
 
 
+@pytest.mark.slow
 def test_flow_agrees_with_scipy_from_a_random_start():
     problem = js.Problem(non_commuting(3), js.JEPA(), js.DeepLinear(2), js.RandomGaussian(0.5))
     key = jr.key(0)
@@ -159,6 +160,7 @@ def test_deep_jepa_learns_in_the_order_of_rho_with_no_common_eigenbasis():
     assert tau(run.rho) > tau(run.lam) + 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.float32
 def test_out_of_steps_is_a_code_in_a_batch_and_the_others_go_on():
     problem = js.Problem(two_features(), js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))

@@ -47,6 +47,7 @@ def test_shared_weights_move_by_the_sum_over_frames(objective):
     np.testing.assert_allclose(value, loss(w, v), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [js.JEPA(), js.MAE()], ids=lambda o: o.name)
 @pytest.mark.parametrize("depth", [1, 2])
 def test_plateaus_are_powers_of_the_norm_of_the_regression_over_frames(objective, depth):
@@ -65,6 +66,7 @@ def test_plateaus_are_powers_of_the_norm_of_the_regression_over_frames(objective
     np.testing.assert_allclose(run.features[-1], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_layer_modes_are_the_matrix_flow_of_frames():
     times = [1.0, 10.0, 30.0]
     flow = js.simulate(problem(js.JEPA()), times, js.GradientFlow())

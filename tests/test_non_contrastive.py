@@ -55,6 +55,7 @@ def test_tian_modes_of_predictor_and_encoder():
     np.testing.assert_allclose(s - p**2 / alpha, np.broadcast_to(kept, s.shape), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predictor_rate", [1.0, 4.0])
 def test_tian_threshold_of_collapse(predictor_rate):
     """1/(4σ²) at any predictor rate; both modes at once, each of the same distance to its own."""
@@ -81,6 +82,7 @@ def test_tian_a_fast_predictor_leaves_the_encoder_where_it_starts():
         np.testing.assert_allclose(s[-1], s0 + (VARIANCE**-2.0 - p0**2) / alpha, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_tian_direct_pred_is_a_flow_of_the_encoder_alone():
     """p = √s of the latent: ẇ = σ λ w² (1 − w/w*), w* = λ/σ³, which has a closed form."""
     lam, sigma, scale = np.array([0.8, 0.5]), np.array([1.2, 0.9]), 0.05

@@ -123,6 +123,7 @@ def test_modes_and_descent_come_near_the_closed_form(runs):
     np.testing.assert_allclose(descent.critical_time, wanted, rtol=0.03)
 
 
+@pytest.mark.slow
 def test_seeds_alone_decide_chance():
     start = js.RandomGaussian
     axes = {"spectrum": OTHER, "depth": [1], "predictor_depth": [1], "start": start}
@@ -140,6 +141,7 @@ def test_without_chance_seeds_are_shown_but_computed_once():
     np.testing.assert_array_equal(run.features.sel(seed=0), run.features.sel(seed=2))
 
 
+@pytest.mark.slow
 def test_a_failed_lane_is_marked_and_the_others_go_on():
     few = grid(spectrum=OTHER, predictor_depth=[1], depth=[1], scale=[0.5, 1e-3])
     run = sweep(few, js.GradientFlow(max_steps=128)).squeeze()

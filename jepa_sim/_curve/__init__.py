@@ -11,7 +11,8 @@ apart. The rest is read from tables that depend on c alone. A sweep has few valu
 the tables outside of its lanes.
 
 `cells`: functions as polynomials on octaves.  `tables`: the tables of one c.  `rise`: features with
-λ > 0.  `decay`: those with λ ≤ 0.  `flow`: all of it as one object.
+λ > 0.  `decay`: those with λ ≤ 0.  `motion`: both, and their derivative.  `logarithm`: ln(1 + y).
+`flow`: all of it as one object.
 
 Derivatives are those of the implicit equation: F_c is differentiated, its inverse is not.
 """
