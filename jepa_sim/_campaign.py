@@ -154,10 +154,10 @@ class Task:
         found, batches = self.planned.compute(index[:, wanted], lambda lanes: None)
         arrays = {}
         for name, value in found.items():
-            whole = np.empty((len(wanted), *value.shape[1:]), value.dtype)
-            whole[wanted] = value
+            whole = value
             if kept is not None:
-                whole[~wanted] = kept[name].reshape(len(wanted), *value.shape[1:])[~wanted]
+                whole = kept[name].reshape(len(wanted), *value.shape[1:])
+                whole[wanted] = value
             arrays[name] = whole.reshape(*shape, *value.shape[1:])
         mark = {
             "computed": int(wanted.sum()),

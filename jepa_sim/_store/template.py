@@ -33,7 +33,7 @@ def make_arrays(
             fill_value=_fill(name, dtype),
             dimension_names=(*lane_axes, *dims),
             attributes=attrs,
-            compressors=_compressors(),
+            compressors=_of_numbers(),
             chunk_key_encoding={"name": "default", "separator": "."},
         )
     for name, variable in known.variables.items():
@@ -52,13 +52,20 @@ def _put(group: Any, name: str, variable: xr.Variable) -> None:
         dtype=str if words else values.dtype,
         dimension_names=variable.dims,
         attributes=dict(variable.attrs),
-        compressors=_compressors(),
+        compressors=_of_words() if words else _of_numbers(),
         overwrite=True,
     )
     array[...] = values
 
 
-def _compressors() -> list:
+def _of_numbers() -> list:
+    """A fifth of the time of zstd, which makes the mantissas of floats hardly smaller."""
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
+    return [BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()]
+
+
+def _of_words() -> list:
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
     return [ZstdCodec(level=1), Crc32cCodec()]
