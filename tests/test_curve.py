@@ -290,6 +290,25 @@ def test_derivatives_match_finite_differences():
     np.testing.assert_allclose(slopes[5, 1], (u[5] - before) / 1e-7, rtol=1e-6)
 
 
+@pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
+def test_derivatives_outside_of_jit_at_the_plateau_and_beside_it(mode):
+    """Where u(0) = u* the feature stays on its plateau, d ln u*/dλ = 1/(b λ)."""
+
+    def log_u(lam):
+        flow = ReducedFlow(
+            lam * jnp.array([1.0, 1.0, -1.0]),
+            jnp.array([2.0, 1.0, 1.0]),
+            *(jnp.asarray(x, float) for x in (0.25, 2, 4, 1)),
+            make_curve(3.0, DTYPE),
+        )
+        return flow.evolve(jnp.array([3.0, 50.0]))[0]
+
+    found, step = mode(log_u)(1.0), 1e-6
+    np.testing.assert_allclose(found[0], 1.0)
+    about = (log_u(1 + step) - log_u(1 - step)) / (2 * step)
+    np.testing.assert_allclose(found[1:], about[1:], rtol=1e-6)
+
+
 def test_gradients_of_times():
     """Both modes against central differences with 60 digits; finite where nothing is hit."""
     log_ratio, *problem = -0.5, 0.7, 1.3, 0.05, 2.3, 3.4, 1.2

@@ -82,7 +82,8 @@ def _move_jvp(primals: tuple, tangents: tuple) -> tuple:
         delta = jnp.where(is_learned | is_end, 0, x)
         fallen = falling.fall_along_curve(curve, fall.log_p, delta, known(d_curve))
         later -= jnp.where(is_learned, along, fallen) / rate
-    along_x = -speed * (1 / (gap_of(start.x) * start.rate) - exponent * time)
+    begun = jnp.where(x == 0, 1, start.x)  # what has arrived does not depend on its start
+    along_x = -speed * (1 / (gap_of(begun) * start.rate) - exponent * time)
     d_begun = jnp.where(is_learned, d_start.x, d_fall.p)
     d_x = speed * later + jnp.where(is_learned, along_x, along_p) * d_begun
     side = jnp.where(is_learned & start.is_above, 1, -1).astype(t.dtype)

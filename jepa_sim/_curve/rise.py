@@ -129,11 +129,11 @@ def along_curve(curve: Curve, above: Array, x_from: Array, x_to: Array, d_curve:
 
 
 def known(tangents: Any) -> Any:
-    """Tangents, zeros where they are symbolic."""
+    """Tangents, zeros where they are symbolic; those of bools and integers stay as they are."""
 
     def one(tangent: Any) -> Any:
-        if isinstance(tangent, SymbolicZero):
-            return jnp.zeros(tangent.shape, jnp.result_type(tangent))
+        if isinstance(tangent, SymbolicZero) and tangent.dtype != jax.dtypes.float0:
+            return jnp.zeros(tangent.shape, tangent.dtype)
         return tangent
 
     return jax.tree.map(one, tangents, is_leaf=lambda x: isinstance(x, SymbolicZero))
