@@ -1,1 +1,1 @@
-"""The four levels of fidelity: closed form, reduced modes, matrix flow, discrete optimiser."""
+"""The five levels of fidelity: closed form, modes, layer modes, matrix flow, discrete optimiser."""
