@@ -41,7 +41,7 @@ np.savez(sys.argv[1], **found)
 def test_one_two_and_four_devices_find_the_same(tmp_path: Path):
     found = {}
     for count in (1, 2, 4):
-        flags = f"--xla_force_host_platform_device_count={count}"
+        flags = os.environ["XLA_FLAGS"] + f" --xla_force_host_platform_device_count={count}"
         settings = {"XLA_FLAGS": flags, "EQX_ON_ERROR": "nan", "TF_CPP_MIN_LOG_LEVEL": "3"}
         file = tmp_path / f"{count}.npz"
         subprocess.run(
