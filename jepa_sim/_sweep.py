@@ -35,9 +35,9 @@ from jepa_sim._schedule import Chunk, occupancy, schedule
 from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._types import ArrayLike, Number
 
-# Saved gains: arrays that stay in a cache (2 cores: a value takes 23 passes of `exp`, but 36 with
-# 2^18 of them) …
-VALUES_PER_CHUNK = 2**17
+# Saved gains of a chunk: arrays that stay in a cache (2 cores: a value takes 23 passes of `exp`, and
+# 36 with 2^18 of them), or, by a guess that no device has tried, what keeps an accelerator busy …
+VALUES, ACCELERATOR_VALUES = {"cpu": 2**17}, 2**24
 MEMORY_SHARE = 0.25  # … and at most so much of the memory
 # What a lane needs while it runs, by `memory_analysis` of compiled programs: so many times what is
 # saved of it, and for every factor so many matrices.
@@ -340,7 +340,8 @@ def _plan(
     """The lanes `which`, by the solver that suits them, in chunks of like work."""
     dimension = lanes.spectra.xx.shape[-1]
     fitting = MEMORY_SHARE * memory_bytes() / _footprint(program, lanes)
-    largest = int(min(VALUES_PER_CHUNK // (program.times.count * dimension), fitting))
+    values = VALUES.get(jax.default_backend(), ACCELERATOR_VALUES)
+    largest = int(min(values // (program.times.count * dimension), fitting))
     work = np.ones(len(which))
     if program.networks is not None:
         entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
