@@ -35,8 +35,8 @@ from jepa_sim._schedule import Chunk, occupancy, schedule
 from jepa_sim._solve.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim._types import ArrayLike, Number
 
-# Saved gains of a chunk: arrays that stay in a cache (2 cores: a value takes 23 passes of `exp`, and
-# 36 with 2^18 of them), or, by a guess that no device has tried, what keeps an accelerator busy …
+# Saved gains of a chunk: arrays that stay in a cache (2 cores: a value takes 23 passes of `exp`, 36
+# with 2^18 of them), or, by a guess that no device has tried, what keeps an accelerator busy …
 VALUES, ACCELERATOR_VALUES = {"cpu": 2**17}, 2**24
 MEMORY_SHARE = 0.25  # … and at most so much of the memory
 # What a lane needs while it runs, by `memory_analysis` of compiled programs: so many times what is
