@@ -204,6 +204,12 @@ def test_field_under_a_predictor_that_is_not_learned(objective, rule, width):
 # Whole flows
 
 
+def thinned(cases: list[Case]) -> list:
+    """Every third case; the others are slow tests."""
+    slow = [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+    return [case if i % 3 == 0 else slow[i] for i, case in enumerate(cases)]
+
+
 def _flows() -> list[Case]:
     both, encoder, predictor = (0.03, 0.05), (0.04, 0.0), (0.0, 0.04)
     slow, fast = (1.0, 0.5), (1.0, 3.0)
@@ -251,7 +257,7 @@ def _flows() -> list[Case]:
     ]
 
 
-@pytest.mark.parametrize("case", _flows(), ids=str)
+@pytest.mark.parametrize("case", thinned(_flows()), ids=str)
 def test_matrix_flow(case):
     problem, system = case.problem, case.system
     weights = problem.weights(jr.key(1))
@@ -280,7 +286,7 @@ def _aligned() -> list:
     ]
 
 
-@pytest.mark.parametrize("case", _aligned(), ids=str)
+@pytest.mark.parametrize("case", thinned(_aligned()), ids=str)
 def test_layer_modes(case):
     """From an aligned start, where moments commute, they are the matrix flow."""
     run = js.simulate(case.problem, TIMES, js.LayerModes(dfx.Dopri8()))
