@@ -17,8 +17,8 @@ os.environ.setdefault("EQX_ON_ERROR", "nan")
 # Else some versions of jaxlib print false alarms for every program from the cache.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Most of the suite's time is compilation: with less work for LLVM it is an eighth less. At level 0 a
-# batch is not rounded as its lanes are alone (`test_a_batch_is_its_lanes` sees it).
+# Most of the suite's time is compilation: with less work for LLVM it is an eighth less. At level 0
+# a batch is not rounded as its lanes are alone (`test_a_batch_is_its_lanes` sees it).
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import jax
