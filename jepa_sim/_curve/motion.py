@@ -1,7 +1,7 @@
 """Where features are at given times, whatever the sign of λ, and its derivative."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox.internal as eqxi
 import jax
@@ -72,17 +72,18 @@ def _move_jvp(primals: tuple, tangents: tuple) -> tuple:
 
     speed, along_p = _where_any(~is_learned, falls, (speed, nothing))
     exponent, is_end = signed(curve, start.is_above), jnp.isinf(t)
+    has_arrived: Array = x == 0
     time = jnp.where(is_end, 0, t)
     rate = jnp.where(is_learned, start.rate, fall.rate)
     later = time * (jnp.where(is_learned, d_start.rate, d_fall.rate) / rate)
     if not isinstance(dt, SymbolicZero):
         later += dt
     if is_live(d_curve):
-        along = along_curve(curve, start.is_above, start.x, jnp.where(x == 0, 1, x), d_curve)
+        along = along_curve(curve, start.is_above, start.x, jnp.where(has_arrived, 1, x), d_curve)
         delta = jnp.where(is_learned | is_end, 0, x)
         fallen = falling.fall_along_curve(curve, fall.log_p, delta, known(d_curve))
         later -= jnp.where(is_learned, along, fallen) / rate
-    begun = jnp.where(x == 0, 1, start.x)  # what has arrived does not depend on its start
+    begun = cast(Array, jnp.where(has_arrived, 1, start.x))  # on which it no longer depends
     along_x = -speed * (1 / (gap_of(begun) * start.rate) - exponent * time)
     d_begun = jnp.where(is_learned, d_start.x, d_fall.p)
     d_x = speed * later + jnp.where(is_learned, along_x, along_p) * d_begun

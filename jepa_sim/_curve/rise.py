@@ -132,9 +132,10 @@ def known(tangents: Any) -> Any:
     """Tangents, zeros where they are symbolic; those of bools and integers stay as they are."""
 
     def one(tangent: Any) -> Any:
-        if isinstance(tangent, SymbolicZero) and tangent.dtype != jax.dtypes.float0:
-            return jnp.zeros(tangent.shape, tangent.dtype)
-        return tangent
+        if not isinstance(tangent, SymbolicZero):
+            return tangent
+        dtype: Any = tangent.dtype
+        return tangent if dtype == jax.dtypes.float0 else jnp.zeros(tangent.shape, dtype)
 
     return jax.tree.map(one, tangents, is_leaf=lambda x: isinstance(x, SymbolicZero))
 
