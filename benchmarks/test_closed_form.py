@@ -11,7 +11,8 @@ import numpy as np
 
 import jepa_sim as js
 from benchmarks.report import Row
-from jepa_sim._sweep import _lanes, _with_curves, plan
+from jepa_sim._lanes import lanes_at
+from jepa_sim._sweep import _with_curves, plan
 
 FEATURES, TIMES, TRAJECTORIES = 16, 200, 2048
 
@@ -202,7 +203,7 @@ def lanes_of(grid):
     shape = tuple(planned.axes.values())
     index = np.indices(shape).reshape(len(shape), -1)
     [(program, which)] = planned._programs(index)
-    return _with_curves(grid, program, _lanes(grid, index), index, which), program
+    return _with_curves(grid, program, lanes_at(grid, index), index, which), program
 
 
 def test_equations(benchmark, record):

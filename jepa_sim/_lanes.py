@@ -1,11 +1,18 @@
 """The lanes of a sweep: points of the grid, as arrays."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jepa_sim._curve import Curve, take_curve
+from jepa_sim._grid import Grid
 from jepa_sim._moments import Moments
+from jepa_sim._types import Number
 
 
 class Lane(eqx.Module):
@@ -53,3 +60,23 @@ class Lanes(eqx.Module):
             jax.tree.map(lambda x: x[self.spectrum[i]], self.spectra),
             curve,
         )
+
+
+def lanes_at(grid: Grid, index: np.ndarray) -> Lanes:
+    """Lanes from their positions on the axes of a grid, (axis, lane), without their curves."""
+    where = dict(zip(grid.shape, index, strict=True))
+    dtype = grid.spectrum.xx.dtype
+
+    def pick(name: str, axis: Sequence[Number]) -> Array:
+        return jnp.asarray(np.asarray(axis, dtype=float)[where[name]], dtype)
+
+    return Lanes(
+        jnp.asarray(where["objective"], jnp.int32),
+        pick("depth", grid.depth),
+        pick("predictor_depth", grid.predictor_depth),
+        pick("scale", grid.scale),
+        {name: pick(name, axis) for name, axis in grid.axes.items()},
+        jax.vmap(jr.key)(jnp.asarray(np.asarray(grid.seed)[where["seed"]])),
+        jnp.asarray(where["spectrum"], jnp.int32),
+        grid.spectrum,
+    )

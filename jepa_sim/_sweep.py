@@ -15,10 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
 from tqdm.auto import tqdm
 
 from jepa_sim import _checks as checks
@@ -27,7 +25,7 @@ from jepa_sim._curve import stack_curves
 from jepa_sim._dataset import TAKEN, label
 from jepa_sim._grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim._kinds import checked
-from jepa_sim._lanes import Lanes
+from jepa_sim._lanes import Lanes, lanes_at
 from jepa_sim._objective import OneOf
 from jepa_sim._observables import Observable
 from jepa_sim._program import Networks, Program
@@ -92,7 +90,7 @@ class Sweep:
 
         advance: is told of every batch how many lanes it had.
         """
-        every = _lanes(self.grid, index)
+        every = lanes_at(self.grid, index)
         results: dict[str, np.ndarray] = {}
         batches: list[Chunk] = []
         for program, which in self._programs(index):
@@ -115,7 +113,7 @@ class Sweep:
         [(program, which), *_] = self._programs(index)
         [(_, solver), *_] = self.solver.suited(np.zeros(1))
         program = dataclasses.replace(program, solver=solver)
-        lanes = _with_curves(self.grid, program, _lanes(self.grid, index), index, which)
+        lanes = _with_curves(self.grid, program, lanes_at(self.grid, index), index, which)
         found = eqx.filter_eval_shape(program.run, jnp.asarray(which), lanes)
         return {
             name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in found.items()
@@ -127,7 +125,7 @@ class Sweep:
         total = math.prod(shape)
         some = np.unique(np.linspace(0, total - 1, SAMPLE).astype(int))
         index = np.stack(np.unravel_index(some, shape))
-        every = _lanes(self.grid, index)
+        every = lanes_at(self.grid, index)
         programs, seconds = 0, 0.0
         for program, which in self._programs(index):
             if program.networks is None:
@@ -267,26 +265,6 @@ def collect(planned: Sweep, *, progress: bool) -> xr.Dataset:
     results = {name: value.reshape(*shape, *value.shape[1:]) for name, value in results.items()}
     found = planned.label(results)
     return found.assign_attrs(shares)
-
-
-def _lanes(grid: Grid, index: np.ndarray) -> Lanes:
-    """All lanes, from their positions on the axes: (axis, lane)."""
-    where = dict(zip(grid.shape, index, strict=True))
-    dtype = grid.spectrum.xx.dtype
-
-    def pick(name: str, axis: Sequence[Number]) -> Array:
-        return jnp.asarray(np.asarray(axis, dtype=float)[where[name]], dtype)
-
-    return Lanes(
-        jnp.asarray(where["objective"], jnp.int32),
-        pick("depth", grid.depth),
-        pick("predictor_depth", grid.predictor_depth),
-        pick("scale", grid.scale),
-        {name: pick(name, axis) for name, axis in grid.axes.items()},
-        jax.vmap(jr.key)(jnp.asarray(np.asarray(grid.seed)[where["seed"]])),
-        jnp.asarray(where["spectrum"], jnp.int32),
-        grid.spectrum,
-    )
 
 
 def _with_curves(

@@ -9,6 +9,7 @@ from jax import export
 
 import jepa_sim as js
 from jepa_sim import _sweep
+from jepa_sim._lanes import lanes_at
 
 SOLVERS = {
     "closed form": js.ClosedForm(),
@@ -44,7 +45,7 @@ def test_a_sweep_lowers(platform):
     shape = tuple(planned.axes.values())
     index = np.indices(shape).reshape(len(shape), -1)
     [(program, which)] = planned._programs(index)
-    lanes = _sweep._with_curves(grid, program, _sweep._lanes(grid, index), index, which)
+    lanes = _sweep._with_curves(grid, program, lanes_at(grid, index), index, which)
     run = jax.jit(lambda which: program.run(which, lanes))
     found = export.export(run, platforms=[platform])(jax.ShapeDtypeStruct(which.shape, jnp.int32))
     assert found.platforms == (platform,)
