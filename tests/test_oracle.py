@@ -270,8 +270,7 @@ def test_matrix_flow(case):
     np.testing.assert_allclose(run.loss, oracle.losses(system, expected), rtol=1e-6, atol=1e-9)
 
 
-def _aligned() -> list:
-    slow = pytest.mark.slow
+def _aligned() -> list[Case]:
     even = js.Unbalanced(0.4, 0.0)
     deep = {"depth": 1, "predictor_depth": 2}
     numbers = {"rates": (1.0, 0.5), "decays": (0.03, 0.05)}
@@ -281,8 +280,8 @@ def _aligned() -> list:
         Case(averaged(0.3), "commuting", even, rates=(1.0, 3.0), decays=(0.0, 0.04)),
         Case(JEPA, "commuting", even, rule=DIRECT, decays=(0.03, 0.0)),
         Case(JEPA, "commuting", even, rule=DIRECT, rates=(0.5, 1.0)),
-        pytest.param(Case(MAE, "commuting", UNBALANCED, **deep, **numbers), marks=slow),
-        pytest.param(Case(MAE, "commuting", even, **deep, rates=(1.0, 3.0)), marks=slow),
+        Case(MAE, "commuting", UNBALANCED, **deep, **numbers),
+        Case(MAE, "commuting", even, **deep, rates=(1.0, 3.0)),
     ]
 
 
