@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import equinox as eqx
 import jax
 import numpy as np
 import xarray as xr
@@ -176,7 +175,6 @@ def _leading(ds: xr.Dataset) -> xr.DataArray:
     return (-ds.lam).argsort(axis=-1).argsort(axis=-1) < LEADING
 
 
-@eqx.filter_jit
 def _flow_gains(
     objective: AbstractObjective, depth: int, moments: Moments, times: jax.Array
 ) -> jax.Array:

@@ -74,6 +74,7 @@ def save(drawn: "Figure", stem: Path) -> list[Path]:
     paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
     for path in paths:
         drawn.savefig(path, dpi=200)
+        drawn.set_layout_engine("none")  # the second file has the layout of the first
     pyplot().close(drawn)
     return paths
 
