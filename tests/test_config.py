@@ -14,10 +14,6 @@ SOLVE = 'solver = "closed_form"\ntimes = { kind = "critical", count = 20 }'
 FLOW = SOLVE.replace("closed_form", "gradient_flow")
 DESCENT = SOLVE.replace("closed_form", "descent") + "\nlearning_rate = 1e-2"
 OUTPUT = 'path = "runs/first.nc"'
-KINDS = (
-    '"features", "static", "dynamic", "temporal", "pixel_mask", "block_mask", "low_rank", '
-    '"power_law", "non_commuting", "images", "digits", "series", "samples", "moments"'
-)
 
 
 def toml(
@@ -32,6 +28,13 @@ def faults(text: str) -> tuple[str, ...]:
     assert str(caught.value) == "\n".join(caught.value.lines)
     assert all(line.isprintable() for line in caught.value.lines)
     return caught.value.lines
+
+
+def assert_one_fault(text: str, key: str) -> None:
+    """One line that begins with the key. `test_the_sentences_of_faults` shows whole sentences."""
+    (line,) = faults(text)
+    assert line.startswith(f"Key `{key}` must ")
+    assert line.endswith((".", "?"))
 
 
 def test_all_keys_are_read():
@@ -92,282 +95,128 @@ def test_config_cannot_be_changed():
 
 
 @pytest.mark.parametrize(
-    ("tables", "line"),
+    ("tables", "key"),
     [
         # wrong keys
-        (
-            {"grid": GRID + "\ndept = [1]"},
-            "Key `grid.dept` must be one of `angle`, `depth`, `encoder_rate`, `imbalance`, "
-            "`objective`, `penalty`, `predictor`, `predictor_depth`, `predictor_rate`, "
-            "`rate_per_layer`, `rotated`, `scale`, `seed`, `start`, `time_constant`, "
-            "`weight_decay`, `width`, but is none of them: did you mean `depth`?",
-        ),
-        (
-            {"solve": SOLVE + "\nlearning_rate = 0.1"},
-            "Key `solve.learning_rate` must be one of `precision`, `solver`, `times`, "
-            "but is none of them.",
-        ),
+        ({"grid": GRID + "\ndept = [1]"}, "grid.dept"),
+        ({"solve": SOLVE + "\nlearning_rate = 0.1"}, "solve.learning_rate"),
         (
             {"solve": 'solver = "closed_form"\ntimes = { kind = "critical", cuont = 3 }'},
-            "Key `solve.times.cuont` must be one of `count`, `kind`, `last`, "
-            "but is none of them: did you mean `count`?",
+            "solve.times.cuont",
         ),
-        (
-            {"grid": GRID + "\nseed = { stop = 3, step = 1 }"},
-            "Key `grid.seed.step` must be one of `start`, `stop`, "
-            "but is none of them: did you mean `stop`?",
-        ),
-        (
-            {"output": OUTPUT + "\n[outputs]\n"},
-            "Key `outputs` must be one of `data`, `grid`, `output`, `solve`, "
-            "but is none of them: did you mean `output`?",
-        ),
-        (
-            {"output": OUTPUT + '\n"a b\\n" = 1'},
-            'Key `output."a b\\n"` must be one of `critical_fraction`, `observables`, `path`, '
-            "`probe_ridge`, but is none of them.",
-        ),
+        ({"grid": GRID + "\nseed = { stop = 3, step = 1 }"}, "grid.seed.step"),
+        ({"output": OUTPUT + "\n[outputs]\n"}, "outputs"),
+        ({"output": OUTPUT + '\n"a b\\n" = 1'}, 'output."a b\\n"'),
         # misspelt names
-        (
-            {"data": 'kind = "featurs"'},
-            f'Key `data.kind` must be one of {KINDS}, but is "featurs" (did you mean "features"?).',
-        ),
-        (
-            {"solve": SOLVE.replace("closed_form", "closedform")},
-            'Key `solve.solver` must be one of "closed_form", "modes", "layer_modes", '
-            '"gradient_flow", "descent", '
-            'but is "closedform" (did you mean "closed_form"?).',
-        ),
-        (
-            {"solve": 'solver = "modes"\ntimes = { kind = "linear" }'},
-            'Key `solve.times.kind` must be one of "critical", "log", but is "linear".',
-        ),
-        (
-            {"grid": GRID.replace('"mae"', '"mea"')},
-            'Key `grid.objective[1]` must be one of "jepa", "jepa_moving_average", '
-            '"jepa_no_stop_gradient", "mae", "barlow_twins", "whitened_joint", '
-            'but is "mea" (did you mean "mae"?).',
-        ),
-        (
-            {"grid": GRID + '\nstart = "gausian"'},
-            'Key `grid.start` must be one of "balanced", "unbalanced", "misaligned", "orthogonal", '
-            '"gaussian", '
-            'but is "gausian" (did you mean "gaussian"?).',
-        ),
-        (
-            {"solve": DESCENT + '\noptimizer = "adamw"'},
-            'Key `solve.optimizer` must be one of "sgd", "adam", '
-            'but is "adamw" (did you mean "adam"?).',
-        ),
-        (
-            {"solve": SOLVE + "\nprecision = 32"},
-            'Key `solve.precision` must be one of "float64", "float32", but is 32.',
-        ),
-        (
-            {"data": "kind = [1]"},
-            f"Key `data.kind` must be one of {KINDS}, but is [1].",
-        ),
+        ({"data": 'kind = "featurs"'}, "data.kind"),
+        ({"solve": SOLVE.replace("closed_form", "closedform")}, "solve.solver"),
+        ({"solve": 'solver = "modes"\ntimes = { kind = "linear" }'}, "solve.times.kind"),
+        ({"grid": GRID.replace('"mae"', '"mea"')}, "grid.objective[1]"),
+        ({"grid": GRID + '\nstart = "gausian"'}, "grid.start"),
+        ({"solve": DESCENT + '\noptimizer = "adamw"'}, "solve.optimizer"),
+        ({"solve": SOLVE + "\nprecision = 32"}, "solve.precision"),
+        ({"data": "kind = [1]"}, "data.kind"),
         # missing keys
-        ({"data": "lam = [1]"}, "Key `data.kind` must be given, but is missing."),
-        (
-            {"grid": 'objective = ["mae"]\nscale = [1]'},
-            "Key `grid.depth` must be given, but is missing.",
-        ),
-        ({"grid": GRID + "\nseed = {}"}, "Key `grid.seed.stop` must be given, but is missing."),
-        ({"data": 'kind = "samples"'}, "Key `data.path` must be given, but is missing."),
-        (
-            {"solve": DESCENT.replace("learning_rate = 1e-2", "")},
-            "Key `solve.learning_rate` must be given, but is missing.",
-        ),
+        ({"data": "lam = [1]"}, "data.kind"),
+        ({"grid": 'objective = ["mae"]\nscale = [1]'}, "grid.depth"),
+        ({"grid": GRID + "\nseed = {}"}, "grid.seed.stop"),
+        ({"data": 'kind = "samples"'}, "data.path"),
+        ({"solve": DESCENT.replace("learning_rate = 1e-2", "")}, "solve.learning_rate"),
         # wrong types
-        (
-            {"data": FEATURES.replace("0.5]", "true]")},
-            "Key `data.lam[2]` must be a number, but is true.",
-        ),
-        (
-            {"data": FEATURES.replace("0.5]", '"0.5"]')},
-            'Key `data.lam[2]` must be a number, but is "0.5".',
-        ),
-        ({"grid": GRID.replace("[1, 2]", "2")}, "Key `grid.depth` must be a list, but is 2."),
-        ({"grid": GRID.replace("[1, 2]", '"2"')}, 'Key `grid.depth` must be a list, but is "2".'),
-        ({"grid": GRID + "\nrotated = 1"}, "Key `grid.rotated` must be true or false, but is 1."),
-        ({"grid": GRID + "\nseed = 3"}, "Key `grid.seed` must be a list, but is 3."),
-        (
-            {"grid": GRID + "\nseed = [true]"},
-            "Key `grid.seed[0]` must be a whole number, but is true.",
-        ),
-        (
-            {"grid": GRID + "\nseed = [1.0]"},
-            "Key `grid.seed[0]` must be a whole number, but is 1.0.",
-        ),
-        ({"solve": 'solver = "modes"\ntimes = 3'}, "Key `solve.times` must be a table, but is 3."),
-        ({"output": "path = 3"}, "Key `output.path` must be a string, but is 3."),
-        (
-            {"grid": GRID.replace("1e-1", "1979-05-27")},
-            "Key `grid.scale[0]` must be a number, but is 1979-05-27.",
-        ),
+        ({"data": FEATURES.replace("0.5]", "true]")}, "data.lam[2]"),
+        ({"data": FEATURES.replace("0.5]", '"0.5"]')}, "data.lam[2]"),
+        ({"grid": GRID.replace("[1, 2]", "2")}, "grid.depth"),
+        ({"grid": GRID.replace("[1, 2]", '"2"')}, "grid.depth"),
+        ({"grid": GRID + "\nrotated = 1"}, "grid.rotated"),
+        ({"grid": GRID + "\nseed = 3"}, "grid.seed"),
+        ({"grid": GRID + "\nseed = [true]"}, "grid.seed[0]"),
+        ({"grid": GRID + "\nseed = [1.0]"}, "grid.seed[0]"),
+        ({"solve": 'solver = "modes"\ntimes = 3'}, "solve.times"),
+        ({"output": "path = 3"}, "output.path"),
+        ({"grid": GRID.replace("1e-1", "1979-05-27")}, "grid.scale[0]"),
         # numbers out of range
-        (
-            {"grid": GRID.replace("[1, 2]", "[1, 0]")},
-            "Key `grid.depth[1]` must be at least 1, but is 0.",
-        ),
-        ({"grid": GRID.replace("1e-1", "0.0")}, "Key `grid.scale[0]` must be above 0, but is 0.0."),
-        (
-            {"grid": GRID.replace("1e-2", "-0.01")},
-            "Key `grid.scale[1]` must be above 0, but is -0.01.",
-        ),
-        ({"grid": GRID.replace("1e-1", "nan")}, "Key `grid.scale[0]` must be finite, but is nan."),
-        ({"grid": GRID.replace("1e-1", "inf")}, "Key `grid.scale[0]` must be finite, but is inf."),
-        ({"data": FEATURES.replace("0.3", "nan")}, "Key `data.rho[1]` must be finite, but is nan."),
-        ({"grid": GRID + "\nseed = [-1]"}, "Key `grid.seed[0]` must be at least 0, but is -1."),
-        (
-            {"output": OUTPUT + "\ncritical_fraction = [0.5, 1.0]"},
-            "Key `output.critical_fraction[1]` must be below 1, but is 1.0.",
-        ),
-        (
-            {"output": OUTPUT + "\ncritical_fraction = [0]"},
-            "Key `output.critical_fraction[0]` must be above 0, but is 0.",
-        ),
-        (
-            {"solve": SOLVE.replace("20", "1")},
-            "Key `solve.times.count` must be at least 2, but is 1.",
-        ),
-        ({"solve": FLOW + "\nrtol = 0"}, "Key `solve.rtol` must be above 0, but is 0."),
-        (
-            {"solve": FLOW + "\nmax_steps = 0"},
-            "Key `solve.max_steps` must be at least 1, but is 0.",
-        ),
-        (
-            {"solve": DESCENT + "\nbatch_size = 0"},
-            "Key `solve.batch_size` must be at least 1, but is 0.",
-        ),
-        ({"data": 'kind = "images"\npatch = 1'}, "Key `data.patch` must be at least 2, but is 1."),
+        ({"grid": GRID.replace("[1, 2]", "[1, 0]")}, "grid.depth[1]"),
+        ({"grid": GRID.replace("1e-1", "0.0")}, "grid.scale[0]"),
+        ({"grid": GRID.replace("1e-2", "-0.01")}, "grid.scale[1]"),
+        ({"grid": GRID.replace("1e-1", "nan")}, "grid.scale[0]"),
+        ({"grid": GRID.replace("1e-1", "inf")}, "grid.scale[0]"),
+        ({"data": FEATURES.replace("0.3", "nan")}, "data.rho[1]"),
+        ({"grid": GRID + "\nseed = [-1]"}, "grid.seed[0]"),
+        ({"output": OUTPUT + "\ncritical_fraction = [0.5, 1.0]"}, "output.critical_fraction[1]"),
+        ({"output": OUTPUT + "\ncritical_fraction = [0]"}, "output.critical_fraction[0]"),
+        ({"solve": SOLVE.replace("20", "1")}, "solve.times.count"),
+        ({"solve": FLOW + "\nrtol = 0"}, "solve.rtol"),
+        ({"solve": FLOW + "\nmax_steps = 0"}, "solve.max_steps"),
+        ({"solve": DESCENT + "\nbatch_size = 0"}, "solve.batch_size"),
+        ({"data": 'kind = "images"\npatch = 1'}, "data.patch"),
         # empty lists and ranges, repeated entries
-        (
-            {"grid": GRID.replace("[1, 2]", "[]")},
-            "Key `grid.depth` must have at least one entry, but is [].",
-        ),
-        (
-            {"data": FEATURES.replace("[0.9, 0.3, 0.8]", "[]")},
-            "Key `data.rho` must have at least one entry, but is [].",
-        ),
-        (
-            {"grid": GRID + "\nseed = { start = 3, stop = 3 }"},
-            "Key `grid.seed.stop` must be above `grid.seed.start` = 3, but is 3.",
-        ),
+        ({"grid": GRID.replace("[1, 2]", "[]")}, "grid.depth"),
+        ({"data": FEATURES.replace("[0.9, 0.3, 0.8]", "[]")}, "data.rho"),
+        ({"grid": GRID + "\nseed = { start = 3, stop = 3 }"}, "grid.seed.stop"),
         (
             {"solve": 'solver = "modes"\ntimes = { kind = "log", start = 10, stop = 1.5 }'},
-            "Key `solve.times.stop` must be above `solve.times.start` = 10.0, but is 1.5.",
+            "solve.times.stop",
         ),
-        (
-            {"grid": GRID.replace("[1, 2]", "[1, 2, 1]")},
-            "Key `grid.depth[2]` must differ from the entries before it, but is 1.",
-        ),
+        ({"grid": GRID.replace("[1, 2]", "[1, 2, 1]")}, "grid.depth[2]"),
         # features that no data can have
-        (
-            {"data": FEATURES.replace("0.3", "-0.3")},
-            "Key `data.rho[1]` must have the sign of λ (λ/ρ is a variance), "
-            "but is -0.3 with λ = 1.0.",
-        ),
-        (
-            {"data": FEATURES.replace("0.3", "0.0")},
-            "Key `data.rho[1]` must not be zero (the variance λ/ρ is undefined), "
-            "but is 0.0 with λ = 1.0.",
-        ),
-        (
-            {"data": FEATURES.replace("0.5", "0.0")},
-            "Key `data.lam[2]` must not be zero (the variance λ/ρ would be), but is 0.0.",
-        ),
-        (
-            {"data": FEATURES.replace(", 0.8", "")},
-            "Key `data.rho` must have 3 entries, as `data.lam` does, but has 2.",
-        ),
-        (
-            {"data": 'kind = "features"\nlam = [[1], [1]]\nrho = [1]'},
-            "Key `data.rho` must hold 2 lists, as `data.lam` does, but is [1.0].",
-        ),
-        (
-            {"data": 'kind = "features"\nlam = [[1], [1, 2]]\nrho = [[1], [1, 2]]'},
-            "Key `data.lam[1]` must have 1 entries, as `data.lam[0]` does, but has 2.",
-        ),
-        (
-            {"data": 'kind = "features"\nlam = [[1], [1]]\nrho = [[1], [-1]]'},
-            "Key `data.rho[1][0]` must have the sign of λ (λ/ρ is a variance), "
-            "but is -1.0 with λ = 1.0.",
-        ),
+        ({"data": FEATURES.replace("0.3", "-0.3")}, "data.rho[1]"),
+        ({"data": FEATURES.replace("0.3", "0.0")}, "data.rho[1]"),
+        ({"data": FEATURES.replace("0.5", "0.0")}, "data.lam[2]"),
+        ({"data": FEATURES.replace(", 0.8", "")}, "data.rho"),
+        ({"data": 'kind = "features"\nlam = [[1], [1]]\nrho = [1]'}, "data.rho"),
+        ({"data": 'kind = "features"\nlam = [[1], [1, 2]]\nrho = [[1], [1, 2]]'}, "data.lam[1]"),
+        ({"data": 'kind = "features"\nlam = [[1], [1]]\nrho = [[1], [-1]]'}, "data.rho[1][0]"),
         # what does not go together
-        (
-            {"grid": GRID + '\nstart = "gaussian"'},
-            'Key `grid.start` must be "balanced" with `solve.solver` = "closed_form", '
-            'but is "gaussian".',
-        ),
-        (
-            {"grid": GRID + '\nstart = "gaussian"\nrotated = true', "solve": FLOW},
-            'Key `grid.rotated` must be false unless `grid.start` is "balanced" or "unbalanced", '
-            "but is true.",
-        ),
+        ({"grid": GRID + '\nstart = "gaussian"'}, "grid.start"),
+        ({"grid": GRID + '\nstart = "gaussian"\nrotated = true', "solve": FLOW}, "grid.rotated"),
         (
             {"grid": GRID.replace('"jepa"', '"jepa_moving_average"'), "solve": FLOW},
-            'Key `grid.time_constant` must be given with `grid.objective` "jepa_moving_average", '
-            "but is missing.",
+            "grid.time_constant",
         ),
-        (
-            {"grid": GRID + "\nimbalance = [0.1]", "solve": FLOW},
-            'Key `grid.imbalance` must be left out unless `grid.start` is "unbalanced", '
-            "but is given.",
-        ),
-        (
-            {"grid": GRID + "\nweight_decay = [0, -0.1]", "solve": FLOW},
-            "Key `grid.weight_decay[1]` must be at least 0, but is -0.1.",
-        ),
-        (
-            {"grid": GRID + '\npredictor = "fast"', "solve": FLOW},
-            'Key `grid.objective[1]` must be a JEPA with `grid.predictor` = "fast", but is "mae".',
-        ),
-        (
-            {"grid": GRID + "\nweight_decay = [0.1]"},
-            'Key `grid.weight_decay` must be left out with `solve.solver` = "closed_form", '
-            "but is given.",
-        ),
-        (
-            {"grid": GRID.replace('"jepa"', '"jepa_no_stop_gradient"')},
-            "Key `grid.objective[0]` must be an objective whose encoder is its own teacher "
-            'with `solve.solver` = "closed_form", but is "jepa_no_stop_gradient".',
-        ),
+        ({"grid": GRID + "\nimbalance = [0.1]", "solve": FLOW}, "grid.imbalance"),
+        ({"grid": GRID + "\nweight_decay = [0, -0.1]", "solve": FLOW}, "grid.weight_decay[1]"),
+        ({"grid": GRID + '\npredictor = "fast"', "solve": FLOW}, "grid.objective[1]"),
+        ({"grid": GRID + "\nweight_decay = [0.1]"}, "grid.weight_decay"),
+        ({"grid": GRID.replace('"jepa"', '"jepa_no_stop_gradient"')}, "grid.objective[0]"),
         (
             {
                 "grid": GRID + '\nstart = "misaligned"\nangle = [1]',
                 "solve": FLOW.replace("gradient_flow", "layer_modes"),
             },
-            "Key `grid.start` must say how a single feature starts "
-            'with `solve.solver` = "layer_modes", but is "misaligned".',
+            "grid.start",
         ),
-        (
-            {"output": OUTPUT + '\nobservables = ["featurs"]'},
-            'Key `output.observables[0]` must be one of "features", "predictor_gains", '
-            '"plateau_fraction", "loss", "effective_rank", "alignment", "balancedness", '
-            '"off_diagonal_mass", "noise_share", "probe_risk", but is "featurs" '
-            '(did you mean "features"?).',
-        ),
-        (
-            {"grid": GRID.replace("[1, 2]", "[1, 1.5]"), "solve": FLOW},
-            "Key `grid.depth[1]` must be a whole number "
-            'with `solve.solver` = "gradient_flow", but is 1.5.',
-        ),
-        (
-            {"output": 'path = "first.txt"'},
-            "Key `output.path` must end in .nc (a file) or have no suffix (a folder), "
-            'but is "first.txt".',
-        ),
-        (
-            {"output": 'path = "a\\u0000.nc"'},
-            "Key `output.path` must end in .nc (a file) or have no suffix (a folder), "
-            'but is "a\\u0000.nc".',
-        ),
+        ({"output": OUTPUT + '\nobservables = ["featurs"]'}, "output.observables[0]"),
+        ({"grid": GRID.replace("[1, 2]", "[1, 1.5]"), "solve": FLOW}, "grid.depth[1]"),
+        ({"output": 'path = "first.txt"'}, "output.path"),
+        ({"output": 'path = "a\\u0000.nc"'}, "output.path"),
     ],
 )
-def test_a_fault_is_one_line(tables: dict[str, str], line: str):
-    assert faults(toml(**tables)) == (line,)
+def test_a_fault_is_one_line(tables: dict[str, str], key: str):
+    assert_one_fault(toml(**tables), key)
+
+
+def test_the_sentences_of_faults():
+    """Those of the commonest faults, in problems/faults.txt: read a new one aloud first."""
+    text = toml(
+        data=FEATURES.replace("0.3", "-0.3").replace("0.5]", "true]"),
+        grid=GRID.replace("[1, 2]", "[1, 0, 1]").replace("1e-1", "nan").replace('"mae"', '"mea"')
+        + "\nseed = { start = 3, stop = 3 }\ndept = [1]\nrotated = 1",
+        solve='solver = "modes"\ntimes = { kind = "linear" }',
+        output='path = "first.txt"\ncritical_fraction = [0.5, 1.0]',
+    )
+    apart = [
+        toml(data=FEATURES.replace("0.3", "-0.3")),
+        toml(data=FEATURES.replace(", 0.8", "")),
+        toml(grid=GRID + '\nstart = "gaussian"'),
+        toml(grid=GRID + "\nimbalance = [0.1]", solve=FLOW),
+        toml(solve=DESCENT.replace("learning_rate = 1e-2", "")),
+        toml(data='kind = "digits"\nview = "shift"\nshift = 7'),
+        toml(data=TEMPORAL + 'policy = { kind = "random", keep = 4 }'),
+        moments(xx="[[1, 2], [2, 1]]", yx=IDENTITY),
+    ]
+    found = [line for each in (text, *apart) for line in faults(each)]
+    expected = Path(__file__).parent / "problems" / "faults.txt"
+    assert found == expected.read_text(encoding="utf-8").splitlines()
 
 
 def test_a_misspelt_key_is_told_once():
@@ -462,146 +311,53 @@ def test_light_is_the_view_unless_another_is_named():
 
 
 @pytest.mark.parametrize(
-    ("data", "line"),
+    ("data", "key"),
     [
         # names
-        (
-            'kind = "images"\nview = "light"',
-            'Key `data.view` must be one of "lighting", "noise", "shift", "mask", '
-            'but is "light" (did you mean "lighting"?).',
-        ),
-        (
-            'kind = "digits"\nview = 3',
-            'Key `data.view` must be one of "lighting", "noise", "shift", "mask", but is 3.',
-        ),
-        (
-            TEMPORAL + 'policy = { kind = "sufix", length = 1 }',
-            'Key `data.policy.kind` must be one of "random", "suffix", "block", '
-            'but is "sufix" (did you mean "suffix"?).',
-        ),
-        (
-            SERIES.replace("elnino", "co2"),
-            'Key `data.name` must be one of "elnino", "sunspots", but is "co2".',
-        ),
-        (
-            PIXELS + '\ntarget = "all"',
-            'Key `data.target` must be one of "whole", "hidden", "remasked", but is "all".',
-        ),
+        ('kind = "images"\nview = "light"', "data.view"),
+        ('kind = "digits"\nview = 3', "data.view"),
+        (TEMPORAL + 'policy = { kind = "sufix", length = 1 }', "data.policy.kind"),
+        (SERIES.replace("elnino", "co2"), "data.name"),
+        (PIXELS + '\ntarget = "all"', "data.target"),
         # keys of the variant that is chosen, and no others
-        (
-            'kind = "images"\nview = "noise"\nnoise = 1\nkeep = 0.5',
-            "Key `data.keep` must be one of `kind`, `noise`, `pairs`, `patch`, `seed`, `view`, "
-            "but is none of them.",
-        ),
-        (
-            'kind = "digits"\npatch = 4',
-            "Key `data.patch` must be one of `brightness_sd`, `gradient_sd`, `kind`, `pairs`, "
-            "`seed`, `sensor_sd`, `view`, but is none of them.",
-        ),
-        (
-            TEMPORAL + 'policy = { kind = "suffix", length = 1, lenght = 2 }',
-            "Key `data.policy.lenght` must be one of `kind`, `length`, "
-            "but is none of them: did you mean `length`?",
-        ),
-        ('kind = "images"\nview = "noise"', "Key `data.noise` must be given, but is missing."),
+        ('kind = "images"\nview = "noise"\nnoise = 1\nkeep = 0.5', "data.keep"),
+        ('kind = "digits"\npatch = 4', "data.patch"),
+        (TEMPORAL + 'policy = { kind = "suffix", length = 1, lenght = 2 }', "data.policy.lenght"),
+        ('kind = "images"\nview = "noise"', "data.noise"),
         # numbers out of range
-        (STATIC.replace("0.5", "-0.5"), "Key `data.signal[1]` must be at least 0, but is -0.5."),
-        (STATIC.replace("0.1", '"0.1"'), 'Key `data.noise` must be a number, but is "0.1".'),
-        (STATIC.replace("0.1", "[1, -1]"), "Key `data.noise[1]` must be at least 0, but is -1."),
-        (STATIC.replace("0.1", "[]"), "Key `data.noise` must have at least one entry, but is []."),
-        (STATIC + "\npairs = 0", "Key `data.pairs` must be at least 1, but is 0."),
-        (
-            DYNAMIC.replace("-0.5", "-1.5"),
-            "Key `data.autocorrelation[1]` must be at least -1, but is -1.5.",
-        ),
-        (
-            DYNAMIC + "\nnoise_autocorrelation = 2",
-            "Key `data.noise_autocorrelation` must be at most 1, but is 2.",
-        ),
-        (DYNAMIC + "\nlag = 0", "Key `data.lag` must be at least 1, but is 0."),
-        (PIXELS.replace("0.5", "0"), "Key `data.keep` must be above 0, but is 0."),
-        (COMMUTE.replace("0.5", "1.5"), "Key `data.angle` must be at most 1, but is 1.5."),
-        (
-            COMMUTE.replace("0.5", "[0.5, -1]"),
-            "Key `data.angle[1]` must be at least 0, but is -1.",
-        ),
-        (
-            'kind = "digits"\nview = "shift"\nshift = 7',
-            "Key `data.shift` must be at most 6, but is 7.",
-        ),
-        (
-            'kind = "digits"\nview = "mask"\nkeep = 0.5\nnoise = 0',
-            "Key `data.noise` must be above 0, but is 0.",
-        ),
+        (STATIC.replace("0.5", "-0.5"), "data.signal[1]"),
+        (STATIC.replace("0.1", '"0.1"'), "data.noise"),
+        (STATIC.replace("0.1", "[1, -1]"), "data.noise[1]"),
+        (STATIC.replace("0.1", "[]"), "data.noise"),
+        (STATIC + "\npairs = 0", "data.pairs"),
+        (DYNAMIC.replace("-0.5", "-1.5"), "data.autocorrelation[1]"),
+        (DYNAMIC + "\nnoise_autocorrelation = 2", "data.noise_autocorrelation"),
+        (DYNAMIC + "\nlag = 0", "data.lag"),
+        (PIXELS.replace("0.5", "0"), "data.keep"),
+        (COMMUTE.replace("0.5", "1.5"), "data.angle"),
+        (COMMUTE.replace("0.5", "[0.5, -1]"), "data.angle[1]"),
+        ('kind = "digits"\nview = "shift"\nshift = 7', "data.shift"),
+        ('kind = "digits"\nview = "mask"\nkeep = 0.5\nnoise = 0', "data.noise"),
         # what does not go together
-        (
-            STATIC.replace("0.1", "[1, 1, 1]"),
-            "Key `data.noise` must be one number or have 2 entries, as `data.signal` does, "
-            "but has 3.",
-        ),
-        (
-            DYNAMIC.replace("[0.9, -0.5]", "[0.9]"),
-            "Key `data.autocorrelation` must be one number or have 2 entries, "
-            "as `data.signal` does, but has 1.",
-        ),
-        (
-            STATIC.replace("0.5]", "0]").replace("0.1", "0"),
-            "Key `data.signal[1]` must be above 0 where `data.noise` is 0, but is 0.0.",
-        ),
-        (
-            TEMPORAL + 'policy = { kind = "random", keep = 4 }',
-            "Key `data.policy.keep` must be below `data.frames` = 4, but is 4.",
-        ),
-        (
-            TEMPORAL + 'policy = { kind = "block", length = 5 }',
-            "Key `data.policy.length` must be below `data.frames` = 4, but is 5.",
-        ),
-        (
-            PIXELS.replace("0.5", "1") + '\ntarget = "hidden"',
-            'Key `data.keep` must be below 1 with `data.target` = "hidden", but is 1.0.',
-        ),
-        (
-            BLOCK.replace("[1, 2]", "[3, 1]"),
-            "Key `data.block` must be smaller than `data.shape`, [2, 3], but is [3, 1].",
-        ),
-        (
-            BLOCK.replace("[1, 2]", "[2, 3]"),
-            "Key `data.block` must be smaller than `data.shape`, [2, 3], but is [2, 3].",
-        ),
-        (
-            BLOCK.replace("[1, 2]", "[2, 2]"),
-            "Key `data.block` must leave every pixel visible at times, unless `data.noise` is "
-            "above 0, but is [2, 2], of [2, 3].",
-        ),
-        (
-            LOW_RANK.replace("3", "1"),
-            "Key `data.dimension` must be at least 2, the entries of `data.signal`, but is 1.",
-        ),
-        (
-            'kind = "images"\nview = "mask"',
-            "Key `data.keep` must be given (or `data.block`), but is missing.",
-        ),
-        (
-            'kind = "images"\nview = "mask"\nkeep = 0.5\nblock = [2, 2]',
-            "Key `data.keep` must be left out where `data.block` is given, but is given too.",
-        ),
-        (
-            'kind = "images"\nview = "mask"\nblock = [9, 2]',
-            "Key `data.block` must be smaller than the patch, [8, 8], but is [9, 2].",
-        ),
-        (
-            SERIES.replace("elnino", "sunspots") + "\nanomalies = true",
-            'Key `data.anomalies` must be left out unless `data.name` is "elnino", but is given.',
-        ),
-        (
-            SERIES.replace("12", "364"),
-            "Key `data.window` must be such that 2 window + lag is at most 732, the steps there "
-            "are, but is 364 with a lag of 6.",
-        ),
+        (STATIC.replace("0.1", "[1, 1, 1]"), "data.noise"),
+        (DYNAMIC.replace("[0.9, -0.5]", "[0.9]"), "data.autocorrelation"),
+        (STATIC.replace("0.5]", "0]").replace("0.1", "0"), "data.signal[1]"),
+        (TEMPORAL + 'policy = { kind = "random", keep = 4 }', "data.policy.keep"),
+        (TEMPORAL + 'policy = { kind = "block", length = 5 }', "data.policy.length"),
+        (PIXELS.replace("0.5", "1") + '\ntarget = "hidden"', "data.keep"),
+        (BLOCK.replace("[1, 2]", "[3, 1]"), "data.block"),
+        (BLOCK.replace("[1, 2]", "[2, 3]"), "data.block"),
+        (BLOCK.replace("[1, 2]", "[2, 2]"), "data.block"),
+        (LOW_RANK.replace("3", "1"), "data.dimension"),
+        ('kind = "images"\nview = "mask"', "data.keep"),
+        ('kind = "images"\nview = "mask"\nkeep = 0.5\nblock = [2, 2]', "data.keep"),
+        ('kind = "images"\nview = "mask"\nblock = [9, 2]', "data.block"),
+        (SERIES.replace("elnino", "sunspots") + "\nanomalies = true", "data.anomalies"),
+        (SERIES.replace("12", "364"), "data.window"),
     ],
 )
-def test_a_fault_of_a_data_model_is_one_line(data: str, line: str):
-    assert faults(toml(data=data)) == (line,)
+def test_a_fault_of_a_data_model_is_one_line(data: str, key: str):
+    assert_one_fault(toml(data=data), key)
 
 
 def test_a_block_that_always_hides_a_pixel_is_fine_under_noise():
@@ -708,50 +464,23 @@ def test_moments_in_a_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "line"),
+    ("rows", "key"),
     [
-        (
-            {"xx": "[[1, 0.5], [0.4, 1]]", "yx": IDENTITY},
-            "Key `data.xx` must be symmetric, but has 0.5 at [0][1] and 0.4 at [1][0].",
-        ),
-        (
-            {"xx": "[[1, 2], [2, 1]]", "yx": IDENTITY},
-            "Key `data.xx` must be positive definite, but has the eigenvalue -1.",
-        ),
-        (
-            {"xx": "[[1, 0], [0, 0]]", "yx": IDENTITY},
-            "Key `data.xx` must be positive definite, but has the eigenvalue 0.",
-        ),
-        (
-            {"xx": IDENTITY, "yx": IDENTITY, "yy": "[[1, 2], [2, 1]]"},
-            "Key `data.yy` must be positive semidefinite, but has the eigenvalue -1.",
-        ),
-        (
-            {"xx": IDENTITY, "yx": IDENTITY, "yy": "[[1, 2], [3, 1]]"},
-            "Key `data.yy` must be symmetric, but has 2 at [0][1] and 3 at [1][0].",
-        ),
-        (
-            {"xx": IDENTITY, "yx": "[[1, 0]]"},
-            "Key `data.yx` must be of shape (2, 2), but is of shape (1, 2).",
-        ),
-        (
-            {"xx": "[[1, 0], [0]]", "yx": IDENTITY},
-            "Key `data.xx` must be a matrix, but has rows of different lengths.",
-        ),
-        (
-            {"xx": IDENTITY, "yx": "[[1, nan], [0, 1]]"},
-            "Key `data.yx[0][1]` must be finite, but is nan.",
-        ),
-        ({"xx": IDENTITY, "yx": "[[1, 0], 2]"}, "Key `data.yx[1]` must be a list, but is 2."),
-        ({"xx": IDENTITY}, "Key `data.yx` must be given, but is missing."),
-        (
-            {"path": '"m.npz"', "xx": IDENTITY},
-            "Key `data.xx` must be left out where moments are read from `data.path`, but is given.",
-        ),
+        ({"xx": "[[1, 0.5], [0.4, 1]]", "yx": IDENTITY}, "data.xx"),
+        ({"xx": "[[1, 2], [2, 1]]", "yx": IDENTITY}, "data.xx"),
+        ({"xx": "[[1, 0], [0, 0]]", "yx": IDENTITY}, "data.xx"),
+        ({"xx": IDENTITY, "yx": IDENTITY, "yy": "[[1, 2], [2, 1]]"}, "data.yy"),
+        ({"xx": IDENTITY, "yx": IDENTITY, "yy": "[[1, 2], [3, 1]]"}, "data.yy"),
+        ({"xx": IDENTITY, "yx": "[[1, 0]]"}, "data.yx"),
+        ({"xx": "[[1, 0], [0]]", "yx": IDENTITY}, "data.xx"),
+        ({"xx": IDENTITY, "yx": "[[1, nan], [0, 1]]"}, "data.yx[0][1]"),
+        ({"xx": IDENTITY, "yx": "[[1, 0], 2]"}, "data.yx[1]"),
+        ({"xx": IDENTITY}, "data.yx"),
+        ({"path": '"m.npz"', "xx": IDENTITY}, "data.xx"),
     ],
 )
-def test_moments_that_are_none(rows: dict[str, str], line: str):
-    assert faults(moments(**rows)) == (line,)
+def test_moments_that_are_none(rows: dict[str, str], key: str):
+    assert_one_fault(moments(**rows), key)
 
 
 @pytest.mark.parametrize(
