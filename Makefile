@@ -35,19 +35,19 @@ systems: $(VENV)/.test  ## Run every system of notebooks/systems
 
 .PHONY: test
 test: $(VENV)/.test  ## Tests in float64, but for the slow ones, then those marked float32 without 64-bit types
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(PYTEST_FLAGS)
-	$(BIN)/pytest -n 2 --dist loadfile --precision=32 $(PYTEST_FLAGS)
+	$(BIN)/pytest -n 2 -m "not slow" $(PYTEST_FLAGS)
+	$(BIN)/pytest -n 2 --precision=32 $(PYTEST_FLAGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.test  ## Tests marked slow
-	$(BIN)/pytest -n 2 --dist loadfile -m slow $(PYTEST_FLAGS)
+	$(BIN)/pytest -n 2 -m slow $(PYTEST_FLAGS)
 
 .PHONY: lint
 lint: $(VENV)/.lint  ## Formatting, style, types, and which module may import which
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check --quiet
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports
 
 .PHONY: bench
 bench: $(VENV)/.bench  ## Benchmarks against peers: goals, times and growth, in runs/bench/
