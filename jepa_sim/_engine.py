@@ -89,7 +89,9 @@ class Dask(AbstractEngine):
             stack.callback(pickled.unlink, missing_ok=True)
             try:
                 address = self.scheduler or stack.enter_context(self._cluster())
-                client = stack.enter_context(Client(address))
+                # Not the default of the process: what else computes with Dask there would wait for
+                # this cluster, and for ever where it is gone.
+                client = stack.enter_context(Client(address, set_as_default=False))
             except (OSError, RuntimeError, ValueError) as error:
                 reason = f"cannot be reached: {error}"
                 raise ConnectionError(f"Dask cluster {self._where} {reason}") from error
@@ -98,7 +100,7 @@ class Dask(AbstractEngine):
             futures = client.map(
                 functools.partial(_work, str(pickled)), blocks, pure=False, retries=2, batch_size=64
             )
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=client.loop):
                 yield future.result()
                 if interrupted.is_set():
                     client.cancel([f for f in futures if f.status == "pending"])

@@ -202,6 +202,7 @@ def test_dask_workers_may_die(tmp_path, whole):
 
 def test_a_cluster_that_is_not_there_is_said_and_the_run_goes_on(tmp_path, whole):
     import dask
+    import distributed
 
     path = tmp_path / "run"
     for address, words in (("tcp://127.0.0.1:9", "Timed out"), ("nowhere", "missing port")):
@@ -210,6 +211,8 @@ def test_a_cluster_that_is_not_there_is_said_and_the_run_goes_on(tmp_path, whole
             pytest.raises(ConnectionError, match=f"Dask cluster {address} cannot be .*{words}"),
         ):
             run(path, engine=js.Dask(address))
+        with pytest.raises(ValueError, match="No clients found"):
+            distributed.default_client()  # reading with Dask would wait for it
     assert_same(run(path), whole.isel(seed=range(5)))
 
 

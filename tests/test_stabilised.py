@@ -263,8 +263,7 @@ def test_a_batch_is_its_lanes(solver):
     ends, steps = jax.jit(jax.vmap(end))(stiffness)
     for lane, value in enumerate(stiffness):
         alone, alone_steps = jax.jit(end)(value)
-        # what XLA rounds otherwise in a batch moves the steps, and the end by far less than rtol
-        assert float(ends[lane]) == pytest.approx(float(alone), abs=1e-3 * 1e-4)
+        assert float(ends[lane]) == pytest.approx(float(alone), abs=1e-9)
         assert int(steps[lane]) == int(alone_steps)
 
 

@@ -218,7 +218,7 @@ def check_between(
 def one_thread() -> contextlib.AbstractContextManager:
     """Without the threads of numpy's BLAS, if it can be had: on busy cores they wait in turn."""
     try:
-        from threadpoolctl import threadpool_limits  # comes with scikit-learn
+        from threadpoolctl import threadpool_limits
     except ImportError:
         return contextlib.nullcontext()
     return threadpool_limits(1, user_api="blas")
