@@ -176,7 +176,7 @@ def _leading(ds: xr.Dataset) -> xr.DataArray:
 
 
 def _flow_gains(
-    objective: AbstractObjective, depth: int, moments: Moments, times: jax.Array
+    objective: AbstractObjective, depth: int, moments: Moments, times: np.ndarray
 ) -> jax.Array:
     problem = Problem(moments, objective, DeepLinear(depth), Balanced(FLOW_SCALE))
     return simulate(problem, times, GradientFlow(rtol=1e-5)).features
