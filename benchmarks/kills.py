@@ -20,13 +20,13 @@ import numpy as np
 import optax
 
 import jepa_sim as js
-from jepa_sim import _campaign
+from jepa_sim.campaigns import campaign
 
 BLOCKS = 120
 LOG = "JEPA_SIM_KILLS_LOG"
 
 
-class Counted(_campaign.Task):
+class Counted(campaign.Task):
     """A task that writes a line for every block that it begins."""
 
     def compute(self, store, block):
@@ -42,8 +42,8 @@ def run(path: Path, engine: str) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     seeds, d, times = 8, 4, 16
-    _campaign.MATRIX_LANES = 8
-    _campaign.Task = Counted
+    campaign.MATRIX_LANES = 8
+    campaign.Task = Counted
     draw = np.random.default_rng(0)
     lam, rho = draw.uniform(0.1, 1, (BLOCKS, d)), draw.uniform(0.2, 0.9, (BLOCKS, d))
     grid = js.Grid(
@@ -63,7 +63,7 @@ def run(path: Path, engine: str) -> None:
 
 def kill_often(folder: Path, kills: int, engine: str, longest: float = 3.0) -> dict[str, float]:
     """Kill a run so often, let it end, and compare. Returns what was counted."""
-    from jepa_sim._store import open_store
+    from jepa_sim.campaigns.store import open_store
 
     def start(path: Path, log: Path) -> subprocess.Popen:
         command = [sys.executable, "-m", "benchmarks.kills", "--child", str(path), engine]
@@ -121,7 +121,7 @@ def assert_alike(expected: Path, found: Path) -> None:
     """Every file of the arrays is the same, and every block is marked."""
     import zarr
 
-    from jepa_sim._store import open_store
+    from jepa_sim.campaigns.store import open_store
 
     store, reference = open_store(found), open_store(expected)
     assert not store.pending()

@@ -10,7 +10,7 @@ import jepa_sim as js
 from benchmarks import peers
 from benchmarks.flows import random_flows, tune
 from benchmarks.report import NOT_INSTALLED, Row
-from jepa_sim._dynamics import velocity
+from jepa_sim.model.dynamics import velocity
 
 WANTED = 1e-5  # relative error of a gain
 

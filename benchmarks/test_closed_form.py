@@ -11,8 +11,8 @@ import numpy as np
 
 import jepa_sim as js
 from benchmarks.report import Row
-from jepa_sim._lanes import lanes_at
-from jepa_sim._sweep import _with_curves, plan
+from jepa_sim.sweeps.lanes import lanes_at
+from jepa_sim.sweeps.sweep import _with_curves, plan
 
 FEATURES, TIMES, TRAJECTORIES = 16, 200, 2048
 

@@ -8,20 +8,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jepa_sim import _data as data
-    from jepa_sim import _observables as observables
-    from jepa_sim._cache import keep_compiled
-    from jepa_sim._campaign import campaign
-    from jepa_sim._checks import AmplifiedWarning
-    from jepa_sim._critical import asymptotic_critical_times, critical_times
-    from jepa_sim._diagnose import Diagnosis, Finding, Status, diagnose
-    from jepa_sim._engine import AbstractEngine, Dask, Local
-    from jepa_sim._equilibria import Rest
-    from jepa_sim._faults import StoreError
-    from jepa_sim._grid import CriticalGrid, FixedTimes, Grid, LogGrid
-    from jepa_sim._moments import Features, Moments
-    from jepa_sim._network import DeepLinear
-    from jepa_sim._objective import (
+    from jepa_sim import data
+    from jepa_sim.arguments.checks import AmplifiedWarning
+    from jepa_sim.arguments.errors import StoreError
+    from jepa_sim.arguments.types import ResultCode
+    from jepa_sim.campaigns.campaign import campaign
+    from jepa_sim.campaigns.engine import AbstractEngine, Dask, Local
+    from jepa_sim.campaigns.store import open_run
+    from jepa_sim.data.moments import Features, Moments
+    from jepa_sim.data.optima import joint_embedding_optimum, reconstruction_optimum
+    from jepa_sim.model.equilibria import Rest
+    from jepa_sim.model.network import DeepLinear
+    from jepa_sim.model.objectives import (
         JEPA,
         MAE,
         AbstractObjective,
@@ -29,16 +27,8 @@ if TYPE_CHECKING:
         Maps,
         WhitenedJoint,
     )
-    from jepa_sim._optima import joint_embedding_optimum, reconstruction_optimum
-    from jepa_sim._problem import Problem
-    from jepa_sim._solve.base import AbstractSolver, Solution, simulate
-    from jepa_sim._solve.closed_form import ClosedForm
-    from jepa_sim._solve.descent import Descent
-    from jepa_sim._solve.flow import GradientFlow
-    from jepa_sim._solve.layer_modes import LayerModes
-    from jepa_sim._solve.modes import Modes
-    from jepa_sim._stabilised import RKC2, ROCK4
-    from jepa_sim._start import (
+    from jepa_sim.model.problem import Problem
+    from jepa_sim.model.starts import (
         AbstractStart,
         Balanced,
         Given,
@@ -47,13 +37,23 @@ if TYPE_CHECKING:
         RandomGaussian,
         Unbalanced,
     )
-    from jepa_sim._state import Gains, Separate, Weights
-    from jepa_sim._store import open_run
-    from jepa_sim._sweep import Sweep, plan, sweep
-    from jepa_sim._target import MovingAverage, NoStopGradient, StopGradient
-    from jepa_sim._training import DirectPred, FastPredictor, Learned, Training
-    from jepa_sim._trajectory import Trajectory
-    from jepa_sim._types import ResultCode
+    from jepa_sim.model.state import Gains, Separate, Weights
+    from jepa_sim.model.teachers import MovingAverage, NoStopGradient, StopGradient
+    from jepa_sim.model.training import DirectPred, FastPredictor, Learned, Training
+    from jepa_sim.numerics.cache import keep_compiled
+    from jepa_sim.numerics.stabilised import RKC2, ROCK4
+    from jepa_sim.results import observables
+    from jepa_sim.results.critical import asymptotic_critical_times, critical_times
+    from jepa_sim.results.diagnose import Diagnosis, Finding, Status, diagnose
+    from jepa_sim.results.trajectory import Trajectory
+    from jepa_sim.solvers.base import AbstractSolver, Solution, simulate
+    from jepa_sim.solvers.closed_form import ClosedForm
+    from jepa_sim.solvers.descent import Descent
+    from jepa_sim.solvers.flow import GradientFlow
+    from jepa_sim.solvers.layer_modes import LayerModes
+    from jepa_sim.solvers.modes import Modes
+    from jepa_sim.sweeps.grid import CriticalGrid, FixedTimes, Grid, LogGrid
+    from jepa_sim.sweeps.sweep import Sweep, plan, sweep
 
 __version__ = "0.1.0"
 __all__ = [
@@ -125,18 +125,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "._checks": ("AmplifiedWarning",),
-    "._cache": ("keep_compiled",),
-    "._campaign": ("campaign",),
-    "._critical": ("asymptotic_critical_times", "critical_times"),
-    "._diagnose": ("Diagnosis", "Finding", "Status", "diagnose"),
-    "._engine": ("AbstractEngine", "Dask", "Local"),
-    "._equilibria": ("Rest",),
-    "._faults": ("StoreError",),
-    "._grid": ("CriticalGrid", "FixedTimes", "Grid", "LogGrid"),
-    "._moments": ("Features", "Moments"),
-    "._network": ("DeepLinear",),
-    "._objective": (
+    ".arguments.checks": ("AmplifiedWarning",),
+    ".numerics.cache": ("keep_compiled",),
+    ".campaigns.campaign": ("campaign",),
+    ".results.critical": ("asymptotic_critical_times", "critical_times"),
+    ".results.diagnose": ("Diagnosis", "Finding", "Status", "diagnose"),
+    ".campaigns.engine": ("AbstractEngine", "Dask", "Local"),
+    ".model.equilibria": ("Rest",),
+    ".arguments.errors": ("StoreError",),
+    ".sweeps.grid": ("CriticalGrid", "FixedTimes", "Grid", "LogGrid"),
+    ".data.moments": ("Features", "Moments"),
+    ".model.network": ("DeepLinear",),
+    ".model.objectives": (
         "JEPA",
         "MAE",
         "AbstractObjective",
@@ -144,16 +144,16 @@ _HOMES = {
         "Maps",
         "WhitenedJoint",
     ),
-    "._optima": ("joint_embedding_optimum", "reconstruction_optimum"),
-    "._problem": ("Problem",),
-    "._solve.base": ("AbstractSolver", "Solution", "simulate"),
-    "._solve.closed_form": ("ClosedForm",),
-    "._solve.descent": ("Descent",),
-    "._solve.flow": ("GradientFlow",),
-    "._solve.layer_modes": ("LayerModes",),
-    "._solve.modes": ("Modes",),
-    "._stabilised": ("RKC2", "ROCK4"),
-    "._start": (
+    ".data.optima": ("joint_embedding_optimum", "reconstruction_optimum"),
+    ".model.problem": ("Problem",),
+    ".solvers.base": ("AbstractSolver", "Solution", "simulate"),
+    ".solvers.closed_form": ("ClosedForm",),
+    ".solvers.descent": ("Descent",),
+    ".solvers.flow": ("GradientFlow",),
+    ".solvers.layer_modes": ("LayerModes",),
+    ".solvers.modes": ("Modes",),
+    ".numerics.stabilised": ("RKC2", "ROCK4"),
+    ".model.starts": (
         "AbstractStart",
         "Balanced",
         "Given",
@@ -162,21 +162,21 @@ _HOMES = {
         "RandomGaussian",
         "Unbalanced",
     ),
-    "._state": ("Gains", "Separate", "Weights"),
-    "._store": ("open_run",),
-    "._sweep": ("Sweep", "plan", "sweep"),
-    "._target": ("MovingAverage", "NoStopGradient", "StopGradient"),
-    "._training": ("DirectPred", "FastPredictor", "Learned", "Training"),
-    "._trajectory": ("Trajectory",),
-    "._types": ("ResultCode",),
+    ".model.state": ("Gains", "Separate", "Weights"),
+    ".campaigns.store": ("open_run",),
+    ".sweeps.sweep": ("Sweep", "plan", "sweep"),
+    ".model.teachers": ("MovingAverage", "NoStopGradient", "StopGradient"),
+    ".model.training": ("DirectPred", "FastPredictor", "Learned", "Training"),
+    ".results.trajectory": ("Trajectory",),
+    ".arguments.types": ("ResultCode",),
 }
-_MODULES = ("data", "observables")
+_MODULES = {"data": ".data", "observables": ".results.observables"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"jepa_sim._{name}")
+        return importlib.import_module(_MODULES[name], "jepa_sim")
     if name not in _HOME_OF:
         raise AttributeError(f"module `jepa_sim` has no attribute `{name}`")
     value = getattr(importlib.import_module(_HOME_OF[name], "jepa_sim"), name)

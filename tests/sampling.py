@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 import jepa_sim as js
-from jepa_sim._data.base import AbstractViews, Pair
+from jepa_sim.data.base import AbstractViews, Pair
 
 BATCH, BATCHES = 500, 64
 

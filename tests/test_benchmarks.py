@@ -7,7 +7,7 @@ import pytest
 import jepa_sim as js
 from benchmarks.flows import field
 from benchmarks.report import Row, markdown, number, slope, table
-from jepa_sim._dynamics import velocity
+from jepa_sim.model.dynamics import velocity
 
 
 def test_slope():

@@ -11,9 +11,9 @@ import optax
 import pytest
 
 import jepa_sim as js
-from jepa_sim import _data as data
-from jepa_sim._build import Run, build
+from jepa_sim import data
 from jepa_sim.config import ConfigError, parse
+from jepa_sim.config.build import Run, build
 
 FEATURES = 'kind = "features"\nlam = [1.0, 0.5]\nrho = [0.9, 0.8]'
 GRID = 'objective = ["mae", "jepa"]\ndepth = [1, 2]\nscale = [0.1]'

@@ -15,9 +15,9 @@ import optax
 import pytest
 
 import jepa_sim as js
-from jepa_sim import _campaign
-from jepa_sim._progress import duration
-from jepa_sim._store import open_store
+from jepa_sim.campaigns import campaign
+from jepa_sim.campaigns.progress import duration
+from jepa_sim.campaigns.store import open_store
 
 TIMES = np.linspace(0.5, 20, 4)
 ADDRESS = re.compile(r"tcp://127\.0\.0\.1:\d+")
@@ -27,7 +27,7 @@ SOLVER = js.Descent(optax.sgd, 1e-2)
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
     """Two seeds and both spectra a block."""
-    monkeypatch.setattr(_campaign, "MATRIX_LANES", 4)
+    monkeypatch.setattr(campaign, "MATRIX_LANES", 4)
 
 
 def grid(seeds=5, scales=(0.1, 0.2), lam=0.5):
@@ -95,7 +95,7 @@ def test_it_is_the_sweep_and_goes_on_where_it_was_stopped(tmp_path, whole):
     assert len(second.blocks) == 4  # of six: nothing is done again
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
     done = open_store(tmp_path / "whole")
-    task = _campaign.Task(planned(), str(done.path), again=False)
+    task = campaign.Task(planned(), str(done.path), again=False)
     arrays, mark = task.compute(done, done.blocks[0])  # as of a worker that died after writing
     assert mark["computed"] == 0
     np.testing.assert_array_equal(arrays["result"], done.read(done.blocks[0])["result"])
@@ -144,7 +144,7 @@ def test_failed_lanes_are_run_again_and_no_others(tmp_path, whole):
     arrays["result"][..., 0] = 0
     arrays["features"][..., 0, :, :] = 7
     store.write(first, arrays, {"failed": 2})
-    fixed = _campaign.retry(path, planned(), progress=False)
+    fixed = campaign.retry(path, planned(), progress=False)
     assert (fixed.result == 0).all()
     kept = fixed.features.isel(objective=0, scale=0, seed=[0, 1], spectrum=0)
     assert (kept == 7).all()
@@ -245,7 +245,7 @@ def test_a_retry_is_done_when_the_store_says_so(tmp_path, engine, left):
     path = tmp_path / "run"
     run(path, solver=js.Descent(optax.sgd, 1e-2, max_steps=1000))
     with pytest.raises(js.StoreError, match=f"but {left} of 6 are pending"):
-        _campaign.fill(open_store(path), planned(), engine, again=True, progress=False)
+        campaign.fill(open_store(path), planned(), engine, again=True, progress=False)
 
 
 def test_coordinates_that_were_damaged_are_written_again(tmp_path):

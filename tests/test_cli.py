@@ -14,8 +14,9 @@ import pytest
 import xarray as xr
 
 import jepa_sim as js
-from jepa_sim import _cache, cli
+from jepa_sim import cli
 from jepa_sim.config import parse
+from jepa_sim.numerics import cache as compiled
 
 RUN = """
 [data]
@@ -122,7 +123,7 @@ def test_sweep_keeps_a_result_unless_told(
     result = folder / "runs" / "first.nc"
     result.write_text("old")
     os.link(result, folder / "old")
-    monkeypatch.setattr("jepa_sim._sweep.collect", lambda *_, **__: result_of(finished))
+    monkeypatch.setattr("jepa_sim.sweeps.sweep.collect", lambda *_, **__: result_of(finished))
     assert cli.main(["sweep", "run.toml", "--quiet"]) == cli.FAULT
     assert capsys.readouterr().err == (
         "jepa-sim: error: Key `output.path` must not exist yet (unless --overwrite is given), "
@@ -188,7 +189,7 @@ def test_a_failed_write_leaves_the_old_result(
         path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("jepa_sim._sweep.collect", lambda *_, **__: result_of(finished))
+    monkeypatch.setattr("jepa_sim.sweeps.sweep.collect", lambda *_, **__: result_of(finished))
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
     assert cli.main(["sweep", "run.toml", "--overwrite", "--quiet"]) == cli.FAILURE
     assert capsys.readouterr().err == "jepa-sim: error: [Errno 28] No space left on device\n"
@@ -214,7 +215,7 @@ def test_a_sweep_that_ends_early_writes_nothing(
     def collect(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("jepa_sim._sweep.collect", collect)
+    monkeypatch.setattr("jepa_sim.sweeps.sweep.collect", collect)
     assert cli.main(["sweep", "run.toml"]) == code
     assert capsys.readouterr().err == f"jepa-sim: error: {said}\n"
     assert contents(folder) == ["run.toml"]
@@ -282,10 +283,10 @@ def test_info(folder: Path, capsys: pytest.CaptureFixture[str], cache: str):
 
 def test_demo_gets_its_own_options(folder: Path, monkeypatch: pytest.MonkeyPatch):
     got = []
-    demo = types.ModuleType("jepa_sim.demo")
+    demo = types.ModuleType("jepa_sim.cli.demo")
     demo.main = lambda argv: got.extend(argv)
-    monkeypatch.setitem(sys.modules, "jepa_sim.demo", demo)
-    monkeypatch.setattr(js, "demo", demo, raising=False)
+    monkeypatch.setitem(sys.modules, "jepa_sim.cli.demo", demo)
+    monkeypatch.setattr(cli, "demo", demo, raising=False)
     assert cli.main(["demo", "--help", "x"]) == 0
     assert got == ["--help", "x"]
 
@@ -309,7 +310,7 @@ def test_the_example_in_the_help_is_valid():
 def test_from_the_shell(folder: Path):
     (folder / "run.toml").write_text(RUN.replace("depth = [1, 2]", "depth = [1, 0]"))
     done = subprocess.run(
-        [sys.executable, "-m", "jepa_sim.cli", "sweep", "run.toml"],
+        [sys.executable, "-m", "jepa_sim", "sweep", "run.toml"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -323,11 +324,11 @@ def test_from_the_shell(folder: Path):
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("JEPA_SIM_CACHE", str(tmp_path))
-    assert _cache.cache_folder() == tmp_path
+    assert compiled.cache_folder() == tmp_path
     monkeypatch.setenv("JEPA_SIM_CACHE", "")
-    assert _cache.cache_folder() is None
+    assert compiled.cache_folder() is None
     monkeypatch.delenv("JEPA_SIM_CACHE")
-    assert _cache.cache_folder().name == "jepa_sim"
+    assert compiled.cache_folder().name == "jepa_sim"
 
 
 DESCENT = """
@@ -457,7 +458,7 @@ def test_a_result_without_room_is_said_before_anything_is_computed(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("jepa_sim._sweep.collect", None)
+    monkeypatch.setattr("jepa_sim.sweeps.sweep.collect", None)
     monkeypatch.setattr(os, "posix_fallocate", full)
     assert cli.main(["sweep", "run.toml"]) == cli.FAILURE
     said = capsys.readouterr().err

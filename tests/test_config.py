@@ -358,7 +358,7 @@ VIEWS = np.arange(12.0).reshape(4, 3)
 def test_samples_come_back_in_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str, dtype: str
 ):
-    monkeypatch.setattr("jepa_sim._arrays.BATCH_BYTES", 3 * 8 * 2)  # two rows
+    monkeypatch.setattr("jepa_sim.config.arrays.BATCH_BYTES", 3 * 8 * 2)  # two rows
     x = np.asarray(np.arange(15).reshape(5, 3), dtype=dtype, order=order)
     batches = list(parse(samples(tmp_path / "s.npz", x=x, y=-x)).data.file.batches())
     assert [len(batch[0]) for batch in batches] == [2, 2, 1]
@@ -393,7 +393,7 @@ def test_samples_that_are_none(tmp_path: Path, arrays: dict[str, np.ndarray], re
 
 
 def test_samples_that_are_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("jepa_sim._arrays.BATCH_BYTES", 3 * 8 * 2)  # two rows
+    monkeypatch.setattr("jepa_sim.config.arrays.BATCH_BYTES", 3 * 8 * 2)  # two rows
     y = VIEWS.copy()
     y[2, 1] = math.nan
     config = parse(samples(tmp_path / "s.npz", x=VIEWS, y=y))

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jepa_sim as js
-from jepa_sim._build import build
 from jepa_sim.config import Config, ConfigError, parse
+from jepa_sim.config.build import build
 
 VALID = {
     "data": [

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from mpmath import mpf
 
-from jepa_sim._curve import ReducedFlow, make_curve, stack_curves, take_curve
-from jepa_sim._curve.logarithm import log1p
+from jepa_sim.theory import ReducedFlow, make_curve, stack_curves, take_curve
+from jepa_sim.theory.logarithm import log1p
 from tests.problems.reduced_flow import Flow, odds, units_of_error
 
 UNITS = 8

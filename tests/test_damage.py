@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from jepa_sim._faults import StoreError
-from jepa_sim._store import mend, open_run, open_store, verify
+from jepa_sim.arguments.errors import StoreError
+from jepa_sim.campaigns.store import mend, open_run, open_store, verify
 from tests.test_store import VARIABLES, arrays, assert_right, chunk, known, made, write_all
 
 

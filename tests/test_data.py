@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jepa_sim import _data as data
+from jepa_sim import data
 
 
 def latent() -> data.Dynamic:
@@ -69,7 +69,7 @@ def test_models_are_pytrees(name: str):
 
 def test_libraries_of_real_data_wait_until_they_are_used():
     code = (
-        "import sys, jepa_sim._data\n"
+        "import sys, jepa_sim.data\n"
         "print([m for m in ('sklearn', 'statsmodels', 'pandas', 'PIL') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from jepa_sim._data.latent import Dynamic, Static
-from jepa_sim._data.spectra import random_basis
+from jepa_sim.data.latent import Dynamic, Static
+from jepa_sim.data.spectra import random_basis
 from tests.sampling import check_views
 
 SIGNAL, NOISE = np.array([1.0, 0.5, 0.0, 0.2]), np.array([0.2, 0.0, 1.0, 2.0])

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from jepa_sim._data.base import AbstractSource, Gaussian
-from jepa_sim._data.masking import Hidden, Masked, Remasked, Whole, grid_covariance
-from jepa_sim._data.masks import (
+from jepa_sim.data.base import AbstractSource, Gaussian
+from jepa_sim.data.masking import Hidden, Masked, Remasked, Whole, grid_covariance
+from jepa_sim.data.masks import (
     AbstractMask,
     BlockFrames,
     BlockMask,
@@ -16,7 +16,7 @@ from jepa_sim._data.masks import (
     RandomFrames,
     Suffix,
 )
-from jepa_sim._data.spectra import random_basis
+from jepa_sim.data.spectra import random_basis
 from tests.sampling import check_views
 
 KEEP = 0.3

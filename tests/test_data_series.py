@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from jepa_sim._data import series
-from jepa_sim._data.series import Windows, elnino, sunspots
+from jepa_sim.data import series
+from jepa_sim.data.series import Windows, elnino, sunspots
 from tests.sampling import BATCH, BATCHES, check_joint, check_pairs
 
 RNG = np.random.default_rng(0)

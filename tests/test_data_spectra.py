@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jepa_sim._data.spectra import LowRank, non_commuting, power_law, random_basis
+from jepa_sim.data.spectra import LowRank, non_commuting, power_law, random_basis
 from tests.sampling import check_joint, check_views
 
 BASIS = random_basis(5, seed=1)

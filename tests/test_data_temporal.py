@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from jepa_sim._data.latent import Dynamic
-from jepa_sim._data.masks import AbstractMask, BlockFrames, PixelMask, RandomFrames, Suffix
-from jepa_sim._data.spectra import random_basis
-from jepa_sim._data.temporal import Temporal
+from jepa_sim.data.latent import Dynamic
+from jepa_sim.data.masks import AbstractMask, BlockFrames, PixelMask, RandomFrames, Suffix
+from jepa_sim.data.spectra import random_basis
+from jepa_sim.data.temporal import Temporal
 from tests.sampling import BATCH, BATCHES, check_joint, check_pairs, check_views
 
 N, D = 5, 2

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jepa_sim import demo
-from jepa_sim._data.images import sample_photographs
+from jepa_sim.cli import demo
+from jepa_sim.data.images import sample_photographs
 
 matplotlib.use("Agg")
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jepa_sim as js
-from jepa_sim._dynamics import velocity
+from jepa_sim.model.dynamics import velocity
 from tests.problems import OBJECTIVES, non_commuting, two_features
 
 TIMES = np.array([0.0, 8.0, 16.0])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import jepa_sim as js
-from jepa_sim import _sweep
-from jepa_sim._program import Program
+from jepa_sim.sweeps import sweep
+from jepa_sim.sweeps.program import Program
 
 CHILD = """
 import sys
@@ -72,7 +72,7 @@ def test_a_chunk_without_memory_is_halved(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Program, "run", scarce)
     spectra = js.Moments.from_features([1.0, 0.5], [0.9, 0.3])
     grid = js.Grid(spectrum=spectra, objective=[js.MAE()], depth=[1, 2, 3, 4, 5])
-    planned = _sweep.plan(grid, js.ClosedForm(), times=js.CriticalGrid(4))
+    planned = sweep.plan(grid, js.ClosedForm(), times=js.CriticalGrid(4))
     shape = tuple(planned.axes.values())
     found, _ = planned.compute(np.indices(shape).reshape(len(shape), -1), lambda lanes: None)
     assert sizes == [5, 3, 3]  # filled: one shape is one program

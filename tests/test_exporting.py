@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jepa_sim._store.exporting import check_room, write_netcdf
+from jepa_sim.campaigns.store.exporting import check_room, write_netcdf
 
 resource = pytest.importorskip("resource")
 MIB = 2**20

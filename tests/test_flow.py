@@ -14,8 +14,8 @@ import scipy.linalg
 import scipy.stats
 
 import jepa_sim as js
-from jepa_sim._dynamics import velocity
-from jepa_sim._objective import product
+from jepa_sim.model.dynamics import velocity
+from jepa_sim.model.objectives import product
 from tests.problems import OBJECTIVES, non_commuting, plateau, tilted, two_features
 
 DEPTHS = (1, 2, 3)

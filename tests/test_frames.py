@@ -7,7 +7,7 @@ import pytest
 import scipy.integrate
 
 import jepa_sim as js
-from jepa_sim._dynamics import velocity
+from jepa_sim.model.dynamics import velocity
 
 LATENT = js.data.Dynamic([1.0, 1.0, 0.5], [0.9, 0.5, 0.9], [0.2, 0.2, 1.0])
 POLICY = js.data.Suffix(2)

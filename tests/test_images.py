@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import jepa_sim as js
-from jepa_sim._data.base import AbstractSource, Gaussian
-from jepa_sim._data.images import Digits, Patches, read_photograph, sample_photographs
-from jepa_sim._data.masking import Hidden, Masked, grid_covariance
-from jepa_sim._data.masks import BlockMask, PixelMask
-from jepa_sim._data.views import Lit, Noisy, Shifted, flat_patterns
+from jepa_sim.data.base import AbstractSource, Gaussian
+from jepa_sim.data.images import Digits, Patches, read_photograph, sample_photographs
+from jepa_sim.data.masking import Hidden, Masked, grid_covariance
+from jepa_sim.data.masks import BlockMask, PixelMask
+from jepa_sim.data.views import Lit, Noisy, Shifted, flat_patterns
 from tests.sampling import check_joint, check_views
 
 PATCH = 4

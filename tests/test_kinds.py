@@ -12,8 +12,8 @@ import optax
 import pytest
 
 import jepa_sim as js
-from jepa_sim._kinds import Checked, check_kind
-from jepa_sim._types import Scalar
+from jepa_sim.arguments.kinds import Checked, check_kind
+from jepa_sim.arguments.types import Scalar
 from tests.problems import two_features
 
 MOMENTS = two_features()

@@ -8,8 +8,8 @@ import pytest
 from jax import export
 
 import jepa_sim as js
-from jepa_sim import _sweep
-from jepa_sim._lanes import lanes_at
+from jepa_sim.sweeps import sweep
+from jepa_sim.sweeps.lanes import lanes_at
 
 SOLVERS = {
     "closed form": js.ClosedForm(),
@@ -41,11 +41,11 @@ def test_a_simulation_lowers(name, platform):
 def test_a_sweep_lowers(platform):
     moments = js.Moments.from_features(*MOMENTS)
     grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 2])
-    planned = _sweep.plan(grid, js.ClosedForm(), times=js.CriticalGrid(3))
+    planned = sweep.plan(grid, js.ClosedForm(), times=js.CriticalGrid(3))
     shape = tuple(planned.axes.values())
     index = np.indices(shape).reshape(len(shape), -1)
     [(program, which)] = planned._programs(index)
-    lanes = _sweep._with_curves(grid, program, lanes_at(grid, index), index, which)
+    lanes = sweep._with_curves(grid, program, lanes_at(grid, index), index, which)
     run = jax.jit(lambda which: program.run(which, lanes))
     found = export.export(run, platforms=[platform])(jax.ShapeDtypeStruct(which.shape, jnp.int32))
     assert found.platforms == (platform,)

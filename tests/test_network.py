@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import jepa_sim as js
-from jepa_sim._dynamics import velocity
-from jepa_sim._objective import product
-from jepa_sim._state import pad_encoder
+from jepa_sim.model.dynamics import velocity
+from jepa_sim.model.objectives import product
+from jepa_sim.model.state import pad_encoder
 from tests.problems import OBJECTIVES, two_features
 
 

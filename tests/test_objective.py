@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import jepa_sim as js
-from jepa_sim._dynamics import velocity
-from jepa_sim._objective import product
+from jepa_sim.model.dynamics import velocity
+from jepa_sim.model.objectives import product
 from tests.problems import OBJECTIVES, non_commuting, plateau, two_features
 
 MOMENTS = non_commuting(3)

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 import jepa_sim as js
-from jepa_sim._order import order
+from jepa_sim.results.order import order
 from tests.problems import non_commuting, two_features
 
 MOMENTS = non_commuting(4)

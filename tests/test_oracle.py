@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jepa_sim as js
-from jepa_sim._dynamics import settle, velocity
+from jepa_sim.model.dynamics import settle, velocity
 from tests.problems import oracle
 
 TIMES = np.array([0.0, 0.5, 1.5, 5.0, 15.0])

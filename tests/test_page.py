@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one stored sweep, runs/small.nc."""
     path = tmp_path_factory.mktemp("page")
     (path / "small.toml").write_text(CONFIG)
-    command = [sys.executable, "-m", "jepa_sim.cli", "sweep", "small.toml", "--quiet"]
+    command = [sys.executable, "-m", "jepa_sim", "sweep", "small.toml", "--quiet"]
     subprocess.run(command, cwd=path, check=True, env=environment())
     return path
 
@@ -82,7 +82,7 @@ def serve(folder: Path) -> Iterator[Callable[..., str]]:
     servers = []
 
     def start(*arguments: str) -> str:
-        command = [sys.executable, "-m", "jepa_sim.cli", "explore", "--no-browser", *arguments]
+        command = [sys.executable, "-m", "jepa_sim", "explore", "--no-browser", *arguments]
         server = subprocess.Popen(
             command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True
         )
@@ -442,7 +442,7 @@ def test_the_websocket_is_the_pages_own(live: str):
 
 @pytest.mark.parametrize("options", [("--port", "99999"), ("runs/small.nc", "--lam", "1")])
 def test_options_that_do_not_fit_are_refused(options: tuple[str, ...], folder: Path):
-    command = [sys.executable, "-m", "jepa_sim.cli", "explore", "--no-browser", *options]
+    command = [sys.executable, "-m", "jepa_sim", "explore", "--no-browser", *options]
     ended = subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
     )
@@ -452,7 +452,7 @@ def test_options_that_do_not_fit_are_refused(options: tuple[str, ...], folder: P
 
 def test_a_port_that_is_taken_is_one_line(live: str, folder: Path):
     port = str(urllib.parse.urlsplit(live).port)
-    command = [sys.executable, "-m", "jepa_sim.cli", "explore", "--no-browser", "--port", port]
+    command = [sys.executable, "-m", "jepa_sim", "explore", "--no-browser", "--port", port]
     ended = subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jepa_sim._schedule import LEAST, occupancy, schedule
+from jepa_sim.sweeps.schedule import LEAST, occupancy, schedule
 
 DEAR = 1.0  # seconds of a lane's step: any split pays
 CHEAP = 1e-12

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import jepa_sim as js
-from jepa_sim._dynamics import velocity
-from jepa_sim._stabilised import RKC2, ROCK4, rhs_count
-from jepa_sim._stabilised.base import AbstractStabilised
-from jepa_sim._stabilised.control import PredictiveController
-from jepa_sim._stabilised.radius import power_iteration
-from jepa_sim._stabilised.rock4 import _tables
-from jepa_sim._stabilised.trees import real_dtype
+from jepa_sim.model.dynamics import velocity
+from jepa_sim.numerics.stabilised import RKC2, ROCK4, rhs_count
+from jepa_sim.numerics.stabilised.base import AbstractStabilised
+from jepa_sim.numerics.stabilised.control import PredictiveController
+from jepa_sim.numerics.stabilised.radius import power_iteration
+from jepa_sim.numerics.stabilised.rock4 import _tables
+from jepa_sim.numerics.stabilised.trees import real_dtype
 
 METHODS = (RKC2(), ROCK4())
 

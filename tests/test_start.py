@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 import jepa_sim as js
-from jepa_sim._objective import product
+from jepa_sim.model.objectives import product
 from tests.problems import two_features
 
 D = 5

@@ -7,8 +7,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import jepa_sim as js
-from jepa_sim._dynamics import velocity
-from jepa_sim._stiffness import stiffness
+from jepa_sim.model.dynamics import velocity
+from jepa_sim.solvers.stiffness import stiffness
 from tests.problems import two_features
 
 

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jepa_sim import _store
-from jepa_sim._faults import StoreError
-from jepa_sim._store import create, differences, open_run, open_store, verify
-from jepa_sim._store import store as writing
+from jepa_sim.arguments.errors import StoreError
+from jepa_sim.campaigns.store import create, differences, open_run, open_store, verify
+from jepa_sim.campaigns.store import store as writing
 
 AXES = ("objective", "depth", "predictor_depth", "scale", "seed", "spectrum")
 VARIABLES = {
@@ -205,7 +204,7 @@ def test_one_writer_or_the_shards_of_one_array(tmp_path, monkeypatch):
     short.__enter__()
     threading.Timer(0.2, short.__exit__, (None, None, None)).start()
     with store.lock():
-        monkeypatch.setattr(sys.modules["jepa_sim._store.lock"], "PATIENCE", 0.0)
+        monkeypatch.setattr(sys.modules["jepa_sim.campaigns.store.lock"], "PATIENCE", 0.0)
     with store.lock():
         for shard in (None, (0, 2)):
             with pytest.raises(StoreError, match=f"process {os.getpid()} on .* since"):
@@ -216,10 +215,10 @@ def test_one_writer_or_the_shards_of_one_array(tmp_path, monkeypatch):
                 store.lock(shard).__enter__()
         with pytest.raises(StoreError, match=r"of one number, not of 3: process .* `lock-0-of-2`"):
             store.lock((1, 3)).__enter__()
-    assert "nobody" in _store.status(store)
+    assert "nobody" in store.status(store)
     with store.lock():
         monkeypatch.setattr(os, "access", lambda *_: False)  # as of a folder that may only be read
-        assert f"process {os.getpid()} on" in _store.status(store)
+        assert f"process {os.getpid()} on" in store.status(store)
     with pytest.raises(ConnectionError), store.lock():  # what goes wrong inside is not the lock's
         raise ConnectionError
 

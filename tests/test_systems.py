@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jepa_sim import config
-from jepa_sim._build import build
+from jepa_sim.config.build import build
 
 SYSTEMS = sorted((Path(__file__).parents[1] / "notebooks" / "systems").glob("*.toml"))
 

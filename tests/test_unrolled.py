@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jepa_sim._solve.unrolled import Unrolled, write_out
+from jepa_sim.numerics.unrolled import Unrolled, write_out
 
 CONTROL = {"rtol": 1e-6, "atol": 1e-8, "pcoeff": 0.4, "icoeff": 0.3}
 

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from jepa_sim._curve import Curve, ReducedFlow, stack_curves, take_curve
-from jepa_sim._objective import JEPA, MAE
 from jepa_sim.explore._setting import Setting
+from jepa_sim.model.objectives import JEPA, MAE
+from jepa_sim.theory import Curve, ReducedFlow, stack_curves, take_curve
 
 OBJECTIVES = (JEPA(), MAE())
 DECADES, COUNT = 3, 400  # of the times that are shown

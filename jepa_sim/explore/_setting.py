@@ -4,8 +4,8 @@ import dataclasses
 import math
 from typing import NamedTuple, TypeGuard
 
-from jepa_sim import _checks as checks
-from jepa_sim._kinds import check_kind
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import check_kind
 
 MOST = 10  # features, whose names fit into the picture
 

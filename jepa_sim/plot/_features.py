@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from jepa_sim._moments import Moments
-from jepa_sim._trajectory import Trajectory
+from jepa_sim.data.moments import Moments
 from jepa_sim.plot._style import COLUMN, one_panel, panels, pyplot, rho_colours, style
+from jepa_sim.results.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

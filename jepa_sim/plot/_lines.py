@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from jepa_sim._diagnose import LEARNED, Status, diagnose
-from jepa_sim._trajectory import Trajectory
 from jepa_sim.plot._selection import Curves, Run, curves
 from jepa_sim.plot._style import FLOW_TIME, PAGE, one_panel, panels, rho_colours, style
+from jepa_sim.results.diagnose import LEARNED, Status, diagnose
+from jepa_sim.results.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

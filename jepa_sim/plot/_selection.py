@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from jepa_sim._trajectory import Trajectory
+from jepa_sim.results.trajectory import Trajectory
 
 Run = xr.Dataset | Trajectory
 

@@ -1,0 +1,1 @@
+"""What an argument may be: kinds, checks in one wording, shape letters, errors."""

@@ -1,0 +1,174 @@
+"""Checks of arguments, in one wording: the argument, the rule, the value.
+
+They look at concrete values alone: inside `jit` or `vmap` there is nothing to look at yet, and a
+traced value passes.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import NoReturn
+
+import numpy as np
+
+from jepa_sim.arguments.types import ArrayLike, is_concrete, to_numpy
+
+SYMMETRY_TOLERANCE = 1e-6
+
+
+def fail(argument: str, rule: str, value: object) -> NoReturn:
+    """Raise the `ValueError` of the house."""
+    raise ValueError(f"Argument `{argument}` must {rule}, but is {_shown(value)}.")
+
+
+def check_finite(argument: str, value: ArrayLike) -> None:
+    """Every entry is a finite number."""
+    if is_concrete(value):
+        bad = ~np.isfinite(to_numpy(value))
+        if bad.any():
+            fail(argument, "be finite", _first(value, bad))
+
+
+def check_positive(argument: str, value: ArrayLike) -> None:
+    """Every entry is finite and above zero."""
+    check_finite(argument, value)
+    if is_concrete(value):
+        bad = to_numpy(value) <= 0
+        if bad.any():
+            fail(argument, "be positive", _first(value, bad))
+
+
+def check_not_negative(argument: str, value: ArrayLike) -> None:
+    """Every entry is finite and not below zero."""
+    check_finite(argument, value)
+    if is_concrete(value):
+        bad = to_numpy(value) < 0
+        if bad.any():
+            fail(argument, "not be negative", _first(value, bad))
+
+
+def check_open_unit(argument: str, value: ArrayLike) -> None:
+    """Every entry lies strictly between 0 and 1."""
+    check_finite(argument, value)
+    if is_concrete(value):
+        bad = (to_numpy(value) <= 0) | (to_numpy(value) >= 1)
+        if bad.any():
+            fail(argument, "lie strictly between 0 and 1", _first(value, bad))
+
+
+def check_integer_from(argument: str, value: object, least: int) -> None:
+    """A whole number, at least `least`."""
+    if not is_concrete(value):
+        raise ValueError(f"Argument `{argument}` must be a concrete whole number, but is traced.")
+    number = float(np.asarray(value))
+    if number != int(number) or number < least:
+        fail(argument, f"be a whole number, at least {least}", value)
+
+
+def check_equal(argument: str, value: object, wanted: int, why: str) -> None:
+    """A concrete number equal to `wanted`."""
+    check_integer_from(argument, value, 0)
+    if float(np.asarray(value)) != wanted:
+        fail(argument, f"be {wanted} {why}", value)
+
+
+class AmplifiedWarning(UserWarning):
+    """A regression coefficient ρ above 1: possible, and usually a mistake."""
+
+
+def amplified(rho: ArrayLike) -> str:
+    """What to say of ρ above 1; empty where there is none."""
+    largest = float(np.max(to_numpy(rho)))
+    if largest <= 1 + SYMMETRY_TOLERANCE:
+        return ""
+    return (
+        f"The largest regression coefficient ρ is {largest:.3g}, above 1: the target has more of a "
+        "feature than the context. So it is where a part predicts the whole, and in supervised "
+        "learning. Else x and y may be exchanged, in different units, or too few samples."
+    )
+
+
+def warn_where_amplified(rho: ArrayLike) -> None:
+    """An `AmplifiedWarning` where a known ρ is above 1."""
+    if is_concrete(rho) and (words := amplified(rho)):
+        warnings.warn(words, AmplifiedWarning, stacklevel=4)
+
+
+@contextlib.contextmanager
+def amplification_expected() -> Iterator[None]:
+    """No such warning, for data of which a part predicts the whole."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AmplifiedWarning)
+        yield
+
+
+def check_times(times: ArrayLike) -> None:
+    """One axis, at least one entry, not negative, strictly ascending."""
+    if np.ndim(times) != 1 or np.size(times) < 1:
+        fail("times", "have one axis and at least one entry", f"of shape {np.shape(times)}")
+    check_finite("times", times)
+    if is_concrete(times):
+        array = to_numpy(times)
+        if array[0] < 0:
+            fail("times", "not be negative", array[0])
+        steps = np.diff(array)
+        if (steps <= 0).any():
+            where = int(np.argmax(steps <= 0))
+            found = f"{_shown(array[where])} followed by {_shown(array[where + 1])}"
+            fail("times", "be strictly ascending", found)
+
+
+def check_square(argument: str, value: ArrayLike, size: int | None = None) -> None:
+    """A square matrix, of the given size if there is one."""
+    shape = np.shape(value)
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] < 1:
+        fail(argument, "be a square matrix", f"of shape {shape}")
+    if size is not None and shape[0] != size:
+        fail(argument, f"be of shape ({size}, {size})", f"of shape {shape}")
+
+
+def check_covariance(argument: str, value: ArrayLike, *, definite: bool) -> None:
+    """Symmetric and positive semidefinite, up to rounding; definite: by more than rounding.
+
+    Else a direction without variance would have a regression coefficient of rounding over rounding.
+    """
+    if not is_concrete(value):
+        return
+    matrix = to_numpy(value)
+    largest = np.abs(matrix).max()
+    asymmetry = np.abs(matrix - matrix.T).max()
+    if asymmetry > SYMMETRY_TOLERANCE * largest:
+        fail(argument, "be symmetric", f"off by {asymmetry:.3g}")
+    least = np.linalg.eigvalsh(matrix)[0]
+    if definite and not (np.diag(matrix) > 0).all():
+        fail(argument, "be positive definite", f"of smallest eigenvalue {least:.3g}")
+    if definite:  # judged by correlations: units and small variances are no rounding
+        size = np.sqrt(np.diag(matrix))
+        correlation = np.linalg.eigvalsh(matrix / size / size[:, None])[0]
+        rounding = len(matrix) * float(np.finfo(_own_type(value)).eps)
+        if correlation <= rounding:
+            found = f"singular to rounding: its correlations have the eigenvalue {correlation:.2g}"
+            fail(argument, "be positive definite", found)
+    if least < -SYMMETRY_TOLERANCE * largest:
+        fail(argument, "be positive semidefinite", f"of smallest eigenvalue {least:.3g}")
+
+
+def _own_type(value: ArrayLike) -> np.dtype:
+    """The floating-point type that a value came in."""
+    dtype = np.dtype(getattr(value, "dtype", np.float64))
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+
+def _first(value: ArrayLike, bad: np.ndarray | np.bool) -> object:
+    """The first bad entry and, in an array, where it is."""
+    if np.ndim(bad) == 0:
+        return value
+    where = tuple(int(i) for i in np.argwhere(bad)[0])
+    return f"{_shown(np.asarray(value)[where])} at {list(where)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    array = np.asarray(value)
+    return f"{array:.6g}" if array.ndim == 0 and array.dtype.kind == "f" else str(value)

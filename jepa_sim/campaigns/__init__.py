@@ -1,0 +1,1 @@
+"""Sweeps on disk: a store, engines, progress and resuming. No numerics."""

@@ -1,0 +1,203 @@
+"""Who computes the blocks of a campaign: this process, or the workers of a Dask cluster."""
+
+import abc
+import contextlib
+import dataclasses
+import functools
+import importlib.util
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jepa_sim.campaigns.store import open_store
+
+Block = tuple[int, ...]
+
+
+class AbstractEngine(abc.ABC):
+    """Runs a task on blocks; every block is written, and then its mark is handed on."""
+
+    @abc.abstractmethod
+    def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:
+        """The marks of all blocks, each as soon as its block is written.
+
+        Ctrl-C ends it when the blocks in hand are written, with KeyboardInterrupt.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Local(AbstractEngine):
+    """This process: a block is written while the next is computed."""
+
+    def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:
+        store = open_store(task.path)
+        writing: Future | None = None
+
+        def write(block: Block, arrays: dict, mark: dict) -> dict:
+            store.write(block, arrays, mark)
+            return mark
+
+        with ThreadPoolExecutor(1) as writer, _held_back() as interrupted:
+            for block in blocks:
+                computed = task.compute(store, block)
+                if writing is not None:
+                    yield writing.result()
+                writing = writer.submit(write, block, *computed)
+                if interrupted.is_set():
+                    break
+            if writing is not None:
+                yield writing.result()
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+
+
+@dataclasses.dataclass(frozen=True)
+class Dask(AbstractEngine):
+    """Workers of a Dask cluster, one process for each device.
+
+    scheduler: address of one that runs; None starts a cluster on this machine.  workers: how many
+    processes that cluster has.
+
+    A block is a task: it computes, and writes its own region. The scheduler carries the blocks'
+    positions and their marks. What a dead worker had in hand is done by another.
+    Needs `pip install 'jepa_sim[dask]'`.
+
+    Raises ImportError where Dask is not installed, and ConnectionError, in `campaign`, where the
+    scheduler cannot be reached or is lost.
+    """
+
+    scheduler: str | None = None
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("distributed") is None:
+            raise ImportError("Engine `Dask` must have Dask: `pip install 'jepa_sim[dask]'`.")
+
+    def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:
+        import cloudpickle
+        from distributed import Client, as_completed
+
+        pickled = Path(task.path) / "task.pickle"
+        pickled.write_bytes(cloudpickle.dumps((_settings(), cloudpickle.dumps(task))))
+        with _without_tracebacks(), contextlib.ExitStack() as stack:
+            stack.callback(pickled.unlink, missing_ok=True)
+            try:
+                address = self.scheduler or stack.enter_context(self._cluster())
+                # Not the default of the process: what else computes with Dask there would wait for
+                # this cluster, and for ever where it is gone.
+                client = stack.enter_context(Client(address, set_as_default=False))
+            except (OSError, RuntimeError, ValueError) as error:
+                reason = f"cannot be reached: {error}"
+                raise ConnectionError(f"Dask cluster {self._where} {reason}") from error
+            stack.enter_context(self._living())
+            interrupted = stack.enter_context(_held_back())
+            futures = client.map(
+                functools.partial(_work, str(pickled)), blocks, pure=False, retries=2, batch_size=64
+            )
+            for future in as_completed(futures, loop=client.loop):
+                yield future.result()
+                if interrupted.is_set():
+                    client.cancel([f for f in futures if f.status == "pending"])
+                    raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def _living(self) -> Iterator[None]:
+        """ConnectionError where the scheduler, or worker after worker, dies."""
+        from distributed import CancelledError, KilledWorker
+        from distributed.comm.core import CommClosedError
+
+        try:
+            yield
+        except (CancelledError, CommClosedError) as error:
+            rule = "must live until all blocks are written, but was lost"
+            again = "The same command goes on."
+            raise ConnectionError(f"Dask cluster {self._where} {rule}. {again}") from error
+        except KilledWorker as error:
+            rule = "must live while they compute a block, but died"
+            raise ConnectionError(
+                f"Workers of Dask cluster {self._where} {rule}: have they enough memory? {error}"
+            ) from error
+
+    @property
+    def _where(self) -> str:
+        return self.scheduler or "of this machine"
+
+    def _cluster(self) -> Any:
+        """On the loopback address alone, with its dashboard."""
+        from distributed import LocalCluster
+
+        return LocalCluster(
+            n_workers=self.workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        )
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Dask's client logs the traceback of what it then hands on, too."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _settings() -> dict[str, Any]:
+    """JAX's settings that a worker must share."""
+    names = (
+        "jax_enable_x64",
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+        "jax_persistent_cache_min_entry_size_bytes",
+    )
+    return {name: getattr(jax.config, name) for name in names}
+
+
+def _work(pickled: str, block: Block) -> dict:
+    task = _loaded(pickled, Path(pickled).stat().st_mtime_ns)
+    store = open_store(task.path)
+    arrays, mark = task.compute(store, block)
+    store.write(block, arrays, mark)
+    return mark
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(pickled: str, written: int) -> Any:
+    """The task of a file; settings come first, since arrays are made by them."""
+    import cloudpickle
+
+    settings, task = cloudpickle.loads(Path(pickled).read_bytes())
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    return cloudpickle.loads(task)
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event; a second one interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

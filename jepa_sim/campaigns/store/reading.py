@@ -1,0 +1,122 @@
+"""A run as a dataset: arrays are read when they are looked at, and only where."""
+
+import importlib.util
+import itertools
+import os
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from jepa_sim.campaigns.store.contents import coordinates, inventory
+from jepa_sim.campaigns.store.errors import undamaged
+from jepa_sim.campaigns.store.store import Store, open_store
+from jepa_sim.campaigns.store.template import PENDING
+
+
+def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
+    """The dataset of a run, finished or not; nothing is loaded before it is looked at.
+
+    path: of the folder.
+
+    It has the axes and variables of `sweep`'s, backed by dask, a chunk a block, where dask is
+    installed. Lanes that are not there yet are NaN, and −1 in `result`. The manifest is in `attrs`.
+
+    Raises StoreError where there is no run, or none of this format, or where its coordinates,
+    constants or the layout of its arrays are damaged; and, once they are looked at, for blocks that
+    are.
+    """
+    store = open_store(path)
+    arrays, faults = inventory(store)
+    for fault in faults.values():
+        raise fault
+    lanes = _Marked(store)
+    variables: dict[str, Any] = {}
+    for name, (array, values) in arrays.items():
+        dims = array.metadata.dimension_names
+        if values is None:
+            # an extension that was stopped has left arrays longer than the run is
+            ends = (*store.lane_shape, *array.shape[len(store.lane_shape) :])
+            values = indexing.LazilyIndexedArray(_Lanes(array, ends, name, lanes))
+        variables[name] = xr.Variable(dims, values, dict(array.attrs))
+    names = coordinates(store.path)
+    dataset = xr.Dataset(
+        {name: value for name, value in variables.items() if name not in names},
+        {name: variables[name] for name in names},
+        dict(store.manifest["provenance"]),
+    )
+    if importlib.util.find_spec("dask") is not None:
+        chunks = dict(zip(store.lane_axes, store.block_shape, strict=True))
+        dataset = dataset.assign({name: dataset[name].chunk(chunks) for name in store.names})
+    dataset["plateau"] = dataset.plateau.isel(scale=0, seed=0, drop=True)
+    seeds = store.manifest["seeds"]
+    if dataset.sizes["seed"] < len(seeds):  # without chance one stands for all
+        dataset = dataset.isel(seed=np.zeros(len(seeds), int)).assign_coords(seed=seeds)
+    return dataset
+
+
+class _Marked:
+    """Which blocks have marks, and which lanes are not there yet."""
+
+    def __init__(self, store: Store):
+        marks = store.marks()
+        self.store, self.blocks = store, frozenset(marks)
+        self.pending: np.ndarray | None = None  # where all are there
+        if left := store.pending(marks):
+            self.pending = np.zeros(store.lane_shape, bool)
+            for block in left:
+                self.pending[store.region(block)] = True
+
+    def check(self, array: Any, key: tuple) -> None:
+        """`Damaged` where a block that has a mark, and that a key selects from, has no file."""
+        axes = zip(key, self.store.lane_shape, self.store.block_shape, strict=False)
+        parts = [np.unique(np.arange(n)[part] // size).tolist() for part, n, size in axes]
+        for block in itertools.product(*parts):
+            if block in self.blocks:
+                self.store.check_chunk(array, block)
+
+
+class _Lanes(BackendArray):
+    """An array of the store, blank where its lanes are pending."""
+
+    def __init__(self, array: Any, shape: tuple[int, ...], name: str, marked: _Marked):
+        self.array, self.name, self.marked = array, name, marked
+        self.shape, self.dtype = shape, array.dtype
+        self.blank = PENDING if name == "result" else np.nan if self.dtype.kind == "f" else 0
+
+    def __getitem__(self, key: Any) -> Any:
+        support = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+
+    def _read(self, key: tuple) -> np.ndarray:
+        lanes = self.marked.pending
+        if lanes is None:
+            return self._found(key)
+        parts = key[: lanes.ndim]
+        dropped = tuple(i for i, part in enumerate(parts) if _is_one(part))
+        for axis, part in enumerate(parts):
+            index = [part] if axis in dropped else part
+            lanes = lanes[(slice(None),) * axis + (index,)]
+        lanes = lanes.squeeze(dropped)
+        blank = np.asarray(self.blank, self.dtype)
+        if lanes.all():  # what lies there may be damaged
+            return np.full(self._shape_of(key), blank)
+        found = self._found(key)
+        lanes = lanes.reshape(*lanes.shape, *(1,) * (found.ndim - lanes.ndim))
+        return np.where(lanes, blank, found)
+
+    def _found(self, key: tuple) -> np.ndarray:
+        self.marked.check(self.array, key)
+        with undamaged(self.marked.store.path, f"Array `{self.name}`"):
+            return np.asarray(self.array.oindex[key])
+
+    def _shape_of(self, key: tuple) -> tuple[int, ...]:
+        """Of what a key selects."""
+        kept = [(part, n) for part, n in zip(key, self.shape, strict=True) if not _is_one(part)]
+        return tuple(np.arange(n)[part].size for part, n in kept)
+
+
+def _is_one(part: Any) -> bool:
+    return isinstance(part, int | np.integer)

@@ -1,0 +1,290 @@
+"""Writing a run: its template, then blocks, each with a mark."""
+
+import contextlib
+import dataclasses
+import glob
+import itertools
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jepa_sim.arguments.errors import StoreError
+from jepa_sim.campaigns.store.contents import GROUP, checksum, describe, open_array
+from jepa_sim.campaigns.store.disk import aside, flush, flush_tree, write_json
+from jepa_sim.campaigns.store.errors import damaged, explained, undamaged
+from jepa_sim.campaigns.store.lock import lock
+from jepa_sim.campaigns.store.template import PENDING as PENDING
+from jepa_sim.campaigns.store.template import Variables, make_arrays
+
+FORMAT = 1
+
+Block = tuple[int, ...]
+LAYOUT = ("lane_axes", "lane_shape", "block_shape", "arrays")  # keys of the manifest
+COUNTS = ("computed", "failed", "seconds", "steps", "lane_steps")  # of marks, where they have them
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """A run on disk.
+
+    manifest: what it is.  lane_axes: names of the axes of the lanes.  lane_shape: their lengths.
+    block_shape: lanes of a block along each.  names: of the arrays that every lane has.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    lane_axes: tuple[str, ...]
+    lane_shape: tuple[int, ...]
+    block_shape: tuple[int, ...]
+    names: tuple[str, ...]
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Of the axes of the lanes, by name."""
+        return dict(zip(self.lane_axes, self.lane_shape, strict=True))
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks, by their positions."""
+        counts = [
+            math.ceil(n / size) for n, size in zip(self.lane_shape, self.block_shape, strict=True)
+        ]
+        return list(itertools.product(*map(range, counts)))
+
+    def region(self, block: Block) -> tuple[slice, ...]:
+        """The lanes of a block."""
+        parts = zip(block, self.block_shape, self.lane_shape, strict=True)
+        return tuple(slice(i * size, min((i + 1) * size, n)) for i, size, n in parts)
+
+    def shape(self, block: Block) -> tuple[int, ...]:
+        """Lanes of a block along each axis."""
+        return tuple(part.stop - part.start for part in self.region(block))
+
+    def marks(self) -> dict[Block, dict]:
+        """The marks of all blocks that have one."""
+        with explained(self.path):
+            named = {path.name for path in (self.path / "done").iterdir()}
+        there = [block for block in self.blocks if self.mark_path(block).name in named]
+        found = {block: self.mark(block) for block in there}
+        return {block: mark for block, mark in found.items() if mark is not None}
+
+    def mark(self, block: Block) -> dict | None:
+        """The mark of a block, some lanes of which may be pending since it has grown."""
+        try:
+            with explained(self.path):
+                mark = json.loads(self.mark_path(block).read_text(encoding="utf-8"))
+            shape, numbers = mark["shape"], [mark.get(key, 0) for key in COUNTS]
+            fine = len(shape) == len(block) and all(isinstance(n, int) for n in shape)
+            fine = fine and all(isinstance(n, int | float) for n in numbers)
+            return mark if fine else None
+        except (StoreError, ValueError, TypeError, AttributeError, KeyError):
+            return None  # a damaged one is as good as none
+
+    def pending(self, marks: Mapping[Block, dict] | None = None) -> list[Block]:
+        """Blocks that are not whole: without a mark, or grown since it was made."""
+        marks = self.marks() if marks is None else marks
+        return [
+            block
+            for block in self.blocks
+            if block not in marks or tuple(marks[block]["shape"]) != self.shape(block)
+        ]
+
+    def write(
+        self, block: Block, arrays: Mapping[str, np.ndarray], mark: Mapping[str, Any]
+    ) -> None:
+        """Write a block, wait until it is on the disk, and mark it.
+
+        arrays: by name, all of them, each with the lanes of the block first.
+        """
+        if set(arrays) != set(self.names):
+            rule = f"Block {block} must have the arrays {sorted(self.names)}"
+            raise StoreError(f"{rule}, but has {sorted(arrays)}.")
+        import zarr
+
+        done, region = self.mark_path(block), self.region(block)
+        # else a chunk of fill values would have no file, as if it had been lost
+        with self._in_place(), zarr.config.set({"array.write_empty_chunks": True}):
+            there = {name: open_array(self.path, name) for name in sorted(self.names)}
+            arrays = {name: np.asarray(arrays[name], array.dtype) for name, array in there.items()}
+            if (old := self.mark(block)) and old["shape"] == list(self.shape(block)):
+                done.unlink()  # it is about to change
+                flush(done.parent)
+            for name in sorted(self.names, key=lambda name: name == "result"):
+                self._put(there[name], block, region, arrays[name])
+            for array in there.values():
+                chunk = self.chunk(array, block)
+                flush(chunk)
+                flush(chunk.parent)
+            known = {"shape": list(self.shape(block)), "sha256": checksum(*arrays.values())}
+            write_json(done, {**mark, **known})
+
+    @contextlib.contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """StoreErrors in one sentence, and in another where somebody has moved the run."""
+        try:
+            with explained(self.path):
+                yield
+        except StoreError as error:
+            if self.path.exists():
+                raise
+            rule = "stay where it is while it is written"
+            raise StoreError(f"Run `{self.path}` must {rule}, but is gone.") from error
+
+    def _put(self, array: Any, block: Block, region: tuple[slice, ...], values: np.ndarray) -> None:
+        try:
+            array[region] = values
+        except (ValueError, RuntimeError):  # damaged, where a part of it was to stay
+            self.chunk(array, block).unlink(missing_ok=True)
+            array[region] = values
+
+    def read(self, block: Block) -> dict[str, np.ndarray]:
+        """The arrays of a block; fill values, and the result −1, where nothing was written.
+
+        `Damaged` where a block that has a mark is not what was written.
+        """
+        region, mark = self.region(block), self.mark(block)
+        there = {name: open_array(self.path, name) for name in sorted(self.names)}
+        found = {}
+        for name, array in there.items():
+            if mark is not None:
+                self.check_chunk(array, block)
+            with undamaged(self.path, f"Array `{name}`"):
+                found[name] = np.asarray(array[region])
+        if mark is not None and "sha256" in mark:
+            part = tuple(map(slice, mark["shape"]))  # of a block that has grown since
+            if checksum(*(found[name][part] for name in there)) != mark["sha256"]:
+                raise damaged(self.path, f"Block {block}", "it differs from its checksum")
+        return found
+
+    def check_chunk(self, array: Any, block: Block) -> None:
+        """`Damaged` where a block that has a mark has no file in an array.
+
+        Zarr would read fill values.
+        """
+        if not self.chunk(array, block).exists():
+            raise damaged(self.path, f"Array `{array.basename}`", f"block {block} has no file")
+
+    def extend(self, known: xr.Dataset, manifest: Mapping[str, Any]) -> None:
+        """Grow axes of the lanes at their ends, to those of `known`: what `create` takes.
+
+        Arrays first, the manifest last: until then the run is what it was.
+        """
+        lengths = tuple(known.sizes[axis] for axis in self.lane_axes)
+        with explained(self.path):
+            for name in self.names:
+                array = open_array(self.path, name)
+                array.resize((*lengths, *array.shape[len(lengths) :]))
+            for name, variable in known.variables.items():
+                if set(variable.dims) & set(self.lane_axes):
+                    array = open_array(self.path, str(name))
+                    array.resize(variable.shape)
+                    array[...] = np.asarray(variable.values)
+            flush_tree(self.path / GROUP)
+            grown = {
+                "lane_shape": list(lengths),
+                "holds": describe(
+                    self.path, self.names, dict(zip(self.lane_axes, lengths, strict=True))
+                ),
+            }
+            write_json(self.path / "manifest.json", {**manifest, **_layout(self), **grown})
+
+    def clean(self) -> None:
+        """Remove what killed writers left. For who holds the lock."""
+        with explained(self.path):
+            for partial in self.path.rglob("*.partial"):
+                partial.unlink(missing_ok=True)
+
+    def lock(self, shard: tuple[int, int] | None = None) -> AbstractContextManager[None]:
+        """Hold the run while writing it; see `lock`."""
+        return lock(self.path, shard)
+
+    def mark_path(self, block: Block) -> Path:
+        """The file of a block's mark."""
+        return self.path / "done" / f"{'.'.join(map(str, block))}.json"
+
+    def chunk(self, array: Any, block: Block) -> Path:
+        """The file of a block's part of an array."""
+        key = ".".join(map(str, ("c", *block, *(0,) * (array.ndim - len(block)))))
+        return self.path / GROUP / array.basename / key
+
+
+def create(
+    path: Path,
+    variables: Variables,
+    known: xr.Dataset,
+    lane_axes: tuple[str, ...],
+    block_shape: tuple[int, ...],
+    manifest: Mapping[str, Any],
+) -> Store:
+    """A new run, without blocks: made aside, then named. Where somebody was faster, theirs.
+
+    variables: of the lanes; by name, the axes inside a lane, their lengths, type and attributes.
+    `result` must be among them.  known: coordinates, and what does not depend on the lane.
+    """
+    partial = aside(path)
+    layout: dict[str, Any] = {
+        "format": FORMAT,
+        "lane_axes": list(lane_axes),
+        "lane_shape": [known.sizes[axis] for axis in lane_axes],
+        "block_shape": list(block_shape),
+        "arrays": sorted(variables),
+    }
+    with explained(path):
+        try:
+            (partial / "done").mkdir(parents=True)
+            make_arrays(partial / GROUP, variables, known, lane_axes, block_shape)
+            flush_tree(partial)
+            lengths = {axis: known.sizes[axis] for axis in lane_axes}
+            layout["holds"] = describe(partial, tuple(variables), lengths)
+            write_json(partial / "manifest.json", {**manifest, **layout})
+            partial.rename(path)
+            flush(path.parent)
+        except OSError:
+            if not (path / "manifest.json").is_file():
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of who was killed
+        shutil.rmtree(left, ignore_errors=True)
+    return open_store(path)
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """A run that is there. StoreError where there is none, or it is of another format."""
+    path = Path(path)
+    named = path / "manifest.json"
+    if not path.exists():
+        raise StoreError(f"Run `{path}` must exist, but does not.")
+    if not named.is_file():
+        raise StoreError(f"`{path}` must be a run of `jepa-sim sweep`, but has no manifest.json.")
+    try:
+        with explained(named):
+            manifest = json.loads(named.read_text(encoding="utf-8"))
+        found = manifest["format"]
+        if found != FORMAT:
+            raise StoreError(f"Run `{path}` must be of format {FORMAT}, but is of {found}.")
+        shapes = (tuple(manifest[key]) for key in LAYOUT)
+        store = Store(path, manifest, *shapes)
+        if not (min(store.block_shape) > 0 and len(store.blocks) and store.lengths):
+            raise ValueError
+        for key, kind in (("provenance", dict), ("seeds", list)):
+            if not isinstance(manifest[key], kind):
+                raise TypeError
+        for key in ("configuration", "holds"):
+            if not isinstance(manifest.get(key, {}), dict):
+                raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"`{named}` must be a manifest, but is damaged.") from error
+    return store
+
+
+def _layout(store: Store) -> dict[str, Any]:
+    return {key: store.manifest[key] for key in ("format", *LAYOUT)}

@@ -1,0 +1,289 @@
+"""The command line: `jepa-sim sweep`, `status`, `show`, `explore`, `demo` and others.
+
+Here are its options and its errors; `commands` has what it does.
+"""
+
+import argparse
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from jepa_sim import __version__
+from jepa_sim import config as toml
+from jepa_sim.arguments.errors import StoreError
+from jepa_sim.cli import commands
+
+FAULT = 2  # exit code: what was asked for is wrong, and nothing was written
+FAILURE = 1  # exit code: what was asked for could not be done
+
+EXAMPLE = """\
+an example of CONFIG.toml:
+
+  [data]
+  kind = "features"                 # or another, see below
+  lam = [1.0, 1.0, 0.5]             # covariance λ of each feature
+  rho = [0.9, 0.3, 0.8]             # its regression coefficient ρ
+
+  [grid]
+  objective = ["jepa", "mae"]
+  depth = [1, 2, 3, 5]              # encoder layers L
+  predictor_depth = [1]             # predictor layers M
+  scale = [1e-3, 1e-4]              # encoder gain ε at the start
+  seed = [0]                        # or { start = 0, stop = 32 }, for random starts
+
+  [solve]
+  solver = "closed_form"            # or "modes", "layer_modes", "gradient_flow", "descent"
+  times = { kind = "critical", count = 200 }
+  #   critical times also take last = 2.0, in units of the last critical time of a trajectory;
+  #   or  { kind = "log", start = 1.0, stop = 1e6, count = 200 }
+
+  [output]
+  path = "runs/first.nc"            # one NetCDF file; without suffix, a folder that is written
+                                    # block by block: what a large sweep wants
+  critical_fraction = [0.5, 0.9]
+
+further keys:
+
+  [data]    kind = "samples"        path: an .npz file with x and y, both (n, d)
+            kind = "moments"        xx, yx, yy as lists of rows, or path: an .npz file with them
+            all others also take pairs, seed: to estimate moments from that many pairs of views
+            kind = "static"         signal, noise: variances, a number or one for each feature
+            kind = "dynamic"        as "static", autocorrelation, noise_autocorrelation, lag
+            kind = "temporal"       as "dynamic" but for lag, frames, policy = { kind = "random",
+                                    keep } or { kind = "suffix" (or "block"), length },
+                                    positions = true for a predictor that knows positions
+            kind = "pixel_mask"     shape = [rows, columns], length (of correlation), keep, noise,
+                                    target = "whole" (or "hidden", "remasked")
+            kind = "block_mask"     block = [rows, columns], else as "pixel_mask"
+            kind = "low_rank"       dimension, signal, noise, denoising = false
+            kind = "power_law"      dimension, exponent, noise, noise_exponent
+            kind = "non_commuting"  dimension, angle (0 to 1, or a list), basis_seed, smallest
+            kind = "images"         patch (of two photographs), and with
+              view = "lighting"       brightness_sd, gradient_sd, sensor_sd
+              view = "noise"          noise
+              view = "shift"          shift (in pixels), noise
+              view = "mask"           keep or block, target, noise
+            kind = "digits"         view as for "images"
+            kind = "series"         name = "elnino" (or "sunspots"), window, lag, anomalies
+  [grid]    objective               "jepa", "mae", "jepa_moving_average",
+                                    "jepa_no_stop_gradient", "barlow_twins", "whitened_joint"
+            start = "balanced"      (or "unbalanced", "misaligned", "orthogonal", "gaussian")
+            rotated = true          random frames for "balanced" and "unbalanced"
+            width                   of all hidden layers, for a bottleneck
+            predictor = "learned"   (or "direct_pred", "fast")
+            rate_per_layer = true   learning rates of 1/(L + M), so that depths relax alike
+            and further axes, lists of numbers:
+              weight_decay, encoder_rate, predictor_rate
+              time_constant         of "jepa_moving_average"
+              penalty               of "whitened_joint"
+              imbalance             of start = "unbalanced"
+              angle                 of start = "misaligned", in radians
+  [solve]   precision = "float64" (or "float32"), and
+            "modes"                 tolerance, max_steps
+            "layer_modes"           rtol, atol, max_steps
+            "gradient_flow"         rtol, atol, max_steps
+            "descent"               learning_rate, optimizer = "sgd" (or "adam"), batch_size,
+                                    max_steps
+  [output]  observables             "features", "loss" and also "predictor_gains", "noise_share",
+                                    "probe_risk" (with probe_ridge), "effective_rank", "alignment",
+                                    "plateau_fraction", "balancedness", "off_diagonal_mass"
+
+Paths are relative to the folder that the command runs in."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        return _run(argv)
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        if argv[:1] == ["demo"]:  # it has options of its own
+            return commands.demo(argv[1:])
+        arguments = _parser().parse_args(argv)
+        return arguments.run(arguments)
+    except toml.ConfigError as error:
+        return _complain(error.lines, FAULT)
+    except StoreError as error:
+        return _complain([str(error)], FAULT)
+    except MemoryError as error:
+        return _complain([f"There is not enough memory. {error}"], FAILURE)
+    except OSError as error:
+        return _complain([str(error)], FAILURE)
+    except KeyboardInterrupt as interrupt:
+        return _complain([str(interrupt) or "Interrupted."], 130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jepa-sim",
+        description="Simulate how deep linear self-supervised networks learn: JEPA against masked "
+        "autoencoding.",
+        epilog="`jepa-sim COMMAND --help` has options and examples. Start with `jepa-sim demo`.",
+    )
+    parser.add_argument("--version", action="version", version=f"jepa-sim {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], about: str, epilog: str = ""
+    ) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(
+            name,
+            help=about,
+            description=about,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(run=run)
+        return added
+
+    sweep = command(
+        "sweep",
+        commands.sweep,
+        "Simulate every trajectory of a grid. A run in a folder that was stopped goes on.",
+        f"examples:\n\n  jepa-sim sweep CONFIG.toml\n  jepa-sim sweep CONFIG.toml --engine dask "
+        f"--workers 4\n  jepa-sim sweep CONFIG.toml --shard 0/8\n\n{EXAMPLE}",
+    )
+    sweep.add_argument("config", metavar="CONFIG.toml", help="what to sweep, and where to write it")
+    sweep.add_argument(
+        "--overwrite", action="store_true", help="replace the result if there is one already"
+    )
+    sweep.add_argument("--quiet", action="store_true", help="no progress and no table")
+    large = sweep.add_argument_group("for a result in a folder")
+    large.add_argument(
+        "--dry-run", action="store_true", help="say what it would take, and compute nothing"
+    )
+    large.add_argument(
+        "--extend",
+        action="store_true",
+        help="let axes of the grid be longer than in the run that is there: more seeds, depths, …",
+    )
+    large.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="i/n",
+        help="compute every n-th block, from the i-th on (from 0): for job arrays",
+    )
+    large.add_argument(
+        "--engine",
+        choices=("local", "dask"),
+        help="who computes: this process (the default), or workers of a Dask cluster",
+    )
+    large.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that runs")
+    large.add_argument(
+        "--workers", type=int, metavar="N", help="processes of a Dask cluster on this machine (2)"
+    )
+
+    status = command(
+        "status",
+        commands.status,
+        "Say how far a run is, from its folder; it may be running.",
+        "example:\n\n  jepa-sim status runs/first",
+    )
+    status.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
+    status.add_argument(
+        "--verify", action="store_true", help="read everything; what is damaged is pending again"
+    )
+
+    retry = command(
+        "retry",
+        commands.retry,
+        "Compute those trajectories of a run again that failed.",
+        "example:\n\n  jepa-sim retry runs/first --max-steps 1000000",
+    )
+    retry.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
+    retry.add_argument("--max-steps", type=int, metavar="N", help="steps that a solver may take")
+    retry.add_argument("--quiet", action="store_true", help="no progress")
+
+    export = command(
+        "export",
+        commands.export,
+        "Write a run to one file, for other programs.",
+        "examples:\n\n  jepa-sim export runs/first first.nc\n"
+        "  jepa-sim export runs/first first.parquet   # a row a trajectory, feature and fraction",
+    )
+    export.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
+    export.add_argument("path", metavar="FILE", help="a name that ends in .nc or .parquet")
+    export.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
+
+    show = command(
+        "show",
+        commands.show,
+        "Show what a sweep found: its axes, where it came from, when features are learned.",
+        "example:\n\n  jepa-sim show runs/first.nc",
+    )
+    show.add_argument(
+        "run_path", metavar="RUN", help="a file or folder written by `jepa-sim sweep`"
+    )
+
+    explore = command(
+        "explore",
+        commands.explore,
+        "Open a page in the browser: sliders over the closed form, or a stored sweep.",
+        "examples:\n\n  jepa-sim explore                         # two features, equal λ\n"
+        "  jepa-sim explore --lam 1 1 0.5 --rho 0.9 0.3 0.8\n"
+        "  jepa-sim explore runs/first.nc           # choose axes; phase diagrams\n"
+        "  jepa-sim explore runs/large --port 8000 --no-browser   # behind an SSH tunnel\n\n"
+        "The page is served on this machine's loopback address alone, and reads nothing but RUN.",
+    )
+    explore.add_argument(
+        "run_path",
+        metavar="RUN",
+        nargs="?",
+        help="a file or folder written by `jepa-sim sweep` (default: sliders over the closed form)",
+    )
+    explore.add_argument(
+        "--lam", type=float, nargs="+", help="covariance of each feature (default: 1 1)"
+    )
+    explore.add_argument(
+        "--rho",
+        type=float,
+        nargs="+",
+        help="regression coefficient of each feature (default: 0.9 0.3)",
+    )
+    explore.add_argument("--port", type=_port, default=0, help="of the page (0: a free one)")
+    explore.add_argument(
+        "--no-browser", action="store_true", help="print the address, and open nothing"
+    )
+
+    command(
+        "info",
+        commands.info,
+        "Show versions, devices, precision and where compiled programs are kept.",
+    )
+    # `main` hands all of `demo` on; here it is for the list of commands
+    subparsers.add_parser(
+        "demo", help="From two photographs to JEPA against masked autoencoding, in a minute."
+    )
+    return parser
+
+
+def _shard(words: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", words)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise argparse.ArgumentTypeError(f"must be i/n with 0 ≤ i < n, but is {words!r}")
+    return int(match[1]), int(match[2])
+
+
+def _port(words: str) -> int:
+    if not words.isdecimal() or int(words) > 65535:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, but is {words!r}")
+    return int(words)
+
+
+def _warn(message: Warning | str, *where: object) -> None:
+    print(f"jepa-sim: warning: {message}", file=sys.stderr)
+
+
+def _complain(lines: Sequence[str], code: int) -> int:
+    for line in lines:
+        print(f"jepa-sim: error: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

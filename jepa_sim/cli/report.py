@@ -1,0 +1,218 @@
+"""What the command line prints of a result and of this machine."""
+
+import importlib.metadata
+import itertools
+import os
+import platform
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jepa_sim.arguments.types import ResultCode
+from jepa_sim.campaigns.store.store import PENDING
+from jepa_sim.sweeps.dataset import remarks
+
+MOST_FEATURES = 6  # columns of the table of critical times
+MOST_ROWS = 30
+WIDE = 160  # columns, where there is no terminal that has fewer
+HEADINGS = {
+    "depth": "L",
+    "predictor_depth": "M",
+    "weight_decay": "η",
+    "time_constant": "τ",
+    "encoder_rate": "α_W",
+    "predictor_rate": "α_V",
+    "imbalance": "κ",
+    "penalty": "β",
+}
+ORDERS = {"order_rho": "τ(ρ)", "order_lam": "τ(λ)"}
+PACKAGES = ("jepa_sim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
+PROVENANCE = ("created", "solver", "precision", "device", "jepa_sim_version", "jax_version")
+
+
+def print_run(dataset: xr.Dataset, path: Path) -> None:
+    """The axes of a sweep, where it came from, when features are learned, and what failed."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, WIDE)
+    count, times = dataset.result.size, dataset.sizes["time"]
+    console.print(f"[bold]{escape(str(path))}[/]: {count:,} trajectories at {times} times each")
+    console.print(_axes(dataset))
+    console.print(_pairs([(name, str(dataset.attrs.get(name, "?"))) for name in PROVENANCE]))
+    times = _median_times(dataset)
+    console.print(_critical_times(dataset, times))
+    if "features" in dataset:
+        gains = _median_gains(dataset)
+        learned = times.critical_fraction * dataset.plateau.median("spectrum")
+        if not np.isfinite(times.critical_time).all() or (gains < learned).any():
+            console.print(_final_gains(dataset, gains))
+    for line in (*remarks(dataset), *_failures(dataset)):
+        console.print(line)
+
+
+def print_info(cache: Path | None) -> None:
+    """Versions, devices, precision and the cache of compiled programs."""
+    rows = [("python", platform.python_version())]
+    rows += [(package, importlib.metadata.version(package)) for package in PACKAGES]
+    rows += [("device", _device(device)) for device in jax.devices()]
+    rows.append(("processor cores", str(os.cpu_count())))
+    rows.append(("precision", "float64, or float32 by `precision` in [solve]"))
+    rows.append(("compiled programs", "not kept" if cache is None else _folder(cache)))
+    Console().print(_pairs(rows))
+
+
+def _axes(dataset: xr.Dataset) -> Table:
+    table = Table("axis", "values", "meaning", title="What was swept", title_justify="left")
+    for name in dataset.result.dims:
+        values = dataset[name].values
+        table.add_row(str(name), _span(values), dataset[name].attrs.get("long_name", ""))
+    table.add_row("feature", str(dataset.sizes["feature"]), "features of each spectrum")
+    return table
+
+
+def _span(values: np.ndarray) -> str:
+    """All values, or the first, the last and how many."""
+    words = [f"{value:g}" if value.dtype.kind in "iuf" else str(value) for value in values]
+    if len(words) <= MOST_FEATURES:
+        return ", ".join(words)
+    return f"{words[0]}, {words[1]}, … {words[-1]} ({len(words)})"
+
+
+def _critical_times(dataset: xr.Dataset, shown: xr.Dataset) -> Table:
+    """When features are learned, by all axes but scale, seed and spectrum."""
+    axes, points, more = _rows(shown.critical_time)
+    columns, orders = _feature_columns(dataset), [name for name in ORDERS if name in shown]
+    table = Table(
+        *(HEADINGS.get(name, name) for name in axes),
+        *(heading for heading, _ in columns),
+        *(ORDERS[name] for name in orders),
+        title=f"Time at which a feature reaches {float(shown.critical_fraction):g} of its plateau, "
+        f"from ε = {float(shown.scale):g}",
+        caption="flow time t = kα; start: it starts there or above; median over seeds and spectra; "
+        f"τ: Kendall's, of being learned early and ρ, or λ{more}",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for point in points:
+        here = shown.sel(point)
+        table.add_row(
+            *_words(point),
+            *(_time(here.critical_time.values[i]) for _, i in columns),
+            *("–" if np.isnan(here[name]) else f"{float(here[name]):.2f}" for name in orders),
+        )
+    return table
+
+
+def _median_times(dataset: xr.Dataset) -> xr.Dataset:
+    """Medians over seeds and spectra at the smallest scale; NaN where no plateau is known."""
+    names = ["critical_time", *(name for name in ORDERS if name in dataset)]
+    chosen = dataset[[*names, "plateau"]].sel(
+        critical_fraction=float(dataset.critical_fraction[0]), scale=float(dataset.scale.min())
+    )
+    chosen["critical_time"] = chosen.critical_time.where(chosen.plateau.notnull())
+    return _median(chosen[names])
+
+
+def _median_gains(dataset: xr.Dataset) -> xr.DataArray:
+    """Encoder gains at the last time, medians as of the times."""
+    gains = dataset.features.isel(time=-1).sel(scale=float(dataset.scale.min()))
+    return _median(gains)
+
+
+def _median(found: Any) -> Any:
+    """Over seeds and spectra; NaN where all are."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice")
+        return found.median(("seed", "spectrum")).compute()
+
+
+def _final_gains(dataset: xr.Dataset, gains: xr.DataArray) -> Table:
+    """What became of features that were not learned, or not for good."""
+    axes, points, _ = _rows(gains)
+    columns = _feature_columns(dataset)
+    table = Table(
+        *(HEADINGS.get(name, name) for name in axes),
+        *(heading for heading, _ in columns),
+        title="Encoder gain of each feature at the last time",
+        caption="median over seeds and spectra",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for point in points:
+        values = gains.sel(point).values
+        table.add_row(*_words(point), *(f"{values[i]:.3g}" for _, i in columns))
+    return table
+
+
+def _rows(shown: xr.DataArray) -> tuple[list[str], list[dict[str, Any]], str]:
+    """All axes but the feature's, the first points of them, and what is said of the others."""
+    axes = [str(name) for name in shown.dims if name != "feature"]
+    points = list(itertools.product(*(shown[name].values for name in axes)))
+    more = "" if len(points) <= MOST_ROWS else f"; the first {MOST_ROWS} of {len(points)} rows"
+    return axes, [dict(zip(axes, point, strict=True)) for point in points[:MOST_ROWS]], more
+
+
+def _words(point: dict[str, Any]) -> list[str]:
+    return [value if isinstance(value, str) else f"{value:g}" for value in point.values()]
+
+
+def _time(value: float) -> str:
+    if np.isnan(value):
+        return "unknown"
+    if value == 0:
+        return "start"
+    return f"{value:.3g}" if np.isfinite(value) else "never"
+
+
+def _feature_columns(dataset: xr.Dataset) -> list[tuple[str, int]]:
+    """(heading, feature), all features or some between the largest and the smallest ρ."""
+    rho, lam = dataset.rho.values, dataset.lam.values
+    order = np.argsort(-rho[0], kind="stable")
+    kept = min(MOST_FEATURES, len(order))
+    chosen = order[np.linspace(0, len(order) - 1, kept).round().astype(int)]
+    if len(rho) > 1:
+        return [(f"feature {i}", int(i)) for i in chosen]
+    return [(f"ρ = {rho[0, i]:.3g}\nλ = {lam[0, i]:.3g}", int(i)) for i in chosen]
+
+
+def _failures(dataset: xr.Dataset) -> list[str]:
+    codes, counts = np.unique(dataset.result.values, return_counts=True)
+    found = dict(zip(codes.tolist(), counts.tolist(), strict=True))
+    pending = found.pop(PENDING, 0)  # of a run in a folder
+    failed = [
+        f"[red]{count:,} failed:[/] {ResultCode(code).reason}"
+        for code, count in found.items()
+        if code
+    ]
+    if pending:
+        failed.append(f"{pending:,} are not there yet.")
+    return failed or ["Every trajectory reached its last time."]
+
+
+def _pairs(rows: Sequence[tuple[str, str]]) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in rows:
+        table.add_row(f"[bold]{name.removesuffix('_version')}[/]", escape(value))
+    return table
+
+
+def _folder(path: Path) -> str:
+    files = [file for file in path.glob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files) / 2**20
+    return f"{path} ({len(files)} files, {size:.1f} MiB)"
+
+
+def _device(device: Any) -> str:
+    memory = (device.memory_stats() or {}).get("bytes_limit")
+    if memory is None and device.platform == "cpu" and hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    room = "memory unknown" if memory is None else f"{memory / 2**30:.1f} GiB"
+    return f"{device.platform}: {device.device_kind}, {room}"

@@ -1,0 +1,173 @@
+"""Latent features under noise, seen twice: at once (`Static`), or some time apart (`Dynamic`).
+
+Every feature has a part that is signal and a part that is noise, along the columns of a common
+orthogonal basis U:
+
+    static    x = U (z + n_x)          y = U (z + n_y)           λ = s²
+    dynamic   x = U (z(t) + n(t))      y = U (z(t+k) + n(t+k))   λ = γ^k s² + γ_n^k n²
+
+and σ² = s² + n², ρ = λ/σ² in both. In `Dynamic` both parts are autoregressive processes of first
+order with autocorrelations γ and γ_n. A frozen distractor is noise with γ_n = 1: it has ρ = 1, so
+that a JEPA learns it first, the known failure on slow features (Sobal et al., arXiv 2211.10831).
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import ArrayLike, is_concrete, to_numpy
+from jepa_sim.data.base import (
+    AbstractViews,
+    Draws,
+    Pair,
+    aligned_moments,
+    basis_of,
+    check_between,
+    per_feature,
+    rotated,
+    white,
+)
+from jepa_sim.data.moments import Moments
+
+
+class Static(AbstractViews):
+    """One thing seen twice under independent noise: x = U z + V n_x, y = U z + V n_y.
+
+    signal, noise: (d,) variances s² and n² along the columns of U and of V, not both zero; one
+    number of noise counts for every feature.  basis: (d, d) orthogonal U (None: the identity).
+    noise_basis: (d, d) orthogonal V (None: the same as U).
+
+    With one basis λ = s², ρ = s²/(s² + n²), and features keep their order. With two the moments
+    Σyx = U diag(s²) Uᵀ and Σxx = Σyx + V diag(n²) Vᵀ do not commute.
+
+    >>> js.data.Static(signal=[1.0, 1.0], noise=[0.25, 1.0]).exact_moments().features().rho
+    Array([0.8, 0.5], dtype=float64)
+
+    Raises ValueError where shapes do not fit, a variance is negative or zero in all, or a basis is
+    not orthogonal.
+    """
+
+    signal: Float[Array, " d"]
+    noise: Float[Array, " d"]
+    basis: Float[Array, "d d"]
+    noise_basis: Float[Array, "d d"] | None
+    is_exchangeable = True
+
+    def __init__(
+        self,
+        signal: ArrayLike,
+        noise: ArrayLike,
+        basis: ArrayLike | None = None,
+        noise_basis: ArrayLike | None = None,
+    ):
+        self.signal, self.noise = _variances(signal, noise)
+        d = self.signal.size
+        self.basis = basis_of("basis", basis, d)
+        self.noise_basis = None if noise_basis is None else basis_of("noise_basis", noise_basis, d)
+
+    def exact_moments(self) -> Moments:
+        """Σyx = U diag(s²) Uᵀ, Σxx = Σyy = Σyx + V diag(n²) Vᵀ."""
+        if self.noise_basis is None:
+            variance = self.signal + self.noise
+            return aligned_moments(variance, self.signal, variance, self.basis)
+        yx = rotated(self.signal, self.basis)
+        xx = yx + rotated(self.noise, self.noise_basis)
+        return Moments(xx, yx, xx)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Pair:
+        """`count` independent pairs."""
+        u = to_numpy(self.basis)
+        v = u if self.noise_basis is None else to_numpy(self.noise_basis)
+        z = white(rng, (count, len(u)), self.signal)
+        x, y = (z @ u.T + white(rng, z.shape, self.noise) @ v.T for _ in range(2))
+        return x, y
+
+
+class Dynamic(AbstractViews):
+    """A stationary process seen now and `lag` steps later, with noise that may last as well.
+
+    signal, noise: (d,) variances s² and n².  autocorrelation, noise_autocorrelation: (d,) γ and
+    γ_n from one step to the next, in [−1, 1]: 0 is white, 1 frozen.  One number counts for every
+    feature, except in `signal`.  lag: k ≥ 1 steps, a whole number.
+    basis: (d, d) orthogonal U (None: the identity).
+
+    λ = γ^k s² + γ_n^k n², ρ = λ/(s² + n²); features keep their order.
+
+    Raises ValueError where shapes do not fit, a variance is negative or zero in all, an
+    autocorrelation is out of range, or the basis is not orthogonal.
+    """
+
+    signal: Float[Array, " d"]
+    autocorrelation: Float[Array, " d"]
+    noise: Float[Array, " d"]
+    noise_autocorrelation: Float[Array, " d"]
+    basis: Float[Array, "d d"]
+    lag: int = eqx.field(static=True)
+    is_exchangeable = True  # an autoregressive normal process looks the same backwards
+
+    def __init__(
+        self,
+        signal: ArrayLike,
+        autocorrelation: ArrayLike,
+        noise: ArrayLike,
+        noise_autocorrelation: ArrayLike = 0.0,
+        lag: int = 1,
+        basis: ArrayLike | None = None,
+    ):
+        self.signal, self.noise = _variances(signal, noise)
+        d = self.signal.size
+        for name, value in (
+            ("autocorrelation", autocorrelation),
+            ("noise_autocorrelation", noise_autocorrelation),
+        ):
+            check_between(name, value, -1, 1)
+        self.autocorrelation = per_feature("autocorrelation", autocorrelation, d)
+        self.noise_autocorrelation = per_feature("noise_autocorrelation", noise_autocorrelation, d)
+        checks.check_integer_from("lag", lag, 1)
+        self.lag = int(lag)
+        self.basis = basis_of("basis", basis, d)
+
+    def exact_moments(self) -> Moments:
+        """Σyx = U diag(γ^k s² + γ_n^k n²) Uᵀ, Σxx = Σyy = U diag(s² + n²) Uᵀ."""
+        k, variance = self.lag, self.signal + self.noise
+        lam = self.autocorrelation**k * self.signal + self.noise_autocorrelation**k * self.noise
+        return aligned_moments(variance, lam, variance, self.basis)
+
+    def lag_covariances(self, length: int) -> Float[Array, "{length} d d"]:
+        """C(τ) = U diag(γ^τ s² + γ_n^τ n²) Uᵀ for τ = 0, …, length − 1: what `Temporal` takes."""
+        checks.check_integer_from("length", length, 1)
+        signal = _powers(self.autocorrelation, length) * self.signal[None, :]
+        noise = _powers(self.noise_autocorrelation, length) * self.noise[None, :]
+        return jnp.einsum("af,tf,bf->tab", self.basis, signal + noise, self.basis)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Pair:
+        """`count` independent pairs, of which each is a stretch of the process of its own."""
+        u = to_numpy(self.basis)
+        z = self._process(rng, count, self.signal, self.autocorrelation)
+        n = self._process(rng, count, self.noise, self.noise_autocorrelation)
+        return (z[0] + n[0]) @ u.T, (z[1] + n[1]) @ u.T
+
+    def _process(
+        self, rng: np.random.Generator, count: int, variance: Array, autocorrelation: Array
+    ) -> tuple[Draws, Draws]:
+        now = white(rng, (count, variance.size), variance)
+        left = to_numpy(autocorrelation) ** self.lag  # of the correlation after k steps
+        return now, left * now + white(rng, now.shape, (1 - left**2) * to_numpy(variance))
+
+
+def _variances(signal: ArrayLike, noise: ArrayLike) -> tuple[Array, Array]:
+    check_between("signal", signal, 0)
+    check_between("noise", noise, 0)
+    s2 = per_feature("signal", signal)
+    n2 = per_feature("noise", noise, s2.size)
+    if is_concrete(s2, n2):
+        checks.check_positive("signal + noise", to_numpy(s2) + to_numpy(n2))
+    return s2, n2
+
+
+def _powers(base: Float[Array, " d"], count: int) -> Float[Array, "{count} d"]:
+    """base⁰, base¹, …, with derivatives at 0 too."""
+    steps = jnp.broadcast_to(base[None, :], (count - 1, base.size))
+    return jnp.cumprod(jnp.concatenate([jnp.ones((1, base.size), base.dtype), steps]), axis=0)

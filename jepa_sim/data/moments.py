@@ -1,0 +1,371 @@
+"""Second moments of a pair of views, and the features they define.
+
+A deep linear network under a quadratic loss sees the data through three matrices alone:
+
+    Σxx = E[x xᵀ],   Σyx = E[y xᵀ],   Σyy = E[y yᵀ]        x: context, y: target
+
+Features are the generalised eigenvectors Σyx v = ρ Σxx v. Where the moments commute they are the
+common eigenvectors, σ² and λ their eigenvalues, ρ = λ/σ² the regression coefficient ("influence",
+Littwin et al., arXiv 2407.03475).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+import numpy as np
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import Checked, check_kind, checked
+from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_numpy
+
+
+class Features(eqx.Module):
+    """The features of given moments, one per column of `basis`: Σyx v = ρ Σxx v.
+
+    An input is the sum of its features' patterns p ∝ Σxx v of unit length, x = Σ (vᵀx) p, and the
+    parts vᵀx do not correlate: σ² = vᵀ Σxx v is the variance of a part; all add up to tr Σxx.
+    Where moments commute, v = p are the common eigenvectors.
+
+    lam: (d,) covariance λ = ρ σ² = vᵀ Σyx v.  rho: (d,) regression coefficient.
+    variance: (d,) σ² = vᵀ Σxx v.  target_variance: (d,) vᵀ Σyy v.
+    basis: (d, d) columns v, with vᵀ p = 1: what filters for a feature.
+    patterns: (d, d) columns p, of unit length: how a feature looks in the input.
+    commutator: ‖Σxx Σyx − Σyx Σxx‖ / (‖Σxx‖ ‖Σyx‖) in the Frobenius norm, 0 where they commute.
+    asymmetry: ‖Σyx − Σyxᵀ‖ / ‖Σyx‖; features are those of the symmetric part of Σyx.
+    """
+
+    lam: Float[Array, " d"]
+    rho: Float[Array, " d"]
+    variance: Float[Array, " d"]
+    target_variance: Float[Array, " d"]
+    basis: Float[Array, "d d"]
+    patterns: Float[Array, "d d"]
+    target_basis: Float[Array, "dy d"]
+    target_patterns: Float[Array, "dy d"]
+    commutator: Float[Array, ""]
+    asymmetry: Float[Array, ""]
+
+
+class Moments(Checked):
+    """Second moments of a context x of dimension d and a target y, of dimension dy (mostly d too).
+
+    xx: (d, d) Σxx, symmetric positive definite.  yx: (dy, d) Σyx = E[y xᵀ].
+    yy: (dy, dy) Σyy, symmetric positive semidefinite. Left out, y is taken to be its linear
+    regression on x, Σyy = Σyx Σxx⁻¹ Σxy, the least that is possible; losses are then the excess
+    over the noise in y that no predictor can remove.
+
+    >>> moments = js.Moments(xx=[[2.0, 0.5], [0.5, 1.0]], yx=[[1.0, 0.5], [0.5, 0.5]])
+    >>> moments.features().rho.round(3)
+    Array([0.631, 0.227], dtype=float64)
+
+    Raises ValueError where a matrix is not square, not finite, not symmetric or not positive
+    definite, or where no pair (x, y) has these moments. Warns (`AmplifiedWarning`) of ρ above 1.
+    """
+
+    xx: Float[Array, "*lanes d d"]
+    yx: Float[Array, "*lanes dy d"]
+    yy: Float[Array, "*lanes dy dy"]
+    _known: Features | None
+
+    def __init__(self, xx: ArrayLike, yx: ArrayLike, yy: ArrayLike | None = None):
+        checks.check_square("xx", xx)
+        checks.check_finite("xx", xx)
+        checks.check_covariance("xx", xx, definite=True)
+        d = np.shape(xx)[0]
+        if np.ndim(yx) != 2 or np.shape(yx)[1] != d or np.size(yx) == 0:
+            checks.fail("yx", f"be of shape (dy, {d})", f"of shape {np.shape(yx)}")
+        checks.check_finite("yx", yx)
+        self.xx, self.yx = as_float_array(xx), as_float_array(yx)
+        if yy is None:
+            self.yy = self.yx @ jnp.linalg.solve(self.xx, self.yx.T)
+        else:
+            checks.check_square("yy", yy, np.shape(yx)[0])
+            checks.check_finite("yy", yy)
+            checks.check_covariance("yy", yy, definite=False)
+            _check_joint(xx, yx, yy)
+            self.yy = as_float_array(yy)
+        self._known = None
+        if is_concrete(xx, yx) and np.shape(yx)[0] == d:
+            checks.warn_where_amplified(_largest_rho(xx, yx))
+
+    @classmethod
+    @checked
+    def from_features(
+        cls, lam: ArrayLike, rho: ArrayLike, target_variance: ArrayLike | None = None
+    ) -> "Moments":
+        """Diagonal moments with Σyx = diag(λ), Σxx = diag(λ/ρ).
+
+        lam, rho: (d,), with λ/ρ > 0.  target_variance: (d,) the diagonal of Σyy, at least λρ (the
+        default, see the class). The features keep the order in which they are given.
+
+        Raises ValueError where shapes differ, an entry is not finite, or λ/ρ is not positive.
+        """
+        if np.ndim(lam) != 1 or np.size(lam) < 1:
+            checks.fail("lam", "be a list of at least one number", f"of shape {np.shape(lam)}")
+        if np.shape(rho) != np.shape(lam):
+            checks.fail("rho", f"be of the shape of `lam`, {np.shape(lam)}", f"of {np.shape(rho)}")
+        checks.check_finite("lam", lam)
+        checks.check_finite("rho", rho)
+        if is_concrete(rho, lam):
+            if (to_numpy(rho) == 0).any():
+                checks.fail("rho", "not be zero (the variance λ/ρ is undefined)", "0")
+            checks.check_positive("lam / rho", to_numpy(lam) / to_numpy(rho))
+        lam, rho = as_float_array(lam), as_float_array(rho)
+        variance = lam / rho
+        target = lam * rho if target_variance is None else as_float_array(target_variance)
+        moments = cls(jnp.diag(variance), jnp.diag(lam), jnp.diag(target))
+        identity, zero = jnp.eye(lam.size, dtype=lam.dtype), jnp.zeros((), lam.dtype)
+        known = Features(
+            lam=lam,
+            rho=rho,
+            variance=variance,
+            target_variance=target,
+            basis=identity,
+            patterns=identity,
+            target_basis=identity,
+            target_patterns=identity,
+            commutator=zero,
+            asymmetry=zero,
+        )
+        return moments.with_features(known)
+
+    @classmethod
+    @checked
+    def from_samples(
+        cls,
+        x: ArrayLike | Iterable[tuple[ArrayLike, ArrayLike]],
+        y: ArrayLike | None = None,
+        *,
+        center: bool = True,
+    ) -> "Moments":
+        """Moments estimated from samples, in one pass, in double precision on the host.
+
+        x: (n, d) and y: (n, dy) arrays; or one iterable of (x, y) batches of any sizes, so that the
+        samples need never be in memory together.  center: subtract the sample means (the linear
+        network has no bias); False gives raw second moments.
+
+        Batches are merged by the update of Chan, Golub & LeVeque (1983), which subtracts the mean
+        before it squares, so that a large mean costs no digits.
+
+        Raises ValueError where shapes do not fit, an entry is not finite, or the samples do not
+        span all d dimensions.
+        """
+        batches: Any = ((x, y),) if y is not None else x
+        running = _RunningMoments(center)
+        for number, batch in enumerate(batches):
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                checks.fail("x", "be an array (with `y`) or yield pairs (x, y)", f"{type(batch)}")
+            running.add(*batch, where=f" of batch {number}" if y is None else "")
+        return cls(*running.moments())
+
+    @property
+    def dimension(self) -> int:
+        """d, the dimension of x."""
+        return self.xx.shape[-1]
+
+    @property
+    def target_dimension(self) -> int:
+        """dy, the dimension of y."""
+        return self.yx.shape[-2]
+
+    def features(self, frames: tuple[int, int] = (1, 1)) -> Features:
+        """The generalised eigenvectors of (Σyx, Σxx), by falling ρ, or as given to `from_features`.
+
+        frames: (n_c, n_t), how many frames x and y are stacks of; features are those of one frame,
+        with Σxx and Σyy averaged over frames and Σyx over all pairs of frames.
+
+        Where Σyx is not symmetric its symmetric part is taken and `asymmetry` says how much was
+        left out. Features of equal ρ are told apart by their variance: of all bases of their
+        subspace the one that is orthogonal is taken too, which is that of the common eigenvectors
+        where moments commute. Differentiable where all ρ differ.
+
+        Where dy ≠ d features are those of the regression of y on x: with Σxx = C Cᵀ and the
+        singular values Σyx C⁻ᵀ = Σ s u rᵀ they have v ∝ C⁻ᵀ r, target basis u and λρ = s². The
+        d − dy last ones of a smaller target have λ = 0.
+        """
+        if self._known is not None:
+            return self._known
+        if frames != (1, 1):
+            return self._per_frame(frames).features()
+        factor = jnp.linalg.cholesky(self.xx)
+        if self.target_dimension != self.dimension:
+            return self._regression_features(factor)
+        symmetric = (self.yx + self.yx.T) / 2
+        half = jsl.solve_triangular(factor, symmetric, lower=True)
+        whitened = jsl.solve_triangular(factor, half.T, lower=True)
+        rho, rotation = jnp.linalg.eigh(whitened)
+        rho, rotation = rho[::-1], rotation[:, ::-1]
+        basis = jsl.solve_triangular(factor, rotation, lower=True, trans=1)
+        basis = basis @ _split_ties(rho, basis)
+        patterns = self.xx @ basis  # dual to the basis: vᵢᵀ Σxx vⱼ = δᵢⱼ
+        norm = jnp.linalg.norm
+        size = norm(patterns, axis=0)
+        basis = basis * size[None, :]
+        return Features(
+            lam=rho * size**2,
+            rho=rho,
+            variance=size**2,
+            target_variance=jnp.sum(basis * (self.yy @ basis), axis=0),
+            basis=basis,
+            patterns=patterns / size[None, :],
+            target_basis=basis,
+            target_patterns=patterns / size[None, :],
+            commutator=norm(self.xx @ self.yx - self.yx @ self.xx)
+            / _nonzero(norm(self.xx) * norm(self.yx)),
+            asymmetry=norm(self.yx - self.yx.T) / _nonzero(norm(self.yx)),
+        )
+
+    def _regression_features(self, factor: Float[Array, "d d"]) -> Features:
+        whitened = jsl.solve_triangular(factor, self.yx.T, lower=True).T
+        left, found, right = jnp.linalg.svd(whitened)
+        d, count = self.dimension, found.size
+        singular = jnp.zeros(d, found.dtype).at[:count].set(found)
+        target_basis = jnp.zeros((left.shape[0], d), left.dtype).at[:, :count].set(left[:, :count])
+        patterns = factor @ right.T
+        size = jnp.linalg.norm(patterns, axis=0)
+        nothing = jnp.zeros((), singular.dtype)
+        return Features(
+            lam=singular * size,
+            rho=singular / size,
+            variance=size**2,
+            target_variance=jnp.sum(target_basis * (self.yy @ target_basis), axis=0),
+            basis=jsl.solve_triangular(factor, right.T, lower=True, trans=1) * size[None, :],
+            patterns=patterns / size[None, :],
+            target_basis=target_basis,
+            target_patterns=target_basis,
+            commutator=nothing,
+            asymmetry=nothing,
+        )
+
+    def _per_frame(self, frames: tuple[int, int]) -> "Moments":
+        context, target = frames
+        xx, yx, yy = (
+            _blocks(self.xx, context, context),
+            _blocks(self.yx, target, context),
+            _blocks(self.yy, target, target),
+        )
+        mean = (
+            jnp.einsum("iaib->ab", xx) / context,
+            jnp.mean(yx, axis=(0, 2)),
+            jnp.einsum("iaib->ab", yy) / target,
+        )
+        return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), self, mean)
+
+    def per_feature(self, features: Features, frames: tuple[int, int] = (1, 1)) -> "Moments":
+        """Moments of each feature by itself, with a leading axis over features.
+
+        xx: (d, n_c, n_c) of vᵀx in every context frame; yx, yy with the features' target basis.
+        Nothing is lost where moments commute.
+        """
+        context, target = frames
+        v, u = features.basis, features.target_basis
+        xx = jnp.einsum("af,iajb,bf->fij", v, _blocks(self.xx, context, context), v)
+        yx = jnp.einsum("af,iajb,bf->fij", u, _blocks(self.yx, target, context), v)
+        yy = jnp.einsum("af,iajb,bf->fij", u, _blocks(self.yy, target, target), u)
+        bare = eqx.tree_at(lambda m: m._known, self, None, is_leaf=lambda x: x is None)
+        return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), bare, (xx, yx, yy))
+
+    def with_features(self, features: Features) -> "Moments":
+        """These moments with their features known, so that `features()` need not solve for them."""
+        return eqx.tree_at(lambda m: m._known, self, features, is_leaf=lambda x: x is None)
+
+
+def _split_ties(rho: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """The rotation among features of equal ρ that makes them orthogonal; the identity elsewhere.
+
+    rho: falling.  basis: columns v with vᵢᵀ Σxx vⱼ = δᵢⱼ, so rotations within a tie keep that.
+    """
+    # rounding in whitening grows with the condition of Σxx, (max |v| / min |v|)²
+    size = jnp.sum(basis**2, axis=0)
+    rounding = jnp.finfo(rho.dtype).eps * jnp.maximum(1e4, 10 * jnp.max(size) / jnp.min(size))
+    tolerance = rounding * jnp.max(jnp.abs(rho))
+    tie = jnp.cumsum(-jnp.diff(rho, prepend=rho[:1]) > tolerance)  # 0, 0, 1, 2, 2, …
+    gram = basis.T @ basis
+    inside = jnp.where(tie[:, None] == tie[None, :], gram / jnp.max(gram), 0)
+    _, rotation = jnp.linalg.eigh(inside + 2 * jnp.diag(tie.astype(rho.dtype)))
+    return rotation
+
+
+def _blocks(
+    matrix: Float[Array, "rows columns"], rows: int, columns: int
+) -> Float[Array, "{rows} a {columns} b"]:
+    """The matrix as blocks, one for every pair of frames: axes (frame, entry, frame, entry)."""
+    return matrix.reshape(rows, matrix.shape[0] // rows, columns, matrix.shape[1] // columns)
+
+
+def _nonzero(x: Float[Array, ""]) -> Float[Array, ""]:
+    return jnp.where(x == 0, jnp.ones_like(x), x)
+
+
+def _largest_rho(xx: ArrayLike, yx: ArrayLike) -> float:
+    """The largest ρ of Σyx v = ρ Σxx v, of the symmetric part of Σyx."""
+    factor, symmetric = np.linalg.cholesky(to_numpy(xx)), (to_numpy(yx) + to_numpy(yx).T) / 2
+    whitened = np.linalg.solve(factor, np.linalg.solve(factor, symmetric).T)
+    return float(np.linalg.eigvalsh((whitened + whitened.T) / 2)[-1])
+
+
+def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
+    """Some pair (x, y) has these moments: the joint covariance is positive semidefinite."""
+    if is_concrete(xx, yx, yy):
+        xx, yx, yy = to_numpy(xx), to_numpy(yx), to_numpy(yy)
+        rest = yy - yx @ np.linalg.solve(xx, yx.T)
+        least = np.linalg.eigvalsh(rest / 2 + rest.T / 2)[0]
+        if least < -checks.SYMMETRY_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
+            checks.fail(
+                "yy",
+                "be at least Σyx Σxx⁻¹ Σxy (else no pair of views has these moments)",
+                f"short of it by {-least:.3g}",
+            )
+
+
+class _RunningMoments:
+    """Means and centred second moments of all samples seen so far (x and y stacked)."""
+
+    def __init__(self, center: bool):
+        self.center = center
+        self.count = 0
+
+    def add(self, x: ArrayLike, y: ArrayLike, where: str) -> None:
+        for name, value in (("x", x), ("y", y)):
+            check_kind(name + where, value, ArrayLike)
+            if np.ndim(value) != 2 or np.size(value) == 0:
+                found = f"of shape {np.shape(value)}"
+                checks.fail(name + where, "have the axes (sample, d), none empty", found)
+            checks.check_finite(name + where, value)
+        if np.shape(x)[0] != np.shape(y)[0]:
+            rule = f"have as many rows as x, {np.shape(x)[0]}"
+            checks.fail("y" + where, rule, f"of {np.shape(y)[0]}")
+        both = np.concatenate([to_numpy(x), to_numpy(y)], axis=1)
+        if self.count == 0:
+            self.columns = (np.shape(x)[1], np.shape(y)[1])
+            self.mean = np.zeros(both.shape[1])
+            self.scatter = np.zeros((both.shape[1], both.shape[1]))
+        for name, value, columns in zip("xy", (x, y), self.columns, strict=True):
+            if np.shape(value)[1] != columns:
+                found = f"of {np.shape(value)[1]} columns"
+                checks.fail(name + where, f"have {columns} columns", found)
+        n, total = len(both), self.count + len(both)
+        mean = both.mean(axis=0) if self.center else self.mean
+        centred, shift = both - mean, mean - self.mean
+        self.scatter += centred.T @ centred + np.outer(shift, shift) * (self.count * n / total)
+        self.mean = self.mean + shift * (n / total)
+        self.count = total
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self.count == 0:
+            checks.fail("x", "hold at least one sample", "empty")
+        joint = self.scatter / self.count
+        d = self.columns[0]
+        xx, yx, yy = joint[:d, :d], joint[d:, :d], joint[d:, d:]
+        least = np.linalg.eigvalsh(xx)[0]
+        if least <= np.finfo(float).eps * d * np.trace(xx):
+            checks.fail(
+                "x",
+                f"span all {d} dimensions",
+                f"{self.count} samples whose smallest variance is {least:.3g}",
+            )
+        return xx, yx, yy

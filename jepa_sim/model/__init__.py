@@ -1,0 +1,1 @@
+"""What is simulated: objective, network, start and training, and the velocity of all factors."""

@@ -1,0 +1,272 @@
+"""Where a feature can come to rest, with and without weight decay, and how much decay it bears.
+
+With decay. From an aligned start all encoder layers of a feature share a singular value u and all
+predictor layers v = r u. With learning rates α and decays η of encoder (w) and predictor (v) a
+state at rest has r² = η_w α_v / (η_v α_w). What is left is one equation, with (a, b) and (λ, σ²) of
+the reduced flow:
+
+    c u^{a−1} (λ − s u^b) = η_w        c = α_w r^M,   s = σ² r^M   (r = 1 without predictor)
+
+Its left side rises from 0 to a maximum, the threshold, and falls to 0 at the plateau. Below the
+threshold it has two roots: the larger is stable, the smaller is the edge of the basin of 0. For
+JEPA with M = 1 and equal rates and decays the threshold is σ² ρ^{2L} (2L−1)^{2L−1}/(2L)^{2L}, at
+L = 1 that of Tian, Chen & Ganguli (2021). A moving-average teacher changes none of this.
+
+With decays of their own a deep JEPA, which is no gradient system, may spiral away from the larger
+root too, if the predictor's decay is too small beside the encoder's: with M = 1 and stop-gradient
+it does near the threshold where η_v/η_w < (L−1)/L.
+
+Where one side alone decays nothing is at rest but 0, or nothing at all. Decay of the encoder alone:
+once the predictor is found, no pull is left to hold the encoder, and it falls to 0. Decay of the
+predictor alone: the encoder makes good what the predictor loses, and grows without bound; at L = 1,
+M = 1 as ρ √(2ηt) for JEPA, and as (4ηρ²t)^{1/4} for MAE.
+
+Without decay z²/α changes at the same pace in all layers of a feature, so that the differences
+between layers are kept from the start (`settled`).
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jepa_sim.model.training import Training
+
+BISECTIONS = 60
+SMALL_START = 0.02  # of the plateau: what a start of squares below it keeps does not matter
+
+
+class Layers(eqx.Module):
+    """The layers of every feature at time 0, as far as the flow without decay keeps them apart.
+
+    encoder, predictor: (layers, d) squares of singular values; one row stands for all layers.
+    sign: (d,) −1 where the predictor sends a feature away from its target, else 1.
+    is_known: (d,) whether the start is aligned with the feature, so that this is all of it.
+    largest: (d,) the largest square of any singular value that could reach the feature.
+    """
+
+    encoder: Float[Array, "l d"]
+    predictor: Float[Array, "m d"]
+    sign: Float[Array, " d"]
+    is_known: Bool[Array, " d"]
+    largest: Float[Array, " d"]
+
+
+def level(encoder: Float[Array, " d"], predictor: Float[Array, " d"]) -> Layers:
+    """Of an aligned start whose layers have these squares, all of the encoder the same."""
+    ones = jnp.ones_like(encoder)
+    largest = jnp.maximum(encoder, predictor)
+    return Layers(encoder[None, :], predictor[None, :], ones, ones > 0, largest)
+
+
+class Rest(eqx.Module):
+    """States at rest of every feature, as encoder gains w̄.
+
+    threshold: (d,) the encoder's weight decay η_w at and above which only 0 is at rest; 0 where
+    λ ≤ 0. The ratio of the two decays and the rates stay as they are: 0 where the encoder alone
+    decays, inf where the predictor alone does.
+    stable: (d,) the gain in which a learned feature settles; 0 where it cannot be learned, inf
+    where it grows without bound, NaN where it is not known, or would spiral away from there.
+    edge: (d,) the gain that a start must exceed, for the feature not to collapse to 0; inf where it
+    cannot be learned, 0 where it is learned from any start, NaN where `stable` is. For starts with
+    v = r u; it does not depend on the teacher, whose copy starts as the encoder does.
+    """
+
+    threshold: Float[Array, " d"]
+    stable: Float[Array, " d"]
+    edge: Float[Array, " d"]
+
+
+def rest(
+    lam: Float[Array, " d"],
+    variance: Float[Array, " d"],
+    exponents: tuple[Float[Array, ""], Float[Array, ""]],
+    depth: Float[Array, ""],
+    predictor_depth: Float[Array, ""] | None,
+    training: Training,
+    time_constant: Float[Array, ""] | None,
+) -> Rest:
+    """States at rest; predictor_depth: M, None for an objective without predictor.
+
+    time_constant: of a moving-average teacher.
+    """
+    (a, b), dtype = exponents, lam.dtype
+    q = a - 1
+    one_sided = _one_sided(training) if predictor_depth is not None else (False, False)
+    encoder_alone, predictor_alone = (jnp.asarray(alone) for alone in one_sided)
+    decay, ratio = _ratio(training, dtype)
+    power = jnp.ones((), dtype) if predictor_depth is None else ratio**predictor_depth
+    c, s = training.encoder_rate.astype(dtype) * power, variance * power
+    if predictor_depth is None:
+        decay = training.encoder_decay.astype(dtype)
+
+    can_learn = lam > 0
+    lam = jnp.where(can_learn, lam, 1)
+    plateau = (lam / s) ** (1 / b)
+    top = plateau * (q / (q + b)) ** (1 / b)
+    threshold = c * lam * b / (q + b) * top**q
+    threshold = jnp.where(encoder_alone, 0, jnp.where(predictor_alone, jnp.inf, threshold))
+    survives = can_learn & (decay < threshold) & ~predictor_alone
+
+    def net(u: Float[Array, " d"]) -> Float[Array, " d"]:
+        return c * u**q * (lam - s * u**b) - jnp.where(survives, decay, 0)
+
+    def root(low: Float[Array, " d"], high: Float[Array, " d"], rising: bool) -> Array:
+        def halve(_: Array, bracket: tuple) -> tuple:
+            low, high = bracket
+            half = jnp.sqrt(low * high)
+            above = (net(half) >= 0) == rising
+            return jnp.where(above, low, half), jnp.where(above, half, high)
+
+        low, high = jax.lax.fori_loop(0, BISECTIONS, halve, (low, high))
+        return _polished(net, jnp.sqrt(low * high))
+
+    stable = root(jnp.where(top > 0, top, plateau * jnp.finfo(dtype).eps), plateau, rising=False)
+    # the edge lies above (η/(cλ))^{1/q}, where λ alone balances the decay; there is none at q = 0
+    has_edge = survives & (decay > 0) & (q > 0)
+    least = jnp.where(has_edge, decay / (c * lam), 1) ** (1 / jnp.where(q > 0, q, 1))
+    edge = root(jnp.where(has_edge, least, top), top, rising=True)
+    edge = jnp.where(has_edge, edge, 0)
+    unknown = jnp.zeros_like(survives)
+    if predictor_depth is not None:
+        pull = jnp.where(survives, c * s * stable ** (q + b), 0)
+        tau = jnp.zeros((), dtype) if time_constant is None else time_constant.astype(dtype)
+        pace = training.predictor_rate.astype(dtype) / training.encoder_rate.astype(dtype)
+        powers = (depth, predictor_depth, q + 2 - depth - predictor_depth)
+        unknown = survives & ~_attracts(decay, pull, pace / ratio**2, powers, tau)
+    stable = jnp.where(unknown, jnp.nan, jnp.where(survives, stable, 0) ** depth)
+    edge = jnp.where(unknown, jnp.nan, jnp.where(survives, edge**depth, jnp.inf))
+    if predictor_depth is not None:
+        grows = can_learn & predictor_alone
+        stable = jnp.where(grows, jnp.inf, stable)
+        # of several predictor layers a small start is lost before the encoder has grown
+        from_anywhere = jnp.where(predictor_depth <= 1, 0.0, jnp.nan)
+        edge = jnp.where(grows, from_anywhere, edge)
+    return Rest(jnp.where(can_learn, threshold, 0), stable, edge)
+
+
+def settled(
+    lam: Float[Array, " d"],
+    variance: Float[Array, " d"],
+    exponents: tuple[Float[Array, ""], Float[Array, ""]],
+    depths: tuple[Float[Array, ""], Float[Array, ""]],
+    training: Training,
+    start: Layers,
+    has_copy: bool,
+) -> Float[Array, " d"]:
+    """Encoder gains at rest without decay: what differs between layers at the start is kept.
+
+    With one x for all layers of a feature, z² = α (x + z(0)²/α), the residual vanishes:
+    w̄^t v̄ = ρ, with t = 0 for JEPA and 1 for MAE. x ≥ −min z(0)²/α: there the smallest layer is 0.
+
+    A start of the wrong sign comes to that point first. Where the smallest layer is the predictor's
+    it changes its sign there, and the feature is learned. Where it is the encoder's a JEPA loses
+    the feature; so does an MAE where two layers are the smallest. So with ρ < 0, or a predictor
+    that starts negative, and L = M = 1: w̄ = √(ρ² + κ) if κ = w² − v² > 0, else 0.
+
+    depths: (L, M).  has_copy: whether a teacher's copy may carry the feature past that point; then
+    it is not known (NaN) what follows. NaN too for a start that is not aligned and not small, and
+    where two layers of the predictor reach 0 together.
+    """
+    (_, b), (depth, predictor_depth) = exponents, depths
+    target = jnp.abs(lam) / variance
+    encoder_rate, predictor_rate = (
+        rate.astype(lam.dtype) for rate in (training.encoder_rate, training.predictor_rate)
+    )
+    aligned = start.is_known[None, :]
+    w = jnp.where(aligned, start.encoder / encoder_rate, 0)
+    v = jnp.where(aligned, start.predictor / predictor_rate, 0)
+    least_w, least_v = jnp.min(w, axis=0), jnp.min(v, axis=0)
+    least = jnp.minimum(least_w, least_v)
+    in_encoder, in_predictor = depth / w.shape[0], predictor_depth / v.shape[0]  # layers a row
+    power = (b - predictor_depth) / depth
+
+    def gains(x: Float[Array, " d"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+        """(w̄, v̄) where the smallest layer has z²/α = x."""
+        w_squared = encoder_rate * (x[None, :] + (w - least[None, :]))
+        v_squared = predictor_rate * (x[None, :] + (v - least[None, :]))
+        w_bar = jnp.prod(w_squared, axis=0) ** (in_encoder / 2)
+        return w_bar, jnp.prod(v_squared, axis=0) ** (in_predictor / 2)
+
+    def excess(x: Float[Array, " d"]) -> Float[Array, " d"]:
+        w_bar, v_bar = gains(x)
+        return w_bar**power * v_bar - target
+
+    def halve(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        half = (low + high) / 2
+        above = excess(half) > 0
+        return jnp.where(above, low, half), jnp.where(above, half, high)
+
+    # where every layer but the smallest has more, x is at most what it would be alone
+    alone = jnp.maximum(target ** (2 / b), target ** (2 / predictor_depth))
+    widest = (1 + alone) * (1 + 1 / encoder_rate + 1 / predictor_rate)
+    _, x = jax.lax.fori_loop(0, 2 * BISECTIONS, halve, (jnp.zeros_like(widest), widest))
+    found, _ = gains(_polished(excess, x))
+
+    is_jepa = power < 0.5  # w̄^0
+    turned = start.sign * jnp.sign(lam) < 0
+    smallest = in_encoder * jnp.sum(jnp.where(w == least[None, :], 1.0, 0.0), axis=0)
+    smallest = smallest + in_predictor * jnp.sum(jnp.where(v == least[None, :], 1.0, 0.0), axis=0)
+    passes = jnp.where(is_jepa, least_v < least_w, smallest == 1)
+    exceeded = excess(jnp.zeros_like(x)) > 0  # the encoder is 0 before the residual is
+    lost = jnp.where(turned, ~passes, exceeded)
+    found = jnp.where((lam == 0) | lost, 0, found)
+    # two predictor layers reach 0 together, and the encoder is left as it is
+    stuck = turned & (least_v < least_w) & (smallest > 1)
+    small = start.largest < SMALL_START * target ** (2 / b)
+    unknown = stuck | (turned & lost & has_copy) | ~(start.is_known | small)
+    return jnp.where(unknown & (lam != 0), jnp.nan, found)
+
+
+def _polished(
+    function: Callable[[Float[Array, " d"]], Float[Array, " d"]], root: Float[Array, " d"]
+) -> Float[Array, " d"]:
+    """A root after one step of Newton's, which also gives it its derivatives."""
+    root = jax.lax.stop_gradient(root)
+    _, slope = jax.jvp(function, (root,), (jnp.ones_like(root),))
+    slope = jnp.asarray(jax.lax.stop_gradient(slope))
+    return root - jnp.where(slope == 0, 0, function(root) / jnp.where(slope == 0, 1, slope))
+
+
+def _attracts(
+    decay: Float[Array, ""],
+    pull: Float[Array, " d"],
+    pace: Float[Array, ""],
+    powers: tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]],
+    tau: Float[Array, ""],
+) -> Bool[Array, " d"]:
+    """Whether the larger root attracts: Routh's criterion in ln u, ln v and the teacher's ln ξ.
+
+    u̇ = α_w u^{L−1} v^M (λ ξ^t − σ² u^L v^M) − η_w u, v̇ alike, τ ξ̇ = u − ξ, with t = L for JEPA
+    and 0 for MAE. decay: η_w.  pull: α_w u^{L−2} v^M σ² u^L v^M.  pace: η_v/η_w.
+    powers: (L, M, t).
+    """
+    depth, predictor_depth, target = powers
+    ww, vw = (depth - 2) * decay - depth * pull, predictor_depth * (decay - pull)
+    wv, vv = depth * (decay - pull), (predictor_depth - 2) * decay - predictor_depth * pull
+    teacher = target * (decay + pull)
+    held = pace * (ww * vv - vw * wv)  # determinant with the teacher held, and with it let go
+    free = held + pace * teacher * (vv - vw)
+    first, second = 1 - tau * (ww + pace * vv), tau * held - (ww + pace * vv + teacher)
+    return (first > 0) & (second > 0) & (first * second > tau * free)
+
+
+def _one_sided(training: Training) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+    """Whether the encoder alone decays, and whether the predictor alone does."""
+    encoder, predictor = training.encoder_decay > 0, training.predictor_decay > 0
+    return encoder & ~predictor, predictor & ~encoder
+
+
+def _ratio(training: Training, dtype: jnp.dtype) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """(η_w, r); r = √(α_v/α_w) where a side does not decay."""
+    rates = training.encoder_rate, training.predictor_rate
+    decays = training.encoder_decay, training.predictor_decay
+    (encoder_rate, predictor_rate), (encoder, predictor) = (
+        [x.astype(dtype) for x in pair] for pair in (rates, decays)
+    )
+    both = (encoder > 0) & (predictor > 0)
+    square = jnp.where(both, encoder, 1) / jnp.where(both, predictor, 1)
+    return encoder, jnp.sqrt(square * predictor_rate / encoder_rate)

@@ -1,0 +1,26 @@
+"""Objectives: what the network is asked to do, the field that follows, its reduced flow.
+
+Encoder W̄ = W_L … W_1, predictor (or decoder) V̄ = V_M … V_1, and a target map T:
+
+    JEPA   ½ E ‖V̄ W̄ x − sg[W̄ᵗ y]‖²     T = W̄ᵗ, the teacher: the encoder itself or a copy of it
+    MAE    ½ E ‖V̄ W̄ x − y‖²              T = I
+
+An objective pulls on the products W̄ and V̄; every factor Z of a product takes its share
+Ż = (product of the factors left of Z)ᵀ pull (product of the factors right of Z)ᵀ.
+With the residual R = T Σyx − V̄ W̄ Σxx the pulls of a prediction are V̄ᵀR on W̄ and R W̄ᵀ on V̄.
+
+For JEPA this field is the gradient of no function (the target moves too), so objectives own the
+field and nothing differentiates a one-argument loss.
+"""
+
+from jepa_sim.model.objectives.base import AbstractObjective as AbstractObjective
+from jepa_sim.model.objectives.maps import Factors as Factors
+from jepa_sim.model.objectives.maps import Maps as Maps
+from jepa_sim.model.objectives.maps import product as product
+from jepa_sim.model.objectives.maps import shares as shares
+from jepa_sim.model.objectives.one_of import OneOf as OneOf
+from jepa_sim.model.objectives.prediction import JEPA as JEPA
+from jepa_sim.model.objectives.prediction import MAE as MAE
+from jepa_sim.model.objectives.prediction import AbstractPrediction as AbstractPrediction
+from jepa_sim.model.objectives.whitening import BarlowTwins as BarlowTwins
+from jepa_sim.model.objectives.whitening import WhitenedJoint as WhitenedJoint

@@ -1,0 +1,80 @@
+"""Several objectives as one program."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jepa_sim.arguments.types import Scalar
+from jepa_sim.data.moments import Features, Moments
+from jepa_sim.model.objectives.base import AbstractObjective
+from jepa_sim.model.objectives.maps import Maps
+from jepa_sim.model.objectives.prediction import AbstractPrediction, prediction_pulls
+from jepa_sim.model.teachers import AbstractTarget, StopGradient
+
+
+class OneOf(AbstractObjective):
+    """One of several objectives, chosen by a traced number: they become one compiled program.
+
+    The matrix flow takes those that `can_share`; the reduced theory takes any.
+    """
+
+    options: tuple[AbstractObjective, ...]
+    which: Int[Array, ""]
+
+    @staticmethod
+    def can_share(objectives: Sequence[AbstractObjective]) -> bool:
+        """Whether the matrix flows of these objectives differ in their target map alone."""
+        return all(
+            isinstance(objective, AbstractPrediction)
+            and isinstance(objective.teacher, StopGradient)
+            for objective in objectives
+        )
+
+    @property
+    def name(self) -> str:
+        return "one of several"
+
+    @property
+    def teacher(self) -> AbstractTarget:
+        return StopGradient()
+
+    def _choose(self, values: Sequence[Array]) -> Array:
+        return jax.lax.select_n(self.which, *values) if len(values) > 1 else values[0]
+
+    def pulls(self, maps: Maps, moments: Moments) -> Maps:
+        targets = [
+            option.encode_target(maps.teacher, moments.yx)
+            for option in self.options
+            if isinstance(option, AbstractPrediction)
+        ]
+        return prediction_pulls(self._choose(targets), maps, moments)
+
+    def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
+        return self._choose([option.loss(maps, moments) for option in self.options])
+
+    @property
+    def encodes_target(self) -> bool:
+        return any(option.encodes_target for option in self.options)
+
+    @property
+    def uses_predictor(self) -> bool:
+        return any(option.uses_predictor for option in self.options)
+
+    def output_frame(
+        self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return self._choose([option.output_frame(latent, target) for option in self.options])
+
+    def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
+        pairs = [option.exponents(depth, predictor_depth) for option in self.options]
+        a, b = (self._choose([jnp.asarray(x) for x in axis]) for axis in zip(*pairs, strict=True))
+        return a, b
+
+    def coefficients(
+        self, features: Features
+    ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
+        pairs = [option.coefficients(features) for option in self.options]
+        lam, variance = (self._choose(axis) for axis in zip(*pairs, strict=True))
+        return lam, variance

@@ -1,0 +1,131 @@
+"""Predictions: of a representation, or of the input itself."""
+
+import abc
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments.types import Scalar
+from jepa_sim.data.moments import Features, Moments
+from jepa_sim.model.objectives.base import AbstractObjective
+from jepa_sim.model.objectives.maps import Maps
+from jepa_sim.model.teachers import AbstractTarget, StopGradient
+
+
+class AbstractPrediction(AbstractObjective):
+    """Squared error of a prediction: ½ E ‖V̄ W̄ x − T y‖²."""
+
+    @abc.abstractmethod
+    def encode_target(
+        self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        """T times a moment of y: the target map T is the teacher's, or the identity."""
+
+    def pulls(self, maps: Maps, moments: Moments) -> Maps:
+        target = self.encode_target(maps.teacher, moments.yx)
+        held = prediction_pulls(target, maps, moments)
+        if not self.teacher.passes_gradient:
+            return held
+        back = maps.predictor @ maps.encoder @ moments.yx.T - maps.teacher @ moments.yy
+        return Maps(held.encoder, held.predictor, back)
+
+    def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
+        prediction = maps.predictor @ maps.encoder
+        size = self.encode_target(maps.teacher, self.encode_target(maps.teacher, moments.yy).T)
+        return (
+            jnp.vdot(prediction, prediction @ moments.xx) / 2
+            - jnp.vdot(prediction, self.encode_target(maps.teacher, moments.yx))
+            + jnp.trace(size) / 2
+        )
+
+    def coefficients(
+        self, features: Features
+    ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
+        return features.lam, features.variance
+
+
+class JEPA(AbstractPrediction):
+    """Joint embedding prediction: the target is the representation of y by a teacher.
+
+    target: `StopGradient()`, the encoder itself without gradient (the default);
+    `MovingAverage(τ)`, an exponential moving average of its layers (self-distillation);
+    `NoStopGradient()`, the encoder with gradient, which collapses.
+
+    Reduced exponents a = 2L + M − 1, b = M; plateau w̄ = ρ^{L/M} (Littwin et al., NeurIPS 2024). A
+    moving average has the same plateaus and reaches them later.
+    """
+
+    target: AbstractTarget = StopGradient()
+
+    @property
+    def name(self) -> str:
+        return "jepa" + self.target.suffix
+
+    @property
+    def teacher(self) -> AbstractTarget:
+        return self.target
+
+    def encode_target(
+        self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return teacher @ moment
+
+    @property
+    def encodes_target(self) -> bool:
+        return True
+
+    @property
+    def uses_predictor(self) -> bool:
+        return True
+
+    def output_frame(
+        self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return latent
+
+    def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
+        return 2 * depth + predictor_depth - 1, predictor_depth
+
+
+class MAE(AbstractPrediction):
+    """Masked autoencoding: reconstruct the target itself.
+
+    Reduced exponents a = L + M − 1, b = L + M; plateau w̄ = ρ^{L/(L+M)}. With Σyx = Σxx this is the
+    deep linear autoencoder (Saxe et al. 2014).
+    """
+
+    @property
+    def name(self) -> str:
+        return "mae"
+
+    @property
+    def teacher(self) -> AbstractTarget:
+        return StopGradient()
+
+    def encode_target(
+        self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return moment
+
+    @property
+    def encodes_target(self) -> bool:
+        return False
+
+    @property
+    def uses_predictor(self) -> bool:
+        return True
+
+    def output_frame(
+        self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return target
+
+    def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
+        return depth + predictor_depth - 1, depth + predictor_depth
+
+
+def prediction_pulls(target: Float[Array, "o d"], maps: Maps, moments: Moments) -> Maps:
+    """The pulls of ½ E ‖V̄ W̄ x − T y‖² with target = T Σyx held."""
+    w, v = maps.encoder, maps.predictor
+    residual = target - v @ (w @ moments.xx)
+    return Maps(v.T @ residual, residual @ w.T, jnp.zeros_like(maps.teacher))

@@ -1,0 +1,137 @@
+"""Joint embeddings without a predictor, which whitening keeps from collapse."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import Scalar, as_float_array
+from jepa_sim.data.moments import Features, Moments
+from jepa_sim.model.objectives.base import AbstractObjective
+from jepa_sim.model.objectives.maps import Maps
+from jepa_sim.model.teachers import AbstractTarget, StopGradient
+
+
+class BarlowTwins(AbstractObjective):
+    """Linear Barlow Twins, ‖W̄ Γ W̄ᵀ − I‖² with Γ = (Σyx + Σyxᵀ)/2; no predictor (Simon et al. 2023).
+
+    The pull on the encoder is −4 (W̄ Γ W̄ᵀ − I) W̄ Γ; what stands in the predictor's place stays
+    where it starts. Reduced flow u̇ = 4λ u^{2L−1} (1 − λ u^{2L}), plateau w̄ = λ^{−1/2}; at L = 1 the
+    gains are w̄² = 1/(λ + (w̄(0)⁻² − λ) e^{−8λt}): features are learned in steps, the largest λ
+    first. Every W̄ with W̄ Γ W̄ᵀ = I is at rest, so a bottleneck of k rows ends in the k features of
+    largest λ only up to what a small random start has let grow of the others.
+    """
+
+    @property
+    def name(self) -> str:
+        return "barlow_twins"
+
+    @property
+    def teacher(self) -> AbstractTarget:
+        return StopGradient()
+
+    def pulls(self, maps: Maps, moments: Moments) -> Maps:
+        w = maps.encoder
+        gamma = (moments.yx + moments.yx.T) / 2
+        pull = -4 * self._gap(w, gamma) @ w @ gamma
+        return Maps(pull, jnp.zeros_like(maps.predictor), jnp.zeros_like(maps.teacher))
+
+    def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
+        gamma = (moments.yx + moments.yx.T) / 2
+        return jnp.sum(self._gap(maps.encoder, gamma) ** 2)
+
+    def _gap(self, w: Float[Array, "k d"], gamma: Float[Array, "d d"]) -> Float[Array, "k k"]:
+        return w @ gamma @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
+
+    @property
+    def encodes_target(self) -> bool:
+        return True
+
+    @property
+    def uses_predictor(self) -> bool:
+        return False
+
+    def output_frame(
+        self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return latent
+
+    def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
+        return 2 * depth - 1, 2 * depth
+
+    def coefficients(
+        self, features: Features
+    ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
+        return 4 * features.lam, 4 * features.lam**2
+
+
+class WhitenedJoint(AbstractObjective):
+    """Joint embedding of two views, kept from collapse by a penalty that whitens; no predictor.
+
+    ½ E ‖W̄ x − W̄ y‖² + (β/4) ‖W̄ Σxx W̄ᵀ − I‖²; the same weights encode both views.
+    For any β that lets them live an encoder of k rows ends, of views of one law, in the k features
+    of largest ρ, and for large β whitened: the constrained optimum of Van Assel et al. (2025), see
+    `joint_embedding_optimum`.
+
+    penalty: β; may be traced.
+    Reduced flow u̇ = u^{2L−1} (βσ² − δ − βσ⁴ u^{2L}), with δ the variance of the feature's
+    difference between the views; plateau w̄² = (1 − δ/(βσ²))/σ². For views of one law (Σyy = Σxx)
+    δ = 2(σ² − λ); for moments without Σyy, whose y is a regression, δ = σ²(1 − ρ)².
+
+    Raises ValueError where β is not positive.
+    """
+
+    penalty: Float[Array, ""] = eqx.field(converter=as_float_array, default=10.0)
+
+    def __check_init__(self):
+        checks.check_positive("penalty", self.penalty)
+
+    @property
+    def name(self) -> str:
+        return "whitened_joint"
+
+    @property
+    def teacher(self) -> AbstractTarget:
+        return StopGradient()
+
+    def pulls(self, maps: Maps, moments: Moments) -> Maps:
+        w = maps.encoder
+        whiten = self.penalty.astype(w.dtype) * self._gap(w, moments) @ w @ moments.xx
+        pull = -w @ _difference(moments) - whiten
+        return Maps(pull, jnp.zeros_like(maps.predictor), jnp.zeros_like(maps.teacher))
+
+    def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
+        w = maps.encoder
+        penalty = self.penalty.astype(w.dtype) * jnp.sum(self._gap(w, moments) ** 2)
+        return jnp.vdot(w, w @ _difference(moments)) / 2 + penalty / 4
+
+    def _gap(self, w: Float[Array, "k d"], moments: Moments) -> Float[Array, "k k"]:
+        return w @ moments.xx @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
+
+    @property
+    def encodes_target(self) -> bool:
+        return True
+
+    @property
+    def uses_predictor(self) -> bool:
+        return False
+
+    def output_frame(
+        self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return latent
+
+    def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
+        return 2 * depth - 1, 2 * depth
+
+    def coefficients(
+        self, features: Features
+    ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
+        variance, penalty = features.variance, self.penalty.astype(features.lam.dtype)
+        difference = variance + features.target_variance - 2 * features.lam
+        return penalty * variance - difference, penalty * variance**2
+
+
+def _difference(moments: Moments) -> Float[Array, "d d"]:
+    """E (x − y)(x − y)ᵀ."""
+    return moments.xx + moments.yy - moments.yx - moments.yx.T

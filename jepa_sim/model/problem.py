@@ -1,0 +1,306 @@
+"""A problem: what is simulated, and nothing of how."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import Checked
+from jepa_sim.arguments.types import is_concrete, to_numpy
+from jepa_sim.data.moments import Features, Moments
+from jepa_sim.model.equilibria import Layers, Rest, level, rest, settled
+from jepa_sim.model.network import DeepLinear
+from jepa_sim.model.objectives import JEPA, AbstractObjective
+from jepa_sim.model.starts import AbstractStart, frame_sizes, shapes
+from jepa_sim.model.state import Gains, Weights
+from jepa_sim.model.training import DirectPred, Training
+from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, make_curve
+
+
+class Problem(Checked):
+    """Moments, an objective, a network and its start, and how its factors are trained.
+
+    What is simulated, in flow time; how is up to the solver. Moments, objective and frames are
+    checked against each other here, the start and whole depths when it is simulated.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> problem.plateaus
+    Array([0.729, 0.027], dtype=float64)
+
+    Raises ValueError where the parts do not fit together; methods do where the reduced theory does
+    not apply.
+    """
+
+    moments: Moments
+    objective: AbstractObjective
+    network: DeepLinear
+    start: AbstractStart
+    training: Training = eqx.field(default_factory=Training)
+    curve: Curve | None = eqx.field(default=None, repr=False)
+
+    def __check_init__(self):
+        frame_sizes(self.moments, self.objective, self.network)
+
+    @property
+    def features(self) -> Features:
+        """The features of the moments (of one frame, where x and y are stacks of frames)."""
+        return self.moments.features(self.network.frames)
+
+    @property
+    def depth(self) -> Float[Array, ""]:
+        """L as a floating-point number."""
+        return jnp.asarray(self.network.depth, self.moments.xx.dtype)
+
+    @property
+    def predictor_depth(self) -> Float[Array, ""]:
+        """M as a floating-point number."""
+        return jnp.asarray(self.network.predictor_depth, self.moments.xx.dtype)
+
+    @property
+    def scale(self) -> Float[Array, ""]:
+        """ε, the encoder gain of the start."""
+        return jnp.asarray(self.start.scale, self.moments.xx.dtype)
+
+    @property
+    def exponents(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """(a, b) of the reduced flow u̇ = u^a (λ − σ² u^b), as floating-point numbers."""
+        a, b = self.objective.exponents(self.depth, self.predictor_depth)
+        return jnp.asarray(a), jnp.asarray(b)
+
+    @property
+    def coefficients(self) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+        """(λ, σ²) of the reduced flow of every feature, per unit of flow time."""
+        lam, variance = self.objective.coefficients(self.features)
+        rate = self.training.encoder_rate.astype(lam.dtype)
+        return rate * lam, rate * variance
+
+    @property
+    def flow(self) -> ReducedFlow:
+        """The reduced flow of every feature, per unit of flow time."""
+        lam, variance = self.coefficients
+        a, b = self.exponents
+        return ReducedFlow(lam, variance, self.scale, self.depth, a, b, self._made_curve())
+
+    def with_curve(self) -> "Problem":
+        """With the curve of its exponents made, so that compiled programs need not make it."""
+        return eqx.tree_at(lambda p: p.curve, self, self._made_curve(), is_leaf=lambda x: x is None)
+
+    def _made_curve(self) -> Curve:
+        depths = (self.network.depth, self.network.predictor_depth)
+        known = is_concrete(depths, self.objective)
+        if self.curve is not None and not known:
+            return self.curve
+        a, b = self.objective.exponents(*map(float, depths)) if known else self.exponents
+        return make_curve((a - 1) / b, self.moments.xx.dtype)
+
+    def with_known_curve(self) -> "Problem":
+        """`with_curve`, and a ValueError where depths are out of the range of curves."""
+        curve = self._made_curve()
+        if is_concrete(curve.c) and np.isnan(to_numpy(curve.c)):
+            a, b = (float(x) for x in self.exponents)
+            rule = f"make c = (a − 1)/b of the flow u^a (λ − σ² u^b) be in [0, {LARGEST_C:g})"
+            checks.fail("depth", rule, f"{float(self.depth):g} (c = {(a - 1) / b:g})")
+        return eqx.tree_at(lambda p: p.curve, self, curve, is_leaf=lambda x: x is None)
+
+    @property
+    def rest(self) -> Rest:
+        """Where features come to rest from an aligned start, and how much weight decay they bear.
+
+        All NaN where that is not known: a predictor set by a formula, several frames, or, without
+        stop-gradient, a target that x predicts without error (else everything collapses).
+        """
+        features, objective = self.features, self.objective
+        lam, variance = objective.coefficients(features)
+        if objective.teacher.passes_gradient:
+            predicted = lam * features.rho  # of the target's variance, by x
+            rounding = 1e4 * jnp.finfo(lam.dtype).eps * features.target_variance
+            collapses = features.target_variance > predicted + rounding
+            nothing = jnp.where(collapses, jnp.zeros_like(lam), jnp.nan)
+            return Rest(nothing, nothing, jnp.where(collapses, jnp.inf, jnp.nan))
+        if not self.training.predictor.is_learned or self.network.frames != (1, 1):
+            unknown = jnp.full_like(lam, jnp.nan)
+            return Rest(unknown, unknown, unknown)
+        predictor_depth = self.predictor_depth if objective.uses_predictor else None
+        training, tau = self.training, objective.teacher.time_constant
+        exponents, depth = self.exponents, self.depth
+        found = rest(lam, variance, exponents, depth, predictor_depth, training, tau)
+        if predictor_depth is None:
+            return found
+        start = self.layers
+        kept = settled(
+            *(lam, variance, exponents, (depth, predictor_depth), training, start),
+            has_copy=tau is not None,
+        )
+        decays = (training.encoder_decay > 0) | (training.predictor_decay > 0)
+        # what a start keeps, and how long, is not known under decay, unless all layers stay alike
+        alike = (training.encoder_rate == training.predictor_rate) & (
+            training.encoder_decay == training.predictor_decay
+        )
+        squares = jnp.concatenate([start.encoder, start.predictor])
+        alike = alike & (jnp.max(squares, axis=0) == jnp.min(squares, axis=0)) & (start.sign > 0)
+        with_decay = jnp.where(((lam < 0) | (start.sign < 0)) & ~alike, jnp.nan, found.stable)
+        return dataclasses.replace(found, stable=jnp.where(decays, with_decay, kept))
+
+    @property
+    def layers(self) -> Layers:
+        """The layers of every feature at time 0; those of an aligned start of the same scale where
+        the start does not say."""
+        features = self.features
+        found = self.start.layers(features, self.objective, self.depth)
+        if found is not None:
+            return found
+        square = jnp.full_like(features.lam, 1) * self.scale ** (2 / self.depth)
+        return level(square, square)
+
+    @property
+    def plateaus(self) -> Float[Array, " d"]:
+        """w̄*: where the encoder gain of each feature settles from an aligned start, `rest.stable`.
+
+        ρ^{L/M} for JEPA and ρ^{L/(L+M)} for MAE; lower with weight decay, 0 where a feature cannot
+        be learned (ρ ≤ 0, too much decay, no stop-gradient). For several frames ρ is replaced by
+        the norm of the regression coefficients over frames, ‖Σyx Σxx⁻¹‖ of the feature. Those of
+        the reduced theory: where moments do not commute, the matrix flow ends some percent lower.
+        """
+        if self.network.frames != (1, 1):
+            return self._plateaus_of_frames()
+        rule = self.training.predictor
+        if isinstance(rule, DirectPred) and rule.boost == 0:
+            return self._plateaus_of_direct_pred()
+        if not self.is_plain:
+            return self.rest.stable
+        lam, variance = self.objective.coefficients(self.features)
+        learned = lam > 0
+        ratio = jnp.where(learned, lam, 1) / variance
+        return jnp.where(learned, ratio ** (self.depth / self.exponents[1]), 0)
+
+    def _plateaus_of_direct_pred(self) -> Float[Array, " d"]:
+        """ρ/σ, where v̄ = σ w̄ is ρ; NaN with weight decay."""
+        features = self.features
+        found = jnp.maximum(features.rho, 0) / jnp.sqrt(features.variance)
+        return jnp.where(self.training.encoder_decay > 0, jnp.nan, found)
+
+    def _plateaus_of_frames(self) -> Float[Array, " d"]:
+        """‖B‖^{L/b}, with B = Σyx Σxx⁻¹ over the frames of one feature.
+
+        In place of ρ: the predictor ends as B, and its norm keeps in balance with the layers.
+        """
+        alone = self.moments.per_feature(self.features, self.network.frames)
+        regression = jnp.linalg.solve(alone.xx, alone.yx.swapaxes(1, 2))
+        size = jnp.sqrt(jnp.sum(regression**2, axis=(1, 2)))
+        unknown = (
+            self.objective.teacher.passes_gradient
+            or self.start.keeps_differences
+            or not self.training.is_scaled
+        )
+        return size ** (self.depth / self.exponents[1]) * (jnp.nan if unknown else 1)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether features follow the reduced flow once they are aligned and balanced.
+
+        That takes a learned predictor, no weight decay, one learning rate, the encoder itself as
+        teacher with stop-gradient, a network of single frames, and a start without differences
+        between layers that would be kept.
+        """
+        teacher = self.objective.teacher
+        return (
+            self.training.is_scaled
+            and not teacher.passes_gradient
+            and teacher.time_constant is None
+            and self.network.frames == (1, 1)
+            and not self.start.keeps_differences
+        )
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the encoder is a bottleneck, in which features compete."""
+        return self.network.latent(self.features.lam.size) < self.features.lam.size
+
+    @property
+    def starts_level(self) -> bool:
+        """Whether all features have the gain ε at time 0."""
+        return self.start.is_level and not self.is_narrow
+
+    def weights(self, key: PRNGKeyArray | None = None) -> Weights:
+        """The matrices at time 0, with the teacher's copy where the objective keeps one.
+
+        ValueError where the start is random and there is no key, or does not fit the network.
+        """
+        if self.start.is_random and key is None:
+            raise ValueError("Argument `key` must be given for a random start, but is None.")
+        found = self.start.weights(self.moments, self.objective, self.network, key)
+        if self.objective.teacher.time_constant is None:
+            return found
+        return Weights(found.encoder, found.predictor, found.encoder)
+
+    def separate(self) -> "Problem":
+        """One problem per feature, of width one, all in one with a leading axis over features.
+
+        What a diagonal network does: exact where moments commute and the start is aligned.
+        """
+        alone = self.moments.per_feature(self.features, self.network.frames)
+        network = dataclasses.replace(self.network, width=None)
+        return eqx.tree_at(
+            lambda p: (p.moments, p.network), self, (alone, network), is_leaf=lambda x: x is None
+        )
+
+    def check(self) -> None:
+        """ValueError where moments, objective, network, start and training do not fit together."""
+        (_, predictor_depth), frames = self.network.whole(), self.network.frames
+        (first, *_), _ = shapes(self.moments, self.objective, self.network)
+        jax.eval_shape(self.weights, jr.key(0))  # the start's own checks
+        if self.training.predictor.is_learned:
+            return
+        rule = type(self.training.predictor).__name__
+        if predictor_depth != 1:
+            checks.fail("network.predictor_depth", f"be 1 with {rule}", predictor_depth)
+        if not isinstance(self.objective, JEPA):
+            checks.fail("objective", f"be JEPA with {rule}", self.objective.name)
+        if frames != (1, 1) and isinstance(self.training.predictor, DirectPred):
+            checks.fail("network.frames", f"be (1, 1) with {rule}", frames)
+        if first[0] > first[1]:
+            checks.fail("network.width", f"be at most d = {first[1]} with {rule}", first[0])
+
+    def check_read(self, what: str) -> None:
+        """ValueError where y has fewer entries than x: no predictor reads the features beyond them.
+
+        They rest at ε, which the theory of single features has no place for.
+        """
+        frames, moments = self.network.frames, self.moments
+        d, dy = moments.dimension // frames[0], moments.target_dimension // frames[1]
+        if dy < d:
+            rule = f"have at least as many rows as columns, {d}, for `{what}` (see `GradientFlow`)"
+            checks.fail("moments.yx", rule, f"of {dy} rows")
+
+    def reduced(self, what: str) -> "Problem":
+        """The problem as the reduced theory takes it: with depths that are traced numbers.
+
+        ValueError, naming `what` needs it, where the reduced theory does not apply: a start that is
+        not balanced, a bottleneck, or a problem that is not plain.
+        """
+        if not self.start.is_balanced:
+            checks.fail("start", f"be balanced for `{what}`", type(self.start).__name__)
+        if self.is_narrow:
+            d = self.features.lam.size
+            checks.fail("network.width", f"be at least d = {d} for `{what}`", self.network.width)
+        if not self.is_plain:
+            rule = (
+                "have a stop-gradient or no teacher, one learning rate, no weight decay, a learned "
+                f"predictor and single frames for `{what}` (see `LayerModes`)"
+            )
+            checks.fail("problem", rule, "otherwise")
+        return eqx.tree_at(
+            lambda p: (p.network.depth, p.network.predictor_depth),
+            self.with_curve(),
+            (self.depth, self.predictor_depth),
+        )
+
+    def gains(self, log_u: Float[Array, " d"], gap: Float[Array, " d"]) -> Gains:
+        """The reduced state at the singular values u."""
+        return Gains(log_u, gap, self.depth, self.predictor_depth)

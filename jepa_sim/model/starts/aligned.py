@@ -1,0 +1,176 @@
+"""Starts whose predictor is aligned with the encoder, or turned from it by a known angle."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import Scalar, as_float_array, is_concrete, to_numpy
+from jepa_sim.data.moments import Features, Moments
+from jepa_sim.model.equilibria import Layers, level
+from jepa_sim.model.network import DeepLinear
+from jepa_sim.model.objectives import AbstractObjective
+from jepa_sim.model.starts.base import AbstractStart
+from jepa_sim.model.starts.frames import Frames, layer_scale, orthogonal, turn_by
+from jepa_sim.model.state import Weights
+
+
+class Balanced(AbstractStart):
+    """All factors have the one singular value ε^{1/L}, so every encoder gain starts at ε = `scale`.
+
+    The start of the reduced theory. As it stands every factor is ε^{1/L} I, which is aligned with
+    any features. rotated: factors are rotated by random orthogonal matrices in the hidden layers
+    (one set per key) that keep balance and, for JEPA, the predictor positive in the latent space;
+    gains of features do not depend on them while alignment is stable. A bottleneck must be
+    rotated: it starts from a random subspace.
+
+    Raises ValueError where scale is not positive.
+    """
+
+    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
+    rotated: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        checks.check_positive("scale", self.scale)
+
+    @property
+    def is_random(self) -> bool:
+        return self.rotated
+
+    @property
+    def is_level(self) -> bool:
+        return True
+
+    @property
+    def is_balanced(self) -> bool:
+        return True
+
+    @property
+    def is_separable(self) -> bool:
+        return True
+
+    def weights(
+        self,
+        moments: Moments,
+        objective: AbstractObjective,
+        network: DeepLinear,
+        key: PRNGKeyArray | None,
+    ) -> Weights:
+        u = layer_scale(self.scale, moments, network)
+        frames = Frames(moments, objective, network, key if self.rotated else None)
+        return frames.weights(u, u, frames.aligned)
+
+
+class Unbalanced(AbstractStart):
+    """As `Balanced`, but the predictor's singular values v are not the encoder's u: v² − u² = κ.
+
+    So W₂ᵀW₂ − W₁W₁ᵀ = κI between the last layer of the encoder and the first of the predictor,
+    which the flow keeps: from lazy (|κ| large: one side hardly moves) to rich (κ = 0) in the words
+    of Dominé et al. (2024).
+
+    scale: ε.  imbalance: κ > −ε^{2/L}.  rotated: see `Balanced`.
+
+    Raises ValueError where scale is not positive; in `simulate` where the imbalance is too small.
+    """
+
+    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
+    imbalance: Float[Array, ""] = eqx.field(converter=as_float_array)
+    rotated: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        checks.check_positive("scale", self.scale)
+        checks.check_finite("imbalance", self.imbalance)
+
+    @property
+    def is_random(self) -> bool:
+        return self.rotated
+
+    @property
+    def is_level(self) -> bool:
+        return True
+
+    @property
+    def is_balanced(self) -> bool:
+        return False
+
+    @property
+    def is_separable(self) -> bool:
+        return True
+
+    def weights(
+        self,
+        moments: Moments,
+        objective: AbstractObjective,
+        network: DeepLinear,
+        key: PRNGKeyArray | None,
+    ) -> Weights:
+        u = layer_scale(self.scale, moments, network)
+        if is_concrete(self.scale, self.imbalance):
+            least = -(to_numpy(self.scale) ** (2 / network.whole()[0]))
+            if to_numpy(self.imbalance) <= least:
+                checks.fail("imbalance", f"be above −ε^(2/L) = {least:.6g}", self.imbalance)
+        square = u**2 + self.imbalance.astype(u.dtype)
+        frames = Frames(moments, objective, network, key if self.rotated else None)
+        return frames.weights(u, jnp.sqrt(square), frames.aligned)
+
+    @property
+    def keeps_differences(self) -> bool:
+        return True
+
+    def layers(self, features: Features, objective: AbstractObjective, depth: Scalar) -> Layers:
+        """Encoder layers have the square ε^{2/L}, predictor layers κ more."""
+        lam = features.lam
+        square = jnp.full_like(lam, 1) * self.scale.astype(lam.dtype) ** (2 / depth)
+        predictor = square + self.imbalance.astype(lam.dtype)
+        return level(square, predictor)
+
+
+class Misaligned(AbstractStart):
+    """As `Balanced` and rotated, but the predictor is turned by an angle in the latent space.
+
+    All planes of a random set of orthogonal planes are turned by `angle` (radians; with an odd
+    number of dimensions one direction stays): 0 is aligned, π is minus the aligned predictor.
+    A JEPA learns a feature only where the predictor is positive on it.
+
+    Raises ValueError where scale is not positive or the angle not finite.
+    """
+
+    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
+    angle: Float[Array, ""] = eqx.field(converter=as_float_array)
+
+    def __check_init__(self):
+        checks.check_positive("scale", self.scale)
+        checks.check_finite("angle", self.angle)
+
+    @property
+    def is_random(self) -> bool:
+        return True
+
+    @property
+    def is_level(self) -> bool:
+        return True
+
+    @property
+    def is_balanced(self) -> bool:
+        return False
+
+    @property
+    def is_separable(self) -> bool:
+        return False
+
+    def weights(
+        self,
+        moments: Moments,
+        objective: AbstractObjective,
+        network: DeepLinear,
+        key: PRNGKeyArray | None,
+    ) -> Weights:
+        assert key is not None  # `Problem.weights` has checked
+        frame_key, plane_key = jr.split(key)
+        u = layer_scale(self.scale, moments, network)
+        frames = Frames(moments, objective, network, frame_key)
+        rank = frames.aligned.shape[1]
+        planes = orthogonal(plane_key, 1, rank, u.dtype)[0]
+        turn = planes @ turn_by(self.angle.astype(u.dtype), rank) @ planes.T
+        return frames.weights(u, u, frames.aligned @ turn)

@@ -1,0 +1,154 @@
+"""How factors are trained: learning rates, weight decay, and how the predictor is found."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import Checked
+from jepa_sim.arguments.types import Scalar, as_float_array, is_concrete, to_numpy
+from jepa_sim.data.moments import Moments
+from jepa_sim.model.objectives import Maps
+
+
+class AbstractPredictor(Checked):
+    """How the predictor V̄ is found."""
+
+    @property
+    @abc.abstractmethod
+    def is_learned(self) -> bool:
+        """Whether it moves by the flow; else `formula` sets it at every time."""
+
+    @property
+    @abc.abstractmethod
+    def is_separable(self) -> bool:
+        """Whether the formula for one feature is known to depend on no other."""
+
+    @abc.abstractmethod
+    def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
+        """The predictor for the encoder (and teacher) in `maps`."""
+
+
+class Learned(AbstractPredictor):
+    """The predictor follows its own flow."""
+
+    @property
+    def is_learned(self) -> bool:
+        return True
+
+    @property
+    def is_separable(self) -> bool:
+        return True
+
+    def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
+        return maps.predictor
+
+
+class DirectPred(AbstractPredictor):
+    """V̄ = U diag(√s + boost · max s) Uᵀ from the latent covariance W̄ Σxx W̄ᵀ = U diag(s) Uᵀ.
+
+    Tian, Chen & Ganguli (2021), with the population covariance in place of its moving average.
+    For one layer of predictor and JEPA. A feature's flow then is that of v̄ = σ w̄, with the plateau
+    w̄ = ρ/σ where boost = 0.
+
+    boost: ≥ 0; couples all features through the largest s.
+
+    Raises ValueError where boost is negative.
+    """
+
+    boost: float = 0.0
+
+    def __check_init__(self):
+        checks.check_not_negative("boost", self.boost)
+
+    @property
+    def is_learned(self) -> bool:
+        return False
+
+    @property
+    def is_separable(self) -> bool:
+        return _is(self.boost, 0.0)
+
+    def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
+        w = maps.encoder
+        s, basis = jnp.linalg.eigh(w @ moments.xx @ w.T)
+        s = jnp.maximum(s, 0)
+        return (basis * (jnp.sqrt(s) + self.boost * jnp.max(s))[None, :]) @ basis.T
+
+
+class FastPredictor(AbstractPredictor):
+    """V̄ = T Σyx W̄ᵀ (W̄ Σxx W̄ᵀ)⁻¹, the best linear predictor: the limit of a fast predictor.
+
+    For one layer of predictor and JEPA. Where W̄ is invertible there is no residual left: nothing
+    moves the encoder but weight decay.
+    """
+
+    @property
+    def is_learned(self) -> bool:
+        return False
+
+    @property
+    def is_separable(self) -> bool:
+        return True
+
+    def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
+        latent = maps.encoder @ moments.xx @ maps.encoder.T
+        cross = maps.teacher @ moments.yx @ maps.encoder.T
+        return jnp.linalg.solve(latent, cross.T).T
+
+
+class Training(Checked):
+    """Ż = rate · (the objective's pull on Z) − decay · Z, for every factor Z.
+
+    encoder_rate, predictor_rate: learning rates relative to the unit of flow time.
+    decay: weight decay η of all factors, not multiplied by the rates (as in Tian et al. 2021).
+    encoder_decay, predictor_decay: η of one group of factors, in place of `decay`.
+    predictor: `Learned()` (the default), `DirectPred()` or `FastPredictor()`.
+    All numbers may be traced.
+    is_scaled: whether one rate is known to hold for all factors, without decay, and the predictor
+    is learned: the reduced theory's flow in another unit of time.
+
+    Raises ValueError where a rate is not positive or a decay is negative.
+    """
+
+    encoder_rate: Float[Array, ""]
+    predictor_rate: Float[Array, ""]
+    encoder_decay: Float[Array, ""]
+    predictor_decay: Float[Array, ""]
+    predictor: AbstractPredictor
+    is_scaled: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        encoder_rate: Scalar = 1.0,
+        predictor_rate: Scalar = 1.0,
+        decay: Scalar = 0.0,
+        *,
+        encoder_decay: Scalar | None = None,
+        predictor_decay: Scalar | None = None,
+        predictor: AbstractPredictor | None = None,
+    ):
+        predictor = Learned() if predictor is None else predictor
+        encoder_decay = decay if encoder_decay is None else encoder_decay
+        predictor_decay = decay if predictor_decay is None else predictor_decay
+        checks.check_positive("encoder_rate", encoder_rate)
+        checks.check_positive("predictor_rate", predictor_rate)
+        checks.check_not_negative("encoder_decay", encoder_decay)
+        checks.check_not_negative("predictor_decay", predictor_decay)
+        self.encoder_rate, self.predictor_rate = map(as_float_array, (encoder_rate, predictor_rate))
+        self.encoder_decay = as_float_array(encoder_decay)
+        self.predictor_decay = as_float_array(predictor_decay)
+        self.predictor = predictor
+        self.is_scaled = (
+            predictor.is_learned
+            and (predictor_rate is encoder_rate or _is(encoder_rate, predictor_rate))
+            and _is(encoder_decay, 0.0)
+            and _is(predictor_decay, 0.0)
+        )
+
+
+def _is(value: Scalar, wanted: Scalar) -> bool:
+    """Whether a number is known to be `wanted`."""
+    return is_concrete(value, wanted) and bool(to_numpy(value) == to_numpy(wanted))

@@ -1,0 +1,61 @@
+"""The spectral radius of ∂f/∂y by power iteration, begun from the last step's eigenvector."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from jepa_sim.numerics.stabilised.trees import combine, norm, normalise, waves
+
+_CLOSE = 0.05  # relative change of the estimate at which the iteration stops
+_WARM = 4  # most products where there is an estimate from before
+_MIXED = 0.02  # share of a fixed vector mixed in, so that eigenvalues may cross
+
+
+def power_iteration(
+    field: Callable[[Any, PyTree, Any], PyTree],
+    t: Any,
+    y: PyTree,
+    args: Any,
+    vector: PyTree,
+    radius: Array,
+    max_iterations: int,
+    enough: Any = 0.0,
+) -> tuple[Array, PyTree, Array]:
+    """max |λ| of ∂f/∂y, its vector, and how many products ∂f/∂y·v it took.
+
+    `vector` and `radius` are the estimates before; one product suffices where they still hold, or
+    where the estimate is below `enough`, and four are the most: later steps go on from there. For
+    a pair of complex eigenvalues the estimate is |Jv|/|v|, which their rotation leaves alone where
+    J is normal; the largest of the last two is taken. Not differentiated.
+    """
+    field = frozen(eqx.filter_closure_convert(field, t, y, args))
+    t, y, args = frozen((t, y, args))
+    _, product = jax.linearize(lambda y: field(t, y, args), y)
+    fixed = waves(y)
+
+    most = jnp.where(radius > 0, min(_WARM, max_iterations), max_iterations)
+
+    def unfinished(state: tuple) -> Array:
+        radius, before, _, count = state
+        moved = jnp.abs(radius - before) > _CLOSE * radius
+        return (count < 1) | (moved & (radius > enough) & (count < most))
+
+    def iterate(state: tuple) -> tuple:
+        before, _, vector, count = state
+        image = product(vector)
+        return norm(image), before, normalise(image, fixed), count + 1
+
+    start = normalise(combine((1, vector), (_MIXED, fixed)), fixed)
+    radius = radius.astype(norm(start).dtype)
+    state = (radius, jnp.full_like(radius, jnp.inf), start, jnp.zeros((), jnp.int32))
+    after, before, vector, count = jax.lax.while_loop(unfinished, iterate, state)
+    return jnp.where(count > 1, jnp.maximum(after, before), after), vector, count
+
+
+def frozen(tree: Any) -> Any:
+    """The tree, without derivatives."""
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, tree)

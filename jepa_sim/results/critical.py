@@ -1,0 +1,116 @@
+"""Critical times in the reduced theory: exact, and for a small start.
+
+t* is the first time at which a feature's encoder gain w̄ reaches a fraction of its own plateau, or
+a level common to all features. The two can order features differently. Times are flow times
+(t = kα for step k of gradient descent with learning rate α); the formulas of Littwin et al. use
+τ = L t.
+"""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import checked
+from jepa_sim.arguments.types import Scalar
+from jepa_sim.model.problem import Problem
+
+Target = Float[Array, ""] | None
+
+
+def check_target(
+    problem: Problem, fraction: Scalar | None, level: Scalar | None
+) -> tuple[Target, Target]:
+    """Fraction and level as arrays. ValueError unless one of them is given, and in range."""
+    if (fraction is None) == (level is None):
+        checks.fail("fraction", "be given, or else `level`, and not both", f"{fraction}, {level}")
+    dtype = problem.moments.xx.dtype
+    if fraction is not None:
+        checks.check_open_unit("fraction", fraction)
+        return jnp.asarray(fraction, dtype), None
+    level = jnp.asarray(level, dtype)
+    checks.check_positive("level", level)
+    return None, level
+
+
+def critical_level(problem: Problem, fraction: Target, level: Target) -> Float[Array, " d"]:
+    """(d,) the gain w̄ to be reached; inf for a fraction of no plateau, NaN of an unknown one."""
+    plateaus = problem.plateaus
+    if fraction is not None:
+        return jnp.where(plateaus == 0, jnp.inf, fraction * plateaus)
+    return jnp.broadcast_to(jnp.asarray(level), plateaus.shape)
+
+
+@checked
+def critical_times(
+    problem: Problem, *, fraction: Scalar | None = None, level: Scalar | None = None
+) -> Float[Array, " d"]:
+    """(d,) exact critical times of the reduced theory, in flow time.
+
+    fraction: of each feature's own plateau ρ^{L/b}, in (0, 1).  level: of w̄, the same for all.
+    Exactly one of them is given. 0 where the start is there already, inf where a feature never
+    gets there: ρ ≤ 0, or a level at or above the plateau. Differentiable in the moments, the scale
+    and the target.
+
+    t* = [G(x) − G(x₀)] / (σ² u*^{a+b−1}), with G the universal curve of the exponents (a, b).
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> js.critical_times(problem, fraction=0.5).round(1)
+    Array([620.3, 689.6], dtype=float64)
+
+    Raises ValueError where the start is not balanced or the target out of range.
+    """
+    problem = problem.reduced("critical_times").with_known_curve()
+    return _exact_times(problem, *check_target(problem, fraction, level))
+
+
+@eqx.filter_jit
+def _exact_times(problem: Problem, fraction: Target, level: Target) -> Float[Array, " d"]:
+    flow = problem.flow
+    # ln(u/u*) of the target. For a fraction it does not depend on the plateau; keep it exact.
+    if fraction is None:
+        log_level = jnp.log(critical_level(problem, None, level)) / flow.depth
+        return flow.hitting_time(log_level - flow.log_plateau)
+    return flow.hitting_time(jnp.broadcast_to(jnp.log(fraction) / flow.depth, flow.lam.shape))
+
+
+@checked
+def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Float[Array, " d"]:
+    """(d,) critical times of any fixed fraction for a small start ε, in flow time.
+
+    With q = a − 1, the terms of the exact time that grow as ε → 0:
+
+        t* ≈ (1/λ) Σ_k 1 / ((q − bk) ρ^k ε^{(q−bk)/L})   over q − bk > 0
+             − ln ε / (L λ ρ^{q/b})                        if q is a multiple of b
+
+    JEPA (q = 2L + M − 2, b = M) with M = 1, times L, is the theorem of Littwin et al. (2024); the
+    leading term does not depend on ρ. MAE (q = L + M − 2, b = L + M) has one term, without ρ.
+    The error is Θ(1); without the logarithm it is Θ(ln ε) where there is one. inf where ρ ≤ 0.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> js.asymptotic_critical_times(problem).round(1)
+    Array([ 625.4, 2791.8], dtype=float64)
+
+    L and M must be known: under a transformation that traces them JAX raises a TypeError.
+
+    Raises ValueError where the start is not balanced.
+    """
+    problem.reduced("asymptotic_critical_times")
+    depth, predictor_depth = problem.network.depth, problem.network.predictor_depth
+    a, b = problem.objective.exponents(depth, predictor_depth)
+    q = a - 1
+    flow = problem.flow
+    rho, log_scale = flow.rho, jnp.log(flow.scale)
+    time = jnp.zeros_like(rho)
+    for k in range(math.floor(q / b) + 1):
+        power = q - b * k
+        if power > 0:
+            time += jnp.exp(-power / depth * log_scale) / (power * rho**k)
+        elif logarithm:
+            time -= log_scale / (depth * rho**k)
+    learned = flow.is_learned
+    return jnp.where(learned, time / jnp.where(learned, flow.lam, 1), jnp.inf)

@@ -1,0 +1,295 @@
+"""What became of every feature in a run, and why: in words and in numbers."""
+
+import enum
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import checked
+from jepa_sim.arguments.types import ResultCode, is_concrete
+from jepa_sim.model.problem import Problem
+from jepa_sim.results.trajectory import Trajectory
+
+LEARNED = 0.1  # within so much of the plateau
+SMALL = 0.1  # of its plateau: not learned
+STEADY = 1e-3  # changes by less than this share from one half of the saved times to the next
+ROUNDING = 1e-8  # of the largest predictor gain: less has no sign
+
+
+class Status(enum.Enum):
+    """What became of a feature."""
+
+    learned = "learned"
+    growing = "still growing"
+    stuck = "stuck"
+    collapsed = "collapsed"
+    unlearnable = "cannot be learned"
+    undetermined = "undetermined"
+    failed = "failed"
+
+
+class Finding(NamedTuple):
+    """One feature: what became of it, in which numbers, and why."""
+
+    feature: int
+    rho: float
+    gain: float
+    plateau: float
+    status: Status
+    reason: str
+
+
+class Diagnosis(NamedTuple):
+    """The findings of all features; `str()` of it is a table."""
+
+    findings: tuple[Finding, ...]
+
+    def count(self, status: Status) -> int:
+        """How many features have this status."""
+        return sum(finding.status is status for finding in self.findings)
+
+    def __str__(self) -> str:
+        counts = [f"{self.count(status)} {status.value}" for status in Status if self.count(status)]
+        lines = [
+            f"{len(self.findings)} feature{'s'[: len(self.findings) > 1]}: {', '.join(counts)}",
+            f"{'feature':>7}  {'ρ':>8}  {'gain':>9}  {'plateau':>9}  what, and why",
+        ]
+        for f in self.findings:
+            numbers = f"{f.feature:>7}  {f.rho:>8.3g}  {f.gain:>9.3g}  {f.plateau:>9.3g}"
+            lines.append(f"{numbers}  {f.status.value}: {f.reason}")
+        return "\n".join(lines)
+
+
+@checked
+def diagnose(run: Trajectory) -> Diagnosis:
+    """Say of every feature whether it is learned, growing, stuck or collapsed, and why.
+
+    run: one trajectory with the observable `features`; with `predictor_gains` too (saved by
+    default) misaligned predictors are recognised. Plateaus, thresholds of weight decay and basins
+    are those of the reduced theory (`Problem.rest`), for moments that do not commute an estimate.
+    What neither the run nor the theory decides is undetermined, with the reason.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> run = js.simulate(problem, [100.0, 650.0, 680.0], js.ClosedForm())
+    >>> [finding.status.value for finding in js.diagnose(run).findings]
+    ['learned', 'still growing']
+
+    Raises ValueError where the run is traced, is several, or has fewer than two saved times.
+    """
+    if not is_concrete(run.result) or np.ndim(run.result) != 0:
+        checks.fail("run", "be one trajectory outside of `jit` and `vmap`", "several or traced")
+    if run.times.size < 2:
+        checks.fail("run.times", "have at least two entries", run.times.size)
+    return Diagnosis(tuple(_findings(run)))
+
+
+def _findings(run: Trajectory) -> Iterator[Finding]:
+    problem, features = run.problem, run.problem.features
+    rho, gains = np.asarray(features.rho), np.asarray(run.features)
+    rest, plateaus = problem.rest, np.asarray(problem.plateaus)
+    known = gains[-1] >= np.asarray(run.floor)
+    predictor = np.where(known | np.isnan(gains[-1]), _predictor_gains(run), 0)
+    starts, layers = _starting_gains(run), problem.layers
+    says_layers = problem.start.is_balanced or problem.start.keeps_differences
+    result = ResultCode(int(run.result))
+    for i, end in enumerate(np.where(known | np.isnan(gains[-1]), gains[-1], 0)):
+        case = _Case(
+            problem=problem,
+            feature=i,
+            rho=float(rho[i]),
+            start=float(starts[i]),
+            end=float(end),
+            earlier=float(gains[_half(run), i]),
+            plateau=float(plateaus[i]),
+            threshold=float(rest.threshold[i]),
+            edge=float(rest.edge[i]),
+            predictor=float(predictor[i]),
+            turned=float(layers.sign[i]) * float(rho[i]) < 0,
+            aligned=bool(layers.is_known[i]) and says_layers,
+        )
+        status, reason = case.verdict() if not np.isnan(end) else (Status.failed, result.reason)
+        yield Finding(i, case.rho, case.end, case.plateau, status, reason)
+
+
+def _predictor_gains(run: Trajectory) -> np.ndarray:
+    """v̄ at the end, 0 where it is no more than rounding; NaN where it was not saved."""
+    saved = run.values.get("predictor_gains") if run.problem.objective.uses_predictor else None
+    if saved is None:
+        return np.full(run.features.shape[1], np.nan)
+    last = np.asarray(saved[-1])
+    return np.where(np.abs(last) < ROUNDING * np.nanmax(np.abs(last), initial=0), 0, last)
+
+
+def _starting_gains(run: Trajectory) -> np.ndarray:
+    """Encoder gains at time 0; NaN where a random start does not say."""
+    problem, gains = run.problem, np.asarray(run.features)
+    if run.times[0] == 0:
+        return gains[0]
+    if problem.starts_level:
+        return np.full(gains.shape[1], float(problem.scale))
+    if problem.start.is_random:
+        return np.full(gains.shape[1], np.nan)
+    return np.asarray(problem.weights().gains(problem.features))
+
+
+def _half(run: Trajectory) -> int:
+    """The last save before half of the last time; the first save if there is none."""
+    times = np.asarray(run.times)
+    return max(int(np.searchsorted(times, times[-1] / 2)) - 1, 0)
+
+
+class _Case(NamedTuple):
+    """All that the verdict on one feature rests on."""
+
+    problem: Problem
+    feature: int
+    rho: float
+    start: float
+    end: float
+    earlier: float  # at half of the time
+    plateau: float
+    threshold: float
+    edge: float
+    predictor: float  # at the end
+    turned: bool  # whether the predictor has the wrong sign at the start, as far as is known
+    aligned: bool  # whether the start is aligned with the feature
+
+    @property
+    def falling(self) -> bool:
+        return self.end < (1 - STEADY) * self.earlier
+
+    @property
+    def rising(self) -> bool:
+        return self.end > (1 + STEADY) * self.earlier
+
+    @property
+    def pull(self) -> float:
+        """v̄, positive where it has the sign of ρ, with which the feature is learned."""
+        return self.predictor * np.sign(self.rho)
+
+    def verdict(self) -> tuple[Status, str]:
+        known = 0 < self.plateau < np.inf
+        if known and abs(self.end / self.plateau - 1) < LEARNED and not self.pull < 0:
+            return Status.learned, f"at {self.end / self.plateau:.0%} of its plateau"
+        if self.rho <= 0 and self.plateau == 0:
+            return self.negative()
+        if self.problem.is_narrow and self.end < SMALL * self.plateau and not self.rising:
+            return Status.stuck, "the bottleneck is taken by other features"
+        if self.pull < 0 or (self.turned and self.aligned and self.falling and not self.pull > 0):
+            return self.misaligned()
+        if self.plateau == 0 or self.end == 0:
+            return self.collapsing()
+        if np.isinf(self.plateau):
+            return self.unbounded()
+        if np.isnan(self.plateau):
+            return self.without_plateau()
+        return self.towards_plateau()
+
+    def negative(self) -> tuple[Status, str]:
+        """ρ ≤ 0, where an aligned start would not be learned."""
+        if self.pull > 0 and self.end > self.start * (1 + STEADY):
+            how = f"by a predictor of the sign of ρ, v̄ = {self.predictor:.3g}"
+            return (Status.growing if self.rising else Status.learned), how
+        return Status.unlearnable, f"ρ = {self.rho:.3g} ≤ 0, x does not predict it"
+
+    def misaligned(self) -> tuple[Status, str]:
+        """The predictor sends the feature away from its target."""
+        v = "" if np.isnan(self.predictor) else f", v̄ = {self.predictor:.3g}"
+        if self.aligned and self.turned and self.plateau > 0:
+            how = f"the predictor starts with the wrong sign{v}, and is turning"
+            return Status.growing, f"{how}: the encoder is the larger, so that it outlasts it"
+        is_lost = self.aligned and self.plateau == 0
+        if is_lost or not (self.falling or self.rising):
+            return Status.stuck, f"misaligned predictor{v}: it unlearns the feature"
+        return Status.undetermined, f"the predictor is misaligned{v}, and may still turn"
+
+    def collapsing(self) -> tuple[Status, str]:
+        """The gain is 0, or is to become 0."""
+        why = self.why_collapsed()
+        if self.end == 0 or self.falling:
+            return Status.collapsed, why
+        return Status.undetermined, f"not falling yet, but it is to collapse: {why}"
+
+    def why_collapsed(self) -> str:
+        training, decay = self.problem.training, float(self.problem.training.encoder_decay)
+        if self.problem.objective.teacher.passes_gradient:
+            return "no stop-gradient: an encoder of 0 has the least loss"
+        if decay > 0 and float(training.predictor_decay) == 0 and self.threshold == 0:
+            return (
+                f"weight decay {decay:.3g} of the encoder alone: once the predictor is found, "
+                "nothing holds the encoder"
+            )
+        if decay > 0 and decay >= self.threshold:
+            return f"weight decay {decay:.3g} is above its threshold {self.threshold:.3g}"
+        if decay > 0 and self.start < self.edge < np.inf:
+            return (
+                f"started at {self.start:.3g}, below the edge {self.edge:.3g} of the basin of 0 "
+                f"at weight decay {decay:.3g}"
+            )
+        has_predictor = self.problem.objective.uses_predictor
+        if decay == 0 and self.plateau == 0 and self.aligned and has_predictor:
+            if self.turned:
+                return "the predictor starts with the wrong sign, and the encoder is used up first"
+            return "the predictor starts above ρ, and the encoder is lost while it falls"
+        return "not explained by the reduced theory"
+
+    def unbounded(self) -> tuple[Status, str]:
+        """The predictor alone decays."""
+        decay = float(self.problem.training.predictor_decay)
+        why = f"weight decay {decay:.3g} of the predictor alone"
+        if self.rising:
+            return Status.growing, f"{why}: the encoder grows without bound, {self.change()}"
+        if self.falling or self.predictor == 0:
+            return Status.undetermined, f"{why}, and the encoder does not grow, {self.change()}"
+        return Status.undetermined, f"{why}: whether the encoder will grow does not show yet"
+
+    def without_plateau(self) -> tuple[Status, str]:
+        unknown = "its plateau is not known"
+        if self.rising:
+            return Status.growing, f"{self.change()}; {unknown}"
+        if self.falling:
+            return Status.undetermined, f"falling, {self.change()}; {unknown}"
+        if self.end > self.start * (1 + STEADY):
+            return Status.learned, f"steady; {unknown}"
+        return Status.undetermined, f"it has not grown, and {unknown}"
+
+    def towards_plateau(self) -> tuple[Status, str]:
+        if self.falling:
+            if self.end > self.plateau:
+                return Status.growing, f"above its plateau and falling, {self.change()}"
+            if self.start < self.edge:
+                return Status.collapsed, self.why_collapsed()
+            return Status.undetermined, f"falling, {self.change()}; {self.why_collapsed()}"
+        has_moved = self.end > self.start * (1 + STEADY)
+        if self.rising or (not has_moved and (self.aligned or self.pull > 0)):
+            return Status.growing, f"out of time, {self.change()}{self.left()}"
+        if has_moved:
+            return Status.stuck, self.why_stuck()
+        return Status.undetermined, "it has hardly moved; " + self.why_stuck()
+
+    def why_stuck(self) -> str:
+        if np.isnan(self.predictor):
+            return "not moving; save `js.observables.predictor_gains` to see the predictor's sign"
+        return (
+            f"not moving, at {self.end / self.plateau:.2g} of its plateau, v̄ = {self.predictor:.3g}"
+        )
+
+    def change(self) -> str:
+        return f"gain {self.earlier:.3g} → {self.end:.3g} in the second half of the time"
+
+    def left(self) -> str:
+        """How long the reduced flow still needs, where it applies."""
+        problem = self.problem
+        if not problem.is_plain or problem.is_narrow or self.end >= 0.9 * self.plateau:
+            return ""
+        flow = problem.flow
+        start, target = (
+            jnp.full_like(flow.lam, np.log(x / self.plateau)) / flow.depth
+            for x in (self.end, 0.9 * self.plateau)
+        )
+        time = flow.travel_time(start, target)[self.feature]
+        return f"; 90 % of its plateau takes {float(time):.3g} more"

@@ -1,0 +1,162 @@
+"""Observables: pure functions of (t, state, problem), evaluated during a solve at the saved times.
+
+Any function of that signature that returns an array (or a pytree of arrays) can be given to
+`simulate`; its name (`name`, or `__name__` of a function) is its key in the result. d: number of
+features.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import Checked
+from jepa_sim.arguments.types import ArrayLike, as_float_array
+from jepa_sim.model.problem import Problem
+from jepa_sim.model.state import AbstractState
+
+__all__ = [
+    "ProbeRisk",
+    "alignment",
+    "balancedness",
+    "effective_rank",
+    "features",
+    "loss",
+    "noise_share",
+    "off_diagonal_mass",
+    "plateau_fraction",
+    "predictor_gains",
+    "weights",
+]
+
+Time = Float[Array, ""]
+Observable = Callable[[Time, AbstractState, Problem], PyTree]
+
+
+def name_of(observable: Observable) -> str:
+    """The key of an observable in a result."""
+    return getattr(observable, "name", None) or observable.__name__
+
+
+def check_names(observables: Sequence[Observable], taken: Iterable[str] = ()) -> None:
+    """ValueError unless names differ, and none is that of another observable, or one of `taken`.
+
+    What has the name of a built-in observable would be read, labelled and drawn as that.
+    """
+    names = [name_of(observable) for observable in observables]
+    if len(set(names)) < len(names):
+        checks.fail("observables", "have names that differ", names)
+    built_in = {"probe_risk", *__all__} - {"ProbeRisk"}
+    for observable, name in zip(observables, names, strict=True):
+        is_own = observable is not globals().get(name) and not isinstance(observable, ProbeRisk)
+        if (is_own and name in built_in) or name in taken:
+            rule = "have names that jepa_sim does not use itself"
+            checks.fail("observables", rule, f"{name!r} among others")
+
+
+def features(t: Time, state: AbstractState, problem: Problem) -> Float[Array, " d"]:
+    """(d,) w̄: the encoder's gain ‖W̄ p‖ on each feature's unit pattern p."""
+    return state.gains(problem.features)
+
+
+def predictor_gains(t: Time, state: AbstractState, problem: Problem) -> Float[Array, " d"]:
+    """(d,) v̄: how strongly the predictor sends each feature's latent to where its target is.
+
+    Negative where the predictor is misaligned: a JEPA then unlearns the feature.
+    """
+    return state.predictor_gains(problem.features, problem.objective, problem.network.frames)
+
+
+def plateau_fraction(t: Time, state: AbstractState, problem: Problem) -> Float[Array, " d"]:
+    """(d,) w̄ / w̄*, with w̄* of `Problem.plateaus`; inf where it is 0, NaN where it is not known."""
+    return state.gains(problem.features) / problem.plateaus
+
+
+def loss(t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
+    """The population loss, for predictions ½ E ‖V̄ W̄ x − T y‖²."""
+    return state.loss(problem.objective, problem.moments, problem.network.frames)
+
+
+def effective_rank(t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
+    """exp of the entropy of the encoder's normalised singular values (Roy & Vetterli 2007)."""
+    share = state.singular_values()
+    share = share / jnp.sum(share)
+    positive = jnp.where(share > 0, share, jnp.ones_like(share))
+    return jnp.exp(-jnp.sum(share * jnp.log(positive)))
+
+
+def alignment(t: Time, state: AbstractState, problem: Problem) -> Float[Array, " d"]:
+    """(d,) cos between a feature's pattern p and W̄ᵀW̄ p: 1 where p is a singular vector of W̄."""
+    return state.alignment(problem.features)
+
+
+def balancedness(t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
+    """The largest ‖Z_{i+1}ᵀ Z_{i+1} − Z_i Z_iᵀ‖ of neighbouring factors; the flow conserves it."""
+    return state.balancedness(problem.network.depth)
+
+
+def off_diagonal_mass(t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
+    """Share of the squared Gram matrix ⟨W̄ pᵢ, W̄ pⱼ⟩ that lies off its diagonal, in [0, 1)."""
+    squared = state.gram(problem.features) ** 2
+    return 1 - jnp.trace(squared) / jnp.sum(squared)
+
+
+def noise_share(t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
+    """Share of the representation's variance that the views do not have in common.
+
+    1 − tr(W̄ Σyx W̄ᵀ) / tr(W̄ Σxx W̄ᵀ) = 1 − Σ λ w̄² / Σ σ² w̄²; for views x = z + n, y = z + n' of a
+    signal z it is the share of the noise n.
+    """
+    features = problem.features
+    power = state.gains(features) ** 2
+    return 1 - jnp.sum(features.lam * power) / jnp.sum(features.variance * power)
+
+
+def _maybe_array(value: ArrayLike | None) -> Float[Array, "..."] | None:
+    return None if value is None else as_float_array(value)
+
+
+class ProbeRisk(Checked):
+    """The risk of a linear probe on the representation for a known signal s, as an observable.
+
+    The best ridge regression of s on z = W̄ x, in the population:
+
+        risk = (tr Σss − tr Σsx W̄ᵀ (W̄ Σxx W̄ᵀ + α I)⁻¹ W̄ Σxs) / tr Σss        in [0, 1]
+
+    Without a ridge an encoder of full rank would lose nothing, however small its gains.
+
+    ridge: α > 0.  cross: (q, d) Σsx = E[s xᵀ].  signal: (q, q) Σss. Left out, s is what the views
+    x = s + n and y = s + n' have in common, Σsx = Σss = Σyx.
+
+    Raises ValueError where the ridge is not positive or one of cross and signal is missing.
+    """
+
+    name: ClassVar[str] = "probe_risk"
+    ridge: Float[Array, ""] = eqx.field(converter=as_float_array)
+    cross: Float[Array, "q d"] | None = eqx.field(converter=_maybe_array, default=None)
+    signal: Float[Array, "q q"] | None = eqx.field(converter=_maybe_array, default=None)
+
+    def __check_init__(self):
+        checks.check_positive("ridge", self.ridge)
+        if (self.cross is None) != (self.signal is None):
+            checks.fail("cross", "be given together with `signal`", "not")
+
+    def __call__(self, t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
+        features = problem.features
+        # in the parts c = vᵀx of the features, which do not correlate: z = W̄ P c, Σcc = diag(σ²)
+        if self.cross is None or self.signal is None:
+            to_parts, power = features.patterns * features.lam[None, :], jnp.sum(features.lam)
+        else:
+            to_parts, power = self.cross @ features.basis, jnp.trace(self.signal)
+        gram = state.gram(features)
+        ridge = self.ridge.astype(gram.dtype) * jnp.eye(gram.shape[0], dtype=gram.dtype)
+        seen = jnp.linalg.solve(gram * features.variance[None, :] + ridge, gram @ to_parts.T)
+        return 1 - jnp.sum(to_parts.T * seen) / power
+
+
+def weights(t: Time, state: AbstractState, problem: Problem) -> AbstractState:
+    """The state itself: all matrices (`Weights`), or the reduced state (`Gains`)."""
+    return state

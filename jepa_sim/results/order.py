@@ -1,0 +1,62 @@
+"""In which order features are learned, against ρ and λ."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jepa_sim.data.moments import Features
+
+NOISY = 0.5  # a feature of smaller ρ is more noise than signal
+
+
+def kendall(times: Float[Array, " d"], value: Float[Array, " d"]) -> Float[Array, ""]:
+    """Kendall's τ_b between being learned early and having a large `value`, in [−1, 1].
+
+    times: (d,) when each feature is learned; inf, never, is later than all others; NaN gives NaN.
+    NaN too where all times or all values are alike.
+    """
+    early, large = _signs(-times), _signs(value)
+    pairs = jnp.sqrt(jnp.sum(early**2) * jnp.sum(large**2))
+    tau = jnp.sum(early * large) / jnp.where(pairs > 0, pairs, jnp.nan)
+    return jnp.where(jnp.isnan(times).any(), jnp.nan, tau)
+
+
+def flips(times: Float[Array, " d"], value: Float[Array, " d"]) -> Float[Array, ""]:
+    """Pairs of features of which the one of larger `value` is learned later; NaN as `times`."""
+    pairs = jnp.sum((_signs(-times) * _signs(value) < 0).astype(times.dtype)) / 2
+    return jnp.where(jnp.isnan(times).any(), jnp.nan, pairs)
+
+
+def noisy(features: Features) -> Array:
+    """(d,) whether a feature is learned at all (ρ > 0) and more noise than signal, ρ < 1/2."""
+    return (features.rho > 0) & (features.rho < NOISY)
+
+
+def first_noisy(times: Float[Array, " d"], features: Features) -> Float[Array, ""]:
+    """How many features are learned before the first noisy one; all that are, if none of it is.
+
+    Noisy is what `noisy` says. NaN where a time is.
+    """
+    of_noise = jnp.min(jnp.where(noisy(features), times, jnp.inf))
+    before = jnp.sum((times < of_noise).astype(times.dtype))
+    return jnp.where(jnp.isnan(times).any(), jnp.nan, before)
+
+
+def order(times: Float[Array, " d"], features: Features) -> dict[str, Array]:
+    """Statistics of the order in which features are learned, by the names they have in a sweep."""
+    return {
+        "order_rho": kendall(times, features.rho),
+        "order_lam": kendall(times, features.lam),
+        "flips": flips(times, features.lam),
+        "first_noisy": first_noisy(times, features),
+    }
+
+
+def _signs(x: Float[Array, " d"]) -> Float[Array, "d d"]:
+    """Of all differences xᵢ − xⱼ; 0 between infinities of one sign."""
+    above = (x[:, None] > x[None, :]).astype(x.dtype)
+    return above - above.T
+
+
+# `order` for several fractions at once: times (fraction, d)
+orders = jax.vmap(order, in_axes=(0, None))

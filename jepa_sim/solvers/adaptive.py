@@ -1,0 +1,64 @@
+"""What solvers of flows with adaptive steps share: their fields, and the choice of a method."""
+
+import dataclasses
+
+import diffrax as dfx
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments import checks
+from jepa_sim.model.problem import Problem
+from jepa_sim.numerics.stabilised import ROCK4
+from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver
+from jepa_sim.solvers.stiffness import stiffness
+
+EASY_STEPS = 200.0  # that accuracy takes where nothing is stiff
+STIFF = 1000.0  # relaxation times above which ROCK4 takes fewer right-hand sides than Tsit5
+
+
+class AbstractAdaptive(AbstractMatrixSolver):
+    """A flow by diffrax; see `GradientFlow` for the fields."""
+
+    solver: eqx.AbstractVar[dfx.AbstractSolver | None]
+    rtol: eqx.AbstractVar[float | None]
+    atol: eqx.AbstractVar[float | None]
+    max_steps: eqx.AbstractVar[int]
+
+    def __check_init__(self):
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if value is not None:
+                checks.check_positive(name, value)
+        checks.check_integer_from("max_steps", self.max_steps, 1)
+        if self.solver is not None:
+            check_method(self.solver)
+
+    @property
+    def is_random(self) -> bool:
+        return False
+
+    @property
+    def is_exact(self) -> bool:
+        return False
+
+    @property
+    def method(self) -> dfx.AbstractSolver:
+        return dfx.Tsit5() if self.solver is None else self.solver
+
+    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+        return EASY_STEPS + stiffness(problem, times)
+
+    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
+        if self.solver is not None:
+            return [(np.full(work.shape, True), self)]
+        stiff = work > EASY_STEPS + STIFF
+        methods = ((~stiff, dfx.Tsit5()), (stiff, ROCK4()))
+        return [(lanes, dataclasses.replace(self, solver=m)) for lanes, m in methods if lanes.any()]
+
+
+def check_method(method: dfx.AbstractSolver) -> None:
+    """A method of diffrax that takes a plain ODE and estimates its error."""
+    is_plain = method.term_structure in (dfx.AbstractTerm, dfx.ODETerm)
+    if not is_plain or not isinstance(method, dfx.AbstractAdaptiveSolver):
+        rule = "be a diffrax method for ODEs that estimates its error, such as `Tsit5()`"
+        checks.fail("solver", rule, type(method).__name__)

@@ -1,0 +1,224 @@
+"""One call for every level of fidelity: `simulate(problem, times, solver)`."""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import Checked, checked
+from jepa_sim.arguments.types import ArrayLike, ResultCode, is_concrete
+from jepa_sim.model.problem import Problem
+from jepa_sim.model.state import AbstractState, Weights
+from jepa_sim.results.observables import (
+    Observable,
+    check_names,
+    features,
+    loss,
+    name_of,
+    predictor_gains,
+)
+from jepa_sim.results.trajectory import Trajectory
+
+Observe = Callable[[Float[Array, ""], Any], dict]  # of a time and a state
+
+
+class Solution(eqx.Module):
+    """What a solver hands back.
+
+    times: (t,) flow times.  values: observables by name, each with a leading time axis.  result: a
+    `ResultCode`.  stats: counts of the solver's work.  rates: (t, d) dw̄/dt, where it is known.
+    atol: () or (d,) what the solver does not tell from 0 in a layer; None where it is exact.
+    """
+
+    times: Float[Array, " t"]
+    values: dict
+    result: Int[Array, ""]
+    stats: dict
+    rates: Float[Array, "t d"] | None = None
+    atol: Float[Array, "*d"] | None = None
+
+
+class AbstractSolver(Checked):
+    """A level of fidelity. Strategies are objects with fields of their own."""
+
+    @property
+    @abc.abstractmethod
+    def is_random(self) -> bool:
+        """Whether a run depends on a key beyond its start."""
+
+    @property
+    @abc.abstractmethod
+    def is_exact(self) -> bool:
+        """Whether its critical times are those of the exact solution."""
+
+    @abc.abstractmethod
+    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+        """Predicted steps, up to a factor: a sweep batches lanes of like work."""
+
+    @abc.abstractmethod
+    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, "AbstractSolver"]]:
+        """Solvers and the lanes (a mask) that each is for: more than this one, and without a choice
+        left open, where the best depends on the work."""
+
+    @abc.abstractmethod
+    def prepare(self, problem: Problem) -> Problem:
+        """The problem in the form that `solve` wants; ValueError where it does not apply."""
+
+    def check_times(self, times: ArrayLike) -> None:
+        """ValueError where a run cannot be saved at these times."""
+        checks.check_times(times)
+
+    @abc.abstractmethod
+    def solve(
+        self,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        """Run from time 0 and observe at the given times."""
+
+
+class AbstractMatrixSolver(AbstractSolver):
+    """A solver of layers, which may start from any weights."""
+
+    @abc.abstractmethod
+    def begin(self, problem: Problem, key: PRNGKeyArray | None) -> Weights:
+        """The weights at time 0."""
+
+    @abc.abstractmethod
+    def solve_from(
+        self,
+        start: Weights,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        """Run from the given weights, which may be padded beyond the problem's depth."""
+
+    def solve(
+        self,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        start_key, own_key = (None, None) if key is None else jr.split(key)
+        return self.solve_from(self.begin(problem, start_key), problem, times, observe, own_key)
+
+
+@checked
+def simulate(
+    problem: Problem,
+    times: ArrayLike,
+    solver: AbstractSolver,
+    *,
+    observables: Sequence[Observable] = (
+        features,
+        predictor_gains,
+        loss,
+    ),
+    key: PRNGKeyArray | None = None,
+) -> Trajectory:
+    """Simulate `problem` from time 0 and save observables at `times`.
+
+    times: (t,) strictly ascending, not negative, in units of flow time (t = kα for step k of
+    gradient descent with learning rate α).  solver: `ClosedForm()`, `Modes()`, `LayerModes()`,
+    `GradientFlow()` or `Descent(…)`.  observables: functions of (t, state, problem), see
+    `jepa_sim.observables`.
+    key: for random starts and minibatches.
+
+    A solve that runs out of steps or leaves the finite numbers raises nothing: it has a result
+    code, and NaN from there on. Compiled once per solver, shapes and (for matrices) depths.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
+    >>> run = js.simulate(problem, [100.0, 1000.0, 10000.0], js.ClosedForm())
+    >>> run.features.round(3)
+    Array([[0.011, 0.01 ],
+           [0.729, 0.016],
+           [0.729, 0.027]], dtype=float64)
+
+    Raises ValueError where arguments are wrong or the solver does not apply to the problem.
+    """
+    solver.check_times(times)
+    check_names(observables)
+    if solver.is_random and key is None:
+        checks.fail("key", "be given for a solver that draws minibatches", key)
+    problem = solver.prepare(problem)
+    times = jnp.asarray(times, problem.moments.xx.dtype)
+    if len(solver.suited(np.asarray([0.0, np.inf]))) > 1:
+        work = eqx.filter_jit(solver.work)(problem, times)
+        [(_, solver)] = solver.suited(np.asarray([float(work) if is_concrete(work) else 0.0]))
+    run = _simulate(problem, times, solver, tuple(observables), key)
+    # what was made for the program: a problem with other depths has another
+    return eqx.tree_at(lambda r: r.problem.curve, run, None, is_leaf=lambda x: x is None)
+
+
+@eqx.filter_jit
+def _simulate(
+    problem: Problem,
+    times: Float[Array, " t"],
+    solver: AbstractSolver,
+    observables: tuple[Observable, ...],
+    key: PRNGKeyArray | None,
+) -> Trajectory:
+    def solve(problem: Problem, observe: Observe) -> Solution:
+        return solver.solve(problem, times, observe, key)
+
+    return record(problem, observables, solve)
+
+
+def record(
+    problem: Problem,
+    observables: tuple[Observable, ...],
+    solve: Callable[[Problem, Observe], Solution],
+) -> Trajectory:
+    """The trajectory of one solve, with the features solved for once rather than at every time."""
+    moments = problem.moments.with_features(problem.features)
+    problem = eqx.tree_at(lambda p: p.moments, problem, moments)
+
+    def observe(t: Float[Array, ""], state: AbstractState) -> dict:
+        return {name_of(o): o(t, state, problem) for o in observables}
+
+    solution = solve(problem, observe)
+    return Trajectory(
+        problem,
+        solution.times,
+        solution.values,
+        solution.rates,
+        solution.result,
+        solution.stats,
+        solution.atol,
+    )
+
+
+def blank_unless(reached: Bool[Array, " t"], values: dict) -> dict:
+    """Saved values, NaN at times that were not reached."""
+
+    def blank(value: Array) -> Array:
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        return jnp.where(reached.reshape(-1, *(1,) * (value.ndim - 1)), value, jnp.nan)
+
+    return jax.tree.map(blank, values)
+
+
+def all_finite(state: PyTree) -> Bool[Array, ""]:
+    """Whether every number of a state is finite."""
+    leaves = jax.tree.leaves(eqx.filter(state, eqx.is_inexact_array))
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+
+
+def finite_code(finite: Bool[Array, "..."], code: Int[Array, ""]) -> Int[Array, ""]:
+    """`code`, or `not_finite` where it says success and a saved state was not finite."""
+    broken = (code == ResultCode.success) & ~finite.all()
+    return jnp.where(broken, ResultCode.not_finite, code)

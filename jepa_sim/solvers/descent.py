@@ -1,0 +1,227 @@
+"""The discrete optimiser beside the flow: optax on the population loss or on minibatches."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import (
+    ArrayLike,
+    ResultCode,
+    Scalar,
+    as_float_array,
+    is_concrete,
+    to_numpy,
+)
+from jepa_sim.data.moments import Moments
+from jepa_sim.model.dynamics import follow, settle, velocity
+from jepa_sim.model.problem import Problem
+from jepa_sim.model.state import Weights
+from jepa_sim.solvers.base import (
+    AbstractMatrixSolver,
+    AbstractSolver,
+    Observe,
+    Solution,
+    all_finite,
+    blank_unless,
+    finite_code,
+)
+
+
+class Descent(AbstractMatrixSolver):
+    """Steps of an optax optimiser; step k is at time t = kα.
+
+    optimizer: from a learning rate to an optax transformation (`optax.sgd`, `optax.adam`, …), so
+    that α ties steps to time in one place.  learning_rate: α; may be traced.  batch_size: None for
+    the population loss; else the gradient of each step is that of a fresh minibatch.
+    samples: (x, y), (n, d) and (n, dy), drawn from with replacement, centred as the problem's
+    moments are; None draws minibatches from
+    the Gaussian with the problem's moments.  max_steps: beyond it the run has the result code
+    `out_of_steps`.
+
+    The optimiser is handed minus the whole velocity of a factor, rates and weight decay included
+    (L2, not decoupled). A moving-average teacher follows with the momentum m = 1 − α/τ, whatever
+    the optimiser; a predictor set by a formula is set after every step.
+
+    Saved times are the nearest multiples of α, which must differ; of times that a sweep spaces
+    itself (`CriticalGrid`, `LogGrid`), those closer than α repeat a step. Not differentiable in
+    reverse mode, because the number of steps follows the times.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-1))
+    >>> sgd = js.Descent(optax.sgd, learning_rate=1e-2)
+    >>> js.simulate(problem, [10.0, 1000.0], sgd).features.round(3)
+    Array([[0.175, 0.097],
+           [0.81 , 0.09 ]], dtype=float64)
+
+    Raises ValueError where the learning rate or a count is not positive, `optimizer` is none, the
+    samples do not fit the problem, or two times fall on one step.
+    """
+
+    optimizer: Callable[[Scalar], optax.GradientTransformation] = eqx.field(static=True)
+    learning_rate: Float[Array, ""]
+    batch_size: int | None = eqx.field(static=True, default=None)
+    samples: tuple[Float[Array, "n d"], Float[Array, "n dy"]] | None = None
+    max_steps: int = eqx.field(static=True, default=1_000_000)
+
+    def __init__(
+        self,
+        optimizer: Callable[[Scalar], optax.GradientTransformation] | optax.GradientTransformation,
+        learning_rate: Scalar,
+        batch_size: int | None = None,
+        samples: tuple[ArrayLike, ArrayLike] | None = None,
+        max_steps: int = 1_000_000,
+    ):
+        if not callable(optimizer):
+            rule = "be a function of the learning rate, such as optax.sgd"
+            checks.fail("optimizer", rule, type(optimizer).__name__)
+        checks.check_positive("learning_rate", learning_rate)
+        checks.check_integer_from("max_steps", max_steps, 1)
+        if batch_size is not None:
+            checks.check_integer_from("batch_size", batch_size, 1)
+        elif samples is not None:
+            checks.fail("batch_size", "be given with `samples`", None)
+        if samples is not None and len(np.asarray(samples[0])) != len(np.asarray(samples[1])):
+            rule = f"have as many rows as samples[0], {len(np.asarray(samples[0]))}"
+            checks.fail("samples[1]", rule, f"of shape {np.shape(samples[1])}")
+        self.optimizer, self.learning_rate = optimizer, as_float_array(learning_rate)
+        self.batch_size, self.max_steps = batch_size, max_steps
+        self.samples = samples and (as_float_array(samples[0]), as_float_array(samples[1]))
+
+    @property
+    def is_random(self) -> bool:
+        return self.batch_size is not None
+
+    @property
+    def is_exact(self) -> bool:
+        return False
+
+    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+        return times[-1] / jnp.asarray(self.learning_rate, times.dtype)
+
+    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
+        return [(np.full(work.shape, True), self)]
+
+    def check_times(self, times: ArrayLike) -> None:
+        checks.check_times(times)
+        if not is_concrete(times, self.learning_rate):
+            return
+        rate, times = float(self.learning_rate), to_numpy(times)
+        alike = np.flatnonzero(np.diff(np.round(times / rate)) == 0)
+        if alike.size:
+            i = int(alike[0])
+            found = f"{times[i]:.6g} followed by {times[i + 1]:.6g}"
+            checks.fail("times", f"fall on different steps of {rate:.6g} (step k is at kα)", found)
+
+    def prepare(self, problem: Problem) -> Problem:
+        problem.check()
+        sizes = (problem.moments.dimension, problem.moments.target_dimension)
+        for i, (array, size) in enumerate(zip(self.samples or (), sizes, strict=False)):
+            if array.ndim != 2 or array.shape[1] != size:
+                rule = f"have the axes (n, {size}) of the problem's moments"
+                checks.fail(f"samples[{i}]", rule, f"of shape {array.shape}")
+        time_constant = problem.objective.teacher.time_constant
+        if time_constant is not None and is_concrete(time_constant, self.learning_rate):
+            rule = f"be at most the teacher's time constant {float(time_constant):g}"
+            if self.learning_rate > time_constant:
+                checks.fail("learning_rate", rule, self.learning_rate)
+        return problem
+
+    def begin(self, problem: Problem, key: PRNGKeyArray | None) -> Weights:
+        return problem.weights(key)
+
+    def solve_from(
+        self,
+        start: Weights,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        def trained(weights: Weights) -> Any:  # the teacher's copy is no business of the optimiser
+            return weights.encoder, weights.predictor
+
+        rate = jnp.asarray(self.learning_rate, times.dtype)
+        optimizer = self.optimizer(rate)
+        batch = self._batches(problem.moments, key)
+
+        def step(k: Int[Array, ""], state: tuple) -> tuple:
+            weights, memory = state
+            moments = problem.moments if batch is None else batch(k)
+            drawn = eqx.tree_at(lambda p: p.moments, problem, moments)
+            uphill = jax.tree.map(jnp.negative, trained(velocity(drawn, weights)))
+            with jax.numpy_dtype_promotion("standard"):  # optax mixes types
+                updates, memory = optimizer.update(uphill, memory, trained(weights))
+            encoder, predictor = cast(Any, optax.apply_updates(trained(weights), updates))
+            moved = Weights(encoder, predictor, weights.teacher)
+            teacher = jax.tree.map(  # momentum m = 1 − α/τ
+                lambda copy, speed: copy + rate * speed, moved.teacher, follow(problem, moved)
+            )
+            return settle(drawn, Weights(encoder, predictor, teacher)), memory
+
+        def advance(carry: tuple, last: Int[Array, ""]) -> tuple:
+            k, state = carry
+            state = jax.lax.fori_loop(k, last, step, state)
+            seen = settle(problem, state[0])
+            values = observe(last.astype(rate.dtype) * rate, seen)
+            return (last, state), (values, all_finite(seen))
+
+        wanted = jnp.round(times / rate)
+        steps = jnp.minimum(wanted, self.max_steps).astype(int)
+        begin = (jnp.zeros((), steps.dtype), (start, optimizer.init(trained(start))))
+        (total, _), (values, finite) = jax.lax.scan(advance, begin, steps)
+        reached = wanted <= self.max_steps
+        values = blank_unless(reached, values)
+        code = jnp.where(reached.all(), ResultCode.success, ResultCode.out_of_steps)
+        return Solution(wanted * rate, values, finite_code(finite, code), {"steps": total})
+
+    def _batches(
+        self, moments: Moments, key: PRNGKeyArray | None
+    ) -> Callable[[Int[Array, ""]], Moments] | None:
+        """From a step to the second moments of its minibatch: all that the gradient depends on."""
+        if self.batch_size is None or key is None:
+            return None
+        draw = _gaussian(moments) if self.samples is None else _resample(*self.samples)
+        count = self.batch_size
+
+        def batch(k: Int[Array, ""]) -> Moments:
+            x, y = draw(jr.fold_in(key, k), count)
+            found = (x.T @ x / count, y.T @ x / count, y.T @ y / count)
+            return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), moments, found)
+
+        return batch
+
+
+Draw = Callable[[PRNGKeyArray, int], tuple[Float[Array, "n d"], Float[Array, "n dy"]]]
+
+
+def _resample(x: Float[Array, "n d"], y: Float[Array, "n dy"]) -> Draw:
+    def draw(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
+        rows = jr.randint(key, (count,), 0, x.shape[0])
+        return x[rows], y[rows]
+
+    return draw
+
+
+def _gaussian(moments: Moments) -> Draw:
+    """x ~ N(0, Σxx), y = Σyx Σxx⁻¹ x + noise with what is left of Σyy."""
+    factor = jnp.linalg.cholesky(moments.xx)
+    regression = jnp.linalg.solve(moments.xx, moments.yx.T).T
+    rest = moments.yy - regression @ moments.yx.T
+    size, basis = jnp.linalg.eigh((rest + rest.T) / 2)
+    noise = basis * jnp.sqrt(jnp.maximum(size, 0))[None, :]
+
+    def draw(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
+        x_key, y_key = jr.split(key)
+        x = jr.normal(x_key, (count, moments.dimension), factor.dtype) @ factor.T
+        white = jr.normal(y_key, (count, moments.target_dimension), factor.dtype)
+        return x, x @ regression.T + white @ noise.T
+
+    return draw

@@ -1,0 +1,108 @@
+"""The diagonal network: every feature by itself, one scalar per layer, by diffrax.
+
+A network of width one per feature is the matrix flow with 1 × 1 matrices: the same objectives,
+rates, decays and teachers, with steps of its own for every feature.
+"""
+
+import dataclasses
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jepa_sim.arguments import checks
+from jepa_sim.data.moments import Moments
+from jepa_sim.model.dynamics import settle, velocity
+from jepa_sim.model.objectives import product
+from jepa_sim.model.problem import Problem
+from jepa_sim.model.state import Separate, Weights
+from jepa_sim.solvers.adaptive import AbstractAdaptive
+from jepa_sim.solvers.base import Observe, Solution
+from jepa_sim.solvers.integrate import integrate, tolerances
+
+
+class LayerModes(AbstractAdaptive):
+    """One scalar per layer and feature (and per teacher's copy), with adaptive steps per feature.
+
+    Takes every objective, rate, decay and teacher that the matrix flow takes, any predictor that is
+    learned or set feature by feature (`DirectPred` without boost), and any start that says how a
+    single feature starts; random starts draw every feature's scalars by themselves.
+    Exact for the matrix flow where moments commute and the start is aligned with the features.
+
+    solver, rtol, atol: as for `GradientFlow`.  max_steps: per feature.
+
+    Raises ValueError where a tolerance or `max_steps` is not positive; in `simulate` and `sweep`
+    where features cannot be told apart: such starts and predictors, and bottlenecks.
+    """
+
+    solver: dfx.AbstractSolver | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    max_steps: int = eqx.field(static=True, default=100_000)
+
+    def prepare(self, problem: Problem) -> Problem:
+        problem.check()
+        problem.check_read("LayerModes")
+        if not problem.start.is_separable:
+            rule = "say how a single feature starts for `LayerModes`"
+            checks.fail("start", rule, type(problem.start).__name__)
+        if not problem.training.predictor.is_separable:
+            rule = "set each feature by itself for `LayerModes`"
+            checks.fail("training.predictor", rule, problem.training.predictor)
+        if problem.is_narrow:
+            rule = f"be at least d = {problem.features.lam.size} for `LayerModes`"
+            checks.fail("network.width", rule, problem.network.width)
+        return problem
+
+    def begin(self, problem: Problem, key: PRNGKeyArray | None) -> Weights:
+        apart = problem.separate()
+        if not problem.start.is_random:
+            return jax.vmap(lambda m: _with(apart, m).weights())(apart.moments)
+        if key is None:
+            raise ValueError("Argument `key` must be given for a random start, but is None.")
+        keys = jr.split(key, apart.moments.xx.shape[0])
+        return jax.vmap(lambda m, key: _with(apart, m).weights(key))(apart.moments, keys)
+
+    def solve_from(
+        self,
+        start: Weights,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        apart = problem.separate()
+
+        def solve_feature(start: Weights, moments: Moments) -> Solution:
+            alone = _with(apart, moments)
+
+            def move(t: Any, weights: Weights, args: Any) -> Weights:
+                return velocity(alone, weights)
+
+            def save(t: Float[Array, ""], weights: Weights) -> dict:
+                def gain(weights: Weights) -> Float[Array, ""]:
+                    return jnp.abs(product(weights.encoder)[0, 0])
+
+                _, rate = jax.jvp(gain, (weights,), (velocity(alone, weights),))
+                return {"weights": settle(alone, weights), "rate": rate}
+
+            rtol, atol = tolerances(start, self.rtol, self.atol)
+            return integrate(move, start, times, save, self.method, rtol, atol, self.max_steps)
+
+        solved = jax.vmap(solve_feature)(start, apart.moments)
+
+        def observe_at(t: Float[Array, ""], networks: Weights) -> dict:
+            return observe(t, Separate(networks))
+
+        values = jax.vmap(observe_at, in_axes=(0, 1))(times, solved.values["weights"])
+        stats = {name: jnp.sum(count) for name, count in solved.stats.items()}
+        rates = solved.values["rate"].T
+        return Solution(times, values, jnp.max(solved.result), stats, rates, solved.atol)
+
+
+def _with(problem: Problem, moments: Moments) -> Problem:
+    return dataclasses.replace(problem, moments=moments)

@@ -1,0 +1,22 @@
+"""From singular values per feature and time to observables; shared by the two reduced solvers."""
+
+import jax
+from jaxtyping import Array, Float
+
+from jepa_sim.model.problem import Problem
+from jepa_sim.solvers.base import Observe
+
+
+def observe_gains(
+    problem: Problem,
+    times: Float[Array, " t"],
+    log_u: Float[Array, "d t"],
+    gap: Float[Array, "d t"],
+    observe: Observe,
+) -> dict:
+    """Observables at every time, from ln u and 1 − u/u* of every feature."""
+
+    def at(t: Float[Array, ""], log_u: Float[Array, " d"], gap: Float[Array, " d"]) -> dict:
+        return observe(t, problem.gains(log_u, gap))
+
+    return jax.vmap(at)(times, log_u.T, gap.T)

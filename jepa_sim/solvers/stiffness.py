@@ -1,0 +1,24 @@
+"""How stiff a flow will be, from the closed form: what its integration will cost."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jepa_sim.model.problem import Problem
+
+
+def stiffness(problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+    """Time to the end in units of the fastest relaxation: explicit methods take that many steps.
+
+    The rates are those of the reduced flow (`ReducedFlow.stiffness`) times the larger learning
+    rate, and those of decay and of the teacher.
+    """
+    rates = problem.flow.stiffness
+    training = problem.training
+    rate = jnp.maximum(training.encoder_rate, training.predictor_rate)
+    decay = jnp.maximum(training.encoder_decay, training.predictor_decay).astype(rates.dtype)
+    gradient = rate.astype(rates.dtype) * jnp.max(rates)
+    fastest = jnp.maximum(gradient, decay)
+    time_constant = problem.objective.teacher.time_constant
+    if time_constant is not None:
+        fastest = jnp.maximum(fastest, 1 / time_constant.astype(rates.dtype))
+    return fastest * times[-1]

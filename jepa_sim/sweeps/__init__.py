@@ -1,0 +1,1 @@
+"""Many problems at once: a grid, its lanes, one compiled program, a labelled dataset."""

@@ -1,0 +1,268 @@
+"""What a sweep runs over, and the times at which each of its trajectories is saved."""
+
+import abc
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import Checked, checked
+from jepa_sim.arguments.types import ArrayLike, Number, Scalar
+from jepa_sim.data.moments import Features, Moments
+from jepa_sim.model.network import DeepLinear
+from jepa_sim.model.objectives import AbstractObjective
+from jepa_sim.model.problem import Problem
+from jepa_sim.model.starts import AbstractStart, Balanced
+from jepa_sim.model.training import Training
+
+
+class Grid:
+    """The product of all axes: every objective at every depth, … on every spectrum.
+
+    objective: objectives of different names.  depth, predictor_depth: L, M; whole numbers for
+    solvers of matrices.  scale: ε of the starts.  seed: whole numbers; a seed alone decides all
+    random numbers of its trajectories.  spectrum: one `Moments` or a sequence of them, all of one
+    dimension, or one `Moments` whose arrays have a leading axis (from `jax.vmap`).
+    start: from a scale to a start.  network: from (depth, predictor_depth) to a network.
+    training: rates, weight decay, and how the predictor is found.
+
+    axes: further axes, by name, and pose: what their values change, `pose(problem, **values)`
+    returning a problem. Values are traced numbers, so they may not decide shapes:
+
+        Grid(…, axes={"decay": [0, 1e-3]}, pose=lambda problem, decay:
+             dataclasses.replace(problem, training=Training(decay=decay)))
+
+    Raises ValueError where an axis is empty, repeats a value, or has one out of range.
+    """
+
+    @checked
+    def __init__(
+        self,
+        *,
+        spectrum: Moments | Sequence[Moments],
+        objective: Sequence[AbstractObjective],
+        depth: Iterable[Number] = (1,),
+        predictor_depth: Iterable[Number] = (1,),
+        scale: Iterable[Number] = (1e-2,),
+        seed: Iterable[Number] = (0,),
+        start: Callable[[Float[Array, ""]], AbstractStart] = Balanced,
+        network: Callable[[Scalar, Scalar], DeepLinear] = DeepLinear,
+        training: Training | None = None,
+        axes: Mapping[str, Iterable[Number]] | None = None,
+        pose: Callable[..., Problem] | None = None,
+    ):
+        self.objective = tuple(objective)
+        self.depth = tuple(depth)
+        self.predictor_depth = tuple(predictor_depth)
+        self.scale = tuple(scale)
+        self.seed = tuple(seed)
+        self.start, self.network = start, network
+        self.training = Training() if training is None else training
+        self.axes = {name: tuple(values) for name, values in (axes or {}).items()}
+        self.is_posed = pose is not None
+        self.pose = _as_posed if pose is None else pose
+        if self.axes and pose is None:
+            checks.fail("pose", f"be given with axes {sorted(self.axes)}", "missing")
+        for name in ("depth", "predictor_depth", "scale"):
+            checks.check_positive(name, np.asarray(getattr(self, name), dtype=float))
+        for value in self.seed:
+            checks.check_integer_from("seed", value, 0)
+        names = tuple(o.name for o in self.objective)
+        own = {"objective": names, "depth": self.depth, "predictor_depth": self.predictor_depth}
+        own |= {"scale": self.scale, "seed": self.seed}
+        for name in self.axes:
+            if name in RESERVED:
+                checks.fail("axes", "have names of their own", f"{name!r} among others")
+            checks.check_finite(f"axes[{name!r}]", np.asarray(self.axes[name], dtype=float))
+        for name, axis in {**own, **self.axes}.items():
+            if not axis:
+                checks.fail(name, "hold at least one value", "empty")
+            if len(set(axis)) < len(axis):
+                checks.fail(name, "not repeat a value", list(axis))
+        self.spectrum = _stack(spectrum, network(self.depth[0], self.predictor_depth[0]).frames)
+        checks.check_positive("spectrum's feature variances", self.features.variance)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Length of every axis, by name, in the order of the result."""
+        return {
+            "objective": len(self.objective),
+            "depth": len(self.depth),
+            "predictor_depth": len(self.predictor_depth),
+            "scale": len(self.scale),
+            **{name: len(values) for name, values in self.axes.items()},
+            "seed": len(self.seed),
+            "spectrum": self.spectrum.xx.shape[0],
+        }
+
+    @property
+    def features(self) -> Features:
+        """The features of every spectrum, each array with a leading axis (spectrum)."""
+        return jax.vmap(lambda moments: moments.features())(self.spectrum)
+
+    @property
+    def curve_parameters(self) -> np.ndarray:
+        """(objective, depth, predictor_depth) c = (a − 1)/b of the reduced flows."""
+        found = []
+        for objective, *depths in itertools.product(
+            self.objective, self.depth, self.predictor_depth
+        ):
+            network = self.network(*depths)
+            depths = float(network.depth), float(network.predictor_depth)
+            a, b = map(float, objective.exponents(*depths))
+            found.append((a - 1) / b)
+        return np.array(found).reshape(
+            len(self.objective), len(self.depth), len(self.predictor_depth)
+        )
+
+    def problems(self) -> Iterator[Problem]:
+        """Problems to be checked: all objectives and depths, at the ends of every other axis."""
+        others = {"scale": self.scale, **self.axes}
+        moments = jax.tree.map(lambda x: x[0], self.spectrum)
+        first = {name: values[0] for name, values in others.items()}
+        points = [first]
+        for name, values in others.items():
+            points += [{**first, name: end} for end in {min(values), max(values)} - {values[0]}]
+        for objective, *depths in itertools.product(
+            self.objective, self.depth, self.predictor_depth
+        ):
+            network = self.network(*depths)
+            for point in points:
+                values = {name: jnp.asarray(value, float) for name, value in point.items()}
+                start = self.start(values.pop("scale"))
+                problem = Problem(moments, objective, network, start, self.training)
+                yield self.pose(problem, **values)
+
+    @property
+    def size(self) -> int:
+        """Number of trajectories."""
+        return math.prod(self.shape.values())
+
+
+RESERVED = (
+    *("objective", "depth", "predictor_depth", "scale", "seed", "spectrum"),
+    *("time", "feature", "critical_fraction"),
+)
+
+
+def _as_posed(problem: Problem) -> Problem:
+    return problem
+
+
+class AbstractTimes(Checked):
+    """From a problem to the times at which to save it."""
+
+    count: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def times(self, problem: Problem) -> Float[Array, " t"]:
+        """(count,) ascending flow times."""
+
+    @property
+    @abc.abstractmethod
+    def fractions(self) -> np.ndarray | None:
+        """(count,) times as fractions of each trajectory's own scale of time, if they are that."""
+
+
+class CriticalGrid(AbstractTimes):
+    """Times that fit each trajectory: fractions of its own last critical time.
+
+    count: number of times, evenly spaced in logarithm between the fractions first and last.
+    The last critical time is when the reduced theory has the slowest feature that is learned at
+    all reach 0.9 of its plateau from a balanced start of the same scale, without weight decay and
+    with the encoder as its own teacher: a slow teacher or a decay near its threshold takes longer.
+
+    Raises ValueError where `count` is below 2, or not 0 < first < last.
+    """
+
+    count: int = eqx.field(static=True, default=200)
+    first: Number = eqx.field(static=True, default=1e-3)
+    last: Number = eqx.field(static=True, default=2.0)
+
+    def __check_init__(self):
+        checks.check_integer_from("count", self.count, 2)
+        checks.check_positive("first", self.first)
+        if not self.last > self.first:
+            checks.fail("last", f"be above `first` = {self.first}", self.last)
+
+    @property
+    def fractions(self) -> np.ndarray:
+        return np.geomspace(self.first, self.last, self.count)
+
+    def times(self, problem: Problem) -> Float[Array, " t"]:
+        flow = problem.flow
+        target = jnp.full_like(flow.lam, 0.9)
+        time = flow.hitting_time(jnp.log(target) / flow.depth)
+        last = jnp.max(jnp.where(flow.is_learned, time, 0))
+        nothing_rises = 1 / jnp.max(jnp.abs(flow.lam))
+        return jnp.where(last > 0, last, nothing_rises) * jnp.asarray(self.fractions, last.dtype)
+
+
+class LogGrid(AbstractTimes):
+    """The same times for all: `count` flow times, evenly spaced in logarithm.
+
+    start, stop: the first and the last, in flow time (t = kα).
+
+    Raises ValueError where `count` is below 2, or not 0 < start < stop.
+    """
+
+    start: Number = eqx.field(static=True)
+    stop: Number = eqx.field(static=True)
+    count: int = eqx.field(static=True, default=200)
+
+    def __check_init__(self):
+        checks.check_integer_from("count", self.count, 2)
+        checks.check_positive("start", self.start)
+        if not self.stop > self.start:
+            checks.fail("stop", f"be above `start` = {self.start}", self.stop)
+
+    @property
+    def fractions(self) -> None:
+        return None
+
+    def times(self, problem: Problem) -> Float[Array, " t"]:
+        spaced = np.geomspace(self.start, self.stop, self.count)
+        return jnp.asarray(spaced, problem.moments.xx.dtype)
+
+
+class FixedTimes(AbstractTimes):
+    """Flow times as given, (count,), the same for all.
+
+    Raises ValueError where they are not strictly ascending, or negative.
+    """
+
+    values: tuple[float, ...] = eqx.field(static=True)
+    count: int = eqx.field(static=True)
+
+    def __init__(self, values: ArrayLike):
+        checks.check_times(values)
+        self.values = tuple(np.asarray(values, dtype=float).tolist())
+        self.count = len(self.values)
+
+    @property
+    def fractions(self) -> None:
+        return None
+
+    def times(self, problem: Problem) -> Float[Array, " t"]:
+        return jnp.asarray(self.values, problem.moments.xx.dtype)
+
+
+def _stack(spectrum: Moments | Sequence[Moments], frames: tuple[int, int]) -> Moments:
+    """One `Moments` with a leading axis, with the features of each solved for."""
+    if isinstance(spectrum, Moments):
+        if spectrum.xx.ndim == 2:
+            return _stack([spectrum], frames)
+        return jax.vmap(lambda m: m.with_features(m.features(frames)))(spectrum)
+    spectrum = [m.with_features(m.features(frames)) for m in spectrum]
+    if not spectrum:
+        checks.fail("spectrum", "hold at least one `Moments`", "empty")
+    dimensions = sorted({m.dimension for m in spectrum})
+    if len(dimensions) > 1:
+        checks.fail("spectrum", "have one dimension throughout", f"of dimensions {dimensions}")
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *spectrum)

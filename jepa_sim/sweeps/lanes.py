@@ -1,0 +1,82 @@
+"""The lanes of a sweep: points of the grid, as arrays."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from jepa_sim.arguments.types import Number
+from jepa_sim.data.moments import Moments
+from jepa_sim.sweeps.grid import Grid
+from jepa_sim.theory import Curve, take_curve
+
+
+class Lane(eqx.Module):
+    """One point of the grid. curve: that of its reduced flow, where it is known."""
+
+    objective: Int[Array, ""]
+    depth: Float[Array, ""]
+    predictor_depth: Float[Array, ""]
+    scale: Float[Array, ""]
+    values: dict[str, Float[Array, ""]]
+    key: Key[Array, ""]
+    moments: Moments
+    curve: Curve | None
+
+
+class Lanes(eqx.Module):
+    """All lanes: what differs between them, and what they share.
+
+    values: of the grid's further axes.  spectrum: which of the spectra is a lane's.  curves: which
+    of the curves of the reduced flow is a lane's, and these. They are few, and made once for all.
+    """
+
+    objective: Int[Array, " lanes"]
+    depth: Float[Array, " lanes"]
+    predictor_depth: Float[Array, " lanes"]
+    scale: Float[Array, " lanes"]
+    values: dict[str, Float[Array, " lanes"]]
+    key: Key[Array, " lanes"]
+    spectrum: Int[Array, " lanes"]
+    spectra: Moments
+    curves: tuple[Int[Array, " lanes"], Curve] | None = None
+
+    def __getitem__(self, i: Int[Array, ""]) -> Lane:
+        curve = None
+        if self.curves is not None:
+            which, curves = self.curves
+            curve = take_curve(curves, which[i])
+        return Lane(
+            self.objective[i],
+            self.depth[i],
+            self.predictor_depth[i],
+            self.scale[i],
+            {name: values[i] for name, values in self.values.items()},
+            self.key[i],
+            jax.tree.map(lambda x: x[self.spectrum[i]], self.spectra),
+            curve,
+        )
+
+
+def lanes_at(grid: Grid, index: np.ndarray) -> Lanes:
+    """Lanes from their positions on the axes of a grid, (axis, lane), without their curves."""
+    where = dict(zip(grid.shape, index, strict=True))
+    dtype = grid.spectrum.xx.dtype
+
+    def pick(name: str, axis: Sequence[Number]) -> Array:
+        return jnp.asarray(np.asarray(axis, dtype=float)[where[name]], dtype)
+
+    return Lanes(
+        jnp.asarray(where["objective"], jnp.int32),
+        pick("depth", grid.depth),
+        pick("predictor_depth", grid.predictor_depth),
+        pick("scale", grid.scale),
+        {name: pick(name, axis) for name, axis in grid.axes.items()},
+        jax.vmap(jr.key)(jnp.asarray(np.asarray(grid.seed)[where["seed"]])),
+        jnp.asarray(where["spectrum"], jnp.int32),
+        grid.spectrum,
+    )

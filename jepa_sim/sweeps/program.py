@@ -1,0 +1,158 @@
+"""The compiled program of a sweep: from the traced parameters of a lane to what is saved of it."""
+
+from collections.abc import Callable
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from jepa_sim.arguments.types import Scalar
+from jepa_sim.model.network import DeepLinear
+from jepa_sim.model.objectives import AbstractObjective, OneOf
+from jepa_sim.model.problem import Problem
+from jepa_sim.model.starts import AbstractStart
+from jepa_sim.model.state import Weights, pad_encoder
+from jepa_sim.model.training import Training
+from jepa_sim.results.critical import critical_times
+from jepa_sim.results.observables import Observable, features, name_of
+from jepa_sim.results.order import orders
+from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, Observe, Solution, record
+from jepa_sim.sweeps.grid import AbstractTimes
+from jepa_sim.sweeps.lanes import Lane, Lanes
+
+
+class Networks(eqx.Module):
+    """The shapes of matrices that lanes of a program share: depths are padded to the largest."""
+
+    depths: tuple[int, ...] = eqx.field(static=True)
+    predictor_depth: int = eqx.field(static=True)
+
+
+class Program(eqx.Module):
+    """What lanes have in common, and is compiled once for all of them.
+
+    objectives: which a lane chooses from.  networks: None where depths are traced numbers.
+    """
+
+    solver: AbstractSolver
+    times: AbstractTimes
+    start: Callable[[Float[Array, ""]], AbstractStart] = eqx.field(static=True)
+    network: Callable[[Scalar, Scalar], DeepLinear] = eqx.field(static=True)
+    training: Training
+    pose: Callable[..., Problem] = eqx.field(static=True)
+    objectives: tuple[AbstractObjective, ...]
+    networks: Networks | None
+    observables: tuple[Observable, ...]
+    critical_fraction: tuple[float, ...] = eqx.field(static=True)
+
+    @eqx.filter_jit
+    def run(self, which: Int[Array, " chunk"], lanes: Lanes) -> dict[str, Array]:
+        """What is saved of a chunk of lanes, each with a leading axis over those chosen.
+
+        Of several devices each runs its share by itself: the chunk must be a multiple of them.
+        Implicit methods run on the first: lineax does not know the types that arrays have in a
+        `shard_map`.
+        """
+        devices, every = jax.local_devices(), jax.vmap(self._run_one, in_axes=(0, None))
+        method = getattr(self.solver, "solver", None)
+        if len(devices) == 1 or isinstance(method, dfx.AbstractImplicitSolver):
+            return every(which, lanes)
+        mesh, split = Mesh(np.asarray(devices), ("lanes",)), PartitionSpec("lanes")
+        specs = (split, PartitionSpec())
+        shared = jax.shard_map(every, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
+        return shared(which, lanes)
+
+    @eqx.filter_jit
+    def work(self, which: Int[Array, " chunk"], lanes: Lanes) -> Float[Array, " chunk"]:
+        """Predicted steps of lanes, up to a factor."""
+
+        def one(i: Int[Array, ""]) -> Float[Array, ""]:
+            problem, _ = self._pose(lanes[i])
+            return self.solver.work(problem, self.times.times(problem))
+
+        return jax.vmap(one)(which)
+
+    @eqx.filter_jit
+    def exponents(self, which: Int[Array, " chunk"], lanes: Lanes) -> tuple[Array, Array]:
+        """(chunk,) a and b of the reduced flow."""
+
+        def one(i: Int[Array, ""]) -> tuple[Array, Array]:
+            lane = lanes[i]
+            return self._problem(lane, *self._depths(lane)).exponents
+
+        return jax.vmap(one)(which)
+
+    def _run_one(self, i: Int[Array, ""], lanes: Lanes) -> dict[str, Array]:
+        problem, solve = self._pose(lanes[i])
+        times = self.times.times(problem)
+        # gains are looked at, whether or not they are to be saved
+        observables = tuple(dict.fromkeys((*self.observables, features)))
+        trajectory = record(
+            problem, observables, lambda problem, observe: solve(problem, times, observe)
+        )
+        saved = {name: trajectory[name] for name in map(name_of, self.observables)}
+        problem = trajectory.problem  # with its features solved for
+
+        def critical(fraction: Float[Array, ""]) -> Float[Array, " d"]:
+            if self.solver.is_exact:
+                return critical_times(problem, fraction=fraction)
+            return trajectory.critical_times(fraction=fraction)
+
+        reached = jax.vmap(critical)(jnp.asarray(self.critical_fraction, times.dtype))
+        return {
+            "t": trajectory.times,
+            **saved,
+            "critical_time": reached,
+            **orders(reached, problem.features),
+            "plateau": problem.plateaus,
+            "result": trajectory.result.astype(jnp.int8),
+            **trajectory.stats,
+        }
+
+    def _pose(
+        self, lane: Lane
+    ) -> tuple[Problem, Callable[[Problem, Float[Array, " t"], Observe], Solution]]:
+        """A lane's problem and how to solve it at given times."""
+        problem = self._problem(lane, *self._depths(lane))
+        problem = eqx.tree_at(lambda p: p.curve, problem, lane.curve, is_leaf=lambda x: x is None)
+        if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
+            return problem, (
+                lambda problem, times, observe: self.solver.solve(problem, times, observe, lane.key)
+            )
+        depths, predictor_depth, solver = (
+            self.networks.depths,
+            self.networks.predictor_depth,
+            self.solver,
+        )
+
+        def begin(depth: int) -> Callable[[PRNGKeyArray], Weights]:
+            problem = self._problem(lane, depth, predictor_depth)
+            return lambda key: pad_encoder(solver.begin(problem, key), max(depths))
+
+        def solve(problem: Problem, times: Float[Array, " t"], observe: Observe) -> Solution:
+            start_key, own_key = jr.split(lane.key)
+            which = jnp.argmax(jnp.asarray(depths, lane.depth.dtype) == lane.depth)
+            start = jax.lax.switch(which, [begin(depth) for depth in depths], start_key)
+            return solver.solve_from(start, problem, times, observe, own_key)
+
+        return problem, solve
+
+    def _depths(self, lane: Lane) -> tuple[Scalar, Scalar]:
+        """L and M, as known as they are."""
+        if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
+            return lane.depth, lane.predictor_depth
+        depths = self.networks.depths
+        return depths[0] if len(depths) == 1 else lane.depth, self.networks.predictor_depth
+
+    def _problem(self, lane: Lane, depth: Scalar, predictor_depth: Scalar) -> Problem:
+        objective = self.objectives[0]
+        if len(self.objectives) > 1:
+            objective = OneOf(self.objectives, lane.objective)
+        network, start = self.network(depth, predictor_depth), self.start(lane.scale)
+        problem = Problem(lane.moments, objective, network, start, self.training)
+        return self.pose(problem, **lane.values)

@@ -1,0 +1,387 @@
+"""A grid of trajectories to one labelled dataset: chunks of lanes, arrays in, arrays out.
+
+A lane is one point of the grid. With solvers of the reduced theory depths and objectives are traced
+numbers and the whole grid is one compiled program. Matrices of different depths and objectives are
+different programs, unless the shallow networks are padded to the depth of the deepest and the
+objective is chosen inside.
+"""
+
+import dataclasses
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from tqdm.auto import tqdm
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import checked
+from jepa_sim.arguments.types import ArrayLike, Number
+from jepa_sim.model.objectives import OneOf
+from jepa_sim.results.observables import Observable, check_names, features, loss
+from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver
+from jepa_sim.sweeps.dataset import TAKEN, label
+from jepa_sim.sweeps.grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
+from jepa_sim.sweeps.lanes import Lanes, lanes_at
+from jepa_sim.sweeps.program import Networks, Program
+from jepa_sim.sweeps.schedule import Chunk, occupancy, schedule
+from jepa_sim.theory import stack_curves
+
+# Saved gains of a chunk: arrays that stay in a cache (2 cores: a value takes 23 passes of `exp`, 36
+# with 2^18 of them), or, by a guess that no device has tried, what keeps an accelerator busy …
+VALUES, ACCELERATOR_VALUES = {"cpu": 2**17}, 2**24
+MEMORY_SHARE = 0.25  # … and at most so much of the memory
+# What a lane needs while it runs, by `memory_analysis` of compiled programs: so many times what is
+# saved of it, and for every factor so many matrices.
+COPIES, MATRICES = 10, 20
+MATRIX_ENTRIES = {"cpu": 2**15}  # of one factor in all lanes of a chunk: what a cache holds …
+ACCELERATOR_ENTRIES = 2**22  # … or what keeps an accelerator busy
+MATRIX_LANES = 2048  # … but no more lanes than can wait for the slowest
+SAMPLE = 4096  # lanes that a forecast looks at
+VALUE_SECONDS = 1e-7  # of a gain in closed form (2 cores)
+STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
+PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than padding
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What is to be computed: every trajectory of a grid, how, and what is saved of each.
+
+    Made by `plan`. times: flow times at which every trajectory is saved.
+    """
+
+    grid: Grid
+    solver: AbstractSolver
+    times: AbstractTimes
+    observables: tuple[Observable, ...]
+    critical_fraction: tuple[float, ...]
+    padded: bool
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Lengths of the axes of what is computed.
+
+        Without chance all seeds are the same trajectory: it is computed once.
+        """
+        return {**self.grid.shape, "seed": len(self.grid.seed) if self.is_random else 1}
+
+    @property
+    def least_bytes(self) -> int:
+        """Of all results, at least."""
+        xx = self.grid.spectrum.xx
+        numbers = self.times.count * xx.shape[-1] * max(len(self.observables), 1)
+        return math.prod(self.axes.values()) * numbers * xx.dtype.itemsize
+
+    @property
+    def is_random(self) -> bool:
+        """Whether seeds make a difference."""
+        return self.solver.is_random or next(self.grid.problems()).start.is_random
+
+    def compute(
+        self, index: np.ndarray, advance: Callable[[int], object]
+    ) -> tuple[dict[str, np.ndarray], list[Chunk]]:
+        """Results of the lanes at `index`, (axis, lane), and the batches that they were run in.
+
+        advance: is told of every batch how many lanes it had.
+        """
+        every = lanes_at(self.grid, index)
+        results: dict[str, np.ndarray] = {}
+        batches: list[Chunk] = []
+        for program, which in self._programs(index):
+            lanes = _with_curves(self.grid, program, every, index, which)
+            for suited, chunks in _plan(program, lanes, which):
+                for chunk, size in chunks:
+                    places = _as_slice(chunk)
+                    for name, value in _run(suited, lanes, chunk, size).items():
+                        if name not in results:
+                            shape = (index.shape[1], *value.shape[1:])
+                            results[name] = np.empty(shape, value.dtype)
+                        results[name][places] = value
+                    advance(len(chunk))
+                batches += chunks
+        return results, batches
+
+    def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shape and type of what is saved of a lane, by name."""
+        index = np.zeros((len(self.axes), jax.local_device_count()), int)
+        [(program, which), *_] = self._programs(index)
+        [(_, solver), *_] = self.solver.suited(np.zeros(1))
+        program = dataclasses.replace(program, solver=solver)
+        lanes = _with_curves(self.grid, program, lanes_at(self.grid, index), index, which)
+        found = eqx.filter_eval_shape(program.run, jnp.asarray(which), lanes)
+        return {
+            name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in found.items()
+        }
+
+    def cost(self) -> tuple[int, float]:
+        """Programs to compile, and roughly the seconds of all runs on two cores: from a sample."""
+        shape, d = tuple(self.axes.values()), self.grid.spectrum.xx.shape[-1]
+        total = math.prod(shape)
+        some = np.unique(np.linspace(0, total - 1, SAMPLE).astype(int))
+        index = np.stack(np.unravel_index(some, shape))
+        every = lanes_at(self.grid, index)
+        programs, seconds = 0, 0.0
+        for program, which in self._programs(index):
+            if program.networks is None:
+                programs += 1
+                seconds += VALUE_SECONDS * len(which) * self.times.count * d
+                continue
+            lanes = _with_curves(self.grid, program, every, index, which)
+            work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
+            programs += len(self.solver.suited(work))
+            seconds += float(work.sum()) * (STEP_SECONDS + MATRIX_SECONDS * d**3)
+        return programs, seconds * total / len(some)
+
+    def label(self, results: dict[str, np.ndarray]) -> xr.Dataset:
+        """All results, named: arrays of `axes`, then of the axes inside a lane."""
+        parts = (self.grid, self.solver, self.times, self.critical_fraction, results)
+        return label(*parts, is_random=self.is_random)
+
+    def _programs(self, index: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
+        """Programs, and the lanes that each is for."""
+        for which, objectives, networks in _groups(self.grid, self.solver, index, self.padded):
+            if len(which):
+                yield self._program(objectives, networks), which
+
+    def _program(self, objectives: tuple, networks: Networks | None) -> Program:
+        return Program(
+            solver=self.solver,
+            times=self.times,
+            start=self.grid.start,
+            network=self.grid.network,
+            training=self.grid.training,
+            pose=self.grid.pose,
+            objectives=objectives,
+            networks=networks,
+            observables=self.observables,
+            critical_fraction=self.critical_fraction,
+        )
+
+
+@checked
+def plan(
+    grid: Grid,
+    solver: AbstractSolver,
+    *,
+    times: AbstractTimes | ArrayLike | None = None,
+    observables: Sequence[Observable] = (features, loss),
+    critical_fraction: Sequence[Number] = (0.5, 0.9),
+    padded: bool | None = None,
+) -> Sweep:
+    """What `sweep` computes, without computing it: for `campaign`.
+
+    times (flow times), observables, critical_fraction, padded: see `sweep`.
+
+    Raises ValueError where arguments are wrong.
+    """
+    check_names(observables, TAKEN)
+    for fraction in critical_fraction:
+        checks.check_open_unit("critical_fraction", fraction)
+    times = CriticalGrid() if times is None else times
+    if not isinstance(times, AbstractTimes):
+        times = FixedTimes(times)
+    for problem in grid.problems():
+        solver.prepare(problem)
+    if isinstance(times, FixedTimes):
+        solver.check_times(times.values)
+    fractions = tuple(map(float, critical_fraction))
+    planned = Sweep(grid, solver, times, tuple(observables), fractions, padded=False)
+    if padded is None:
+        padded = math.prod(planned.axes.values()) <= PADDED_LANES
+    return dataclasses.replace(planned, padded=padded)
+
+
+@checked
+def sweep(
+    grid: Grid,
+    solver: AbstractSolver,
+    *,
+    times: AbstractTimes | ArrayLike | None = None,
+    observables: Sequence[Observable] = (features, loss),
+    critical_fraction: Sequence[Number] = (0.5, 0.9),
+    padded: bool | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Simulate every trajectory of `grid` with `solver`.
+
+    times: `CriticalGrid()` (the default), `LogGrid(…)`, or ascending flow times for all.
+    observables: functions of (t, state, problem) that return arrays.
+    critical_fraction: fractions of each feature's own plateau whose first times are wanted; exact
+    with `ClosedForm`, from the saved trajectory otherwise (inf where it ends before).
+    padded: for solvers of matrices, whether networks are padded so that all depths and objectives
+    are one compiled program; None pads small grids, where compiling costs more than padding.
+    progress: show a bar when the sweep takes longer than two seconds.
+
+    Returns a dataset with the axes (objective, depth, predictor_depth, scale, the grid's further
+    axes, seed, spectrum) and then (time), (time, feature) or (critical_fraction, feature). True
+    times are in `t`, in flow time (t = kα). A lane that fails is NaN with the reason's code in
+    `result`; the others go on. Where lanes take steps, the attribute `occupancy` is the share of
+    steps that a lane needed of those that its batch took: lanes of like predicted work run
+    together. Nothing random depends on the order of work: a seed alone decides. The attribute
+    `remarks` says what may surprise: seeds that are all one run, features that start at or above
+    the fraction of their plateau.
+
+    All is held in memory; `campaign` writes to a folder what is larger, or takes a night.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 3])
+    >>> ds = js.sweep(grid, js.ClosedForm())
+    >>> ds.critical_time.sel(objective="jepa", depth=3, critical_fraction=0.5).values.round(1)
+    array([[[[[620.3, 689.6]]]]])
+
+    Raises ValueError where arguments are wrong, MemoryError where the results are larger than the
+    machine's memory, before anything is computed.
+    """
+    planned = plan(
+        grid,
+        solver,
+        times=times,
+        observables=observables,
+        critical_fraction=critical_fraction,
+        padded=padded,
+    )
+    return collect(planned, progress=progress)
+
+
+def collect(planned: Sweep, *, progress: bool) -> xr.Dataset:
+    """The dataset of all that is planned, in memory. MemoryError where it cannot fit."""
+    shape = tuple(planned.axes.values())
+    least = planned.least_bytes
+    if least > host_memory():
+        rule = f"{math.prod(shape):,} runs have results of at least {least / 2**30:,.0f} GiB"
+        raise MemoryError(f"{rule}: a campaign writes them to a folder instead.")
+    index = np.indices(shape).reshape(len(shape), -1)
+    with tqdm(
+        total=index.shape[1], unit="run", unit_scale=True, delay=2, disable=not progress
+    ) as bar:
+        results, batches = planned.compute(index, bar.update)
+    shares = {"occupancy": occupancy(results["steps"], batches)} if "steps" in results else {}
+    results = {name: value.reshape(*shape, *value.shape[1:]) for name, value in results.items()}
+    found = planned.label(results)
+    return found.assign_attrs(shares)
+
+
+def _with_curves(
+    grid: Grid, program: Program, lanes: Lanes, index: np.ndarray, which: np.ndarray
+) -> Lanes:
+    """With the curves of the reduced flow of the lanes `which`."""
+    if grid.is_posed:  # what is posed may change the exponents
+        a, b = (np.asarray(x, dtype=float) for x in program.exponents(jnp.asarray(which), lanes))
+        c, places = np.unique((a - 1) / b, return_inverse=True)
+        count = 2 ** math.ceil(math.log2(len(c)))  # few shapes are few programs
+        c = np.pad(c, (0, count - len(c)), mode="edge")
+    else:
+        c = grid.curve_parameters
+        places = np.ravel_multi_index(tuple(index[:3, which]), c.shape)
+        c = c.ravel()
+    curve = np.zeros(index.shape[1], np.int32)
+    curve[which] = places
+    curves = stack_curves(c, grid.spectrum.xx.dtype)
+    return dataclasses.replace(lanes, curves=(jnp.asarray(curve), curves))
+
+
+def _groups(
+    grid: Grid, solver: AbstractSolver, index: np.ndarray, padded: bool
+) -> Iterator[tuple[np.ndarray, tuple, Networks | None]]:
+    """Lanes that share a program, with the objectives and the networks of that program."""
+    all_objectives = [tuple(range(len(grid.objective)))]
+    each_objective = [(i,) for i in range(len(grid.objective))]
+    if not isinstance(solver, AbstractMatrixSolver):
+        # what is posed may look at its objective, which must then be one
+        for some in each_objective if grid.is_posed else all_objectives:
+            inside = np.isin(index[0], some)
+            yield np.flatnonzero(inside), tuple(grid.objective[i] for i in some), None
+        return
+    network = grid.network(grid.depth[0], grid.predictor_depth[0])
+    single = network.width is None and network.frames == (1, 1)
+    square = single and grid.spectrum.dimension == grid.spectrum.target_dimension
+    shared = OneOf.can_share(grid.objective) and square
+    objectives = all_objectives if padded and shared and not grid.is_posed else each_objective
+    padded = padded and network.width is None  # a padding is the identity of the input
+    depths = range(len(grid.depth))
+    depths = [tuple(depths)] if padded else [(j,) for j in depths]
+    for some, deep, k in itertools.product(objectives, depths, range(len(grid.predictor_depth))):
+        inside = np.isin(index[0], some) & np.isin(index[1], deep) & (index[2] == k)
+        networks = Networks(tuple(int(grid.depth[j]) for j in deep), int(grid.predictor_depth[k]))
+        yield np.flatnonzero(inside), tuple(grid.objective[i] for i in some), networks
+
+
+def _plan(
+    program: Program, lanes: Lanes, which: np.ndarray
+) -> Iterator[tuple[Program, list[Chunk]]]:
+    """The lanes `which`, by the solver that suits them, in chunks of like work."""
+    dimension = lanes.spectra.xx.shape[-1]
+    fitting = MEMORY_SHARE * memory_bytes() / _footprint(program, lanes)
+    values = VALUES.get(jax.default_backend(), ACCELERATOR_VALUES)
+    largest = int(min(values // (program.times.count * dimension), fitting))
+    work = np.ones(len(which))
+    if program.networks is not None:
+        entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
+        largest = min(largest, entries // dimension**2, MATRIX_LANES)
+        work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
+    seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
+    for suits, solver in program.solver.suited(work):
+        chunks = schedule(work[suits], max(largest, 1), seconds)
+        places = which[suits]
+        program = dataclasses.replace(program, solver=solver)
+        yield program, [(places[chunk], size) for chunk, size in chunks]
+
+
+def _footprint(program: Program, lanes: Lanes) -> int:
+    """Bytes that a lane needs while it runs, if observables are no larger than gains."""
+    d, size = lanes.spectra.xx.shape[-1], lanes.spectra.xx.dtype.itemsize
+    saved = COPIES * size * program.times.count * (d * len(program.observables) + 1)
+    if program.networks is None:
+        return saved
+    factors = max(program.networks.depths) + program.networks.predictor_depth
+    return saved + MATRICES * factors * size * d**2
+
+
+def memory_bytes() -> float:
+    """Memory of the device; of the machine, where the device does not say.
+
+    All of it rather than what is free, which would give chunks other shapes at every run.
+    """
+    stats = jax.local_devices()[0].memory_stats()
+    if stats:
+        return float(stats["bytes_limit"])
+    return host_memory()
+
+
+def host_memory() -> float:
+    """Bytes of the machine; infinite where it does not say."""
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return math.inf
+
+
+def _run(program: Program, lanes: Lanes, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """Results of a chunk on the host. It is filled up to `size`: one shape is one program.
+
+    Lanes go to the devices in turns, so that all have alike work. A chunk that the devices have no
+    memory for is halved.
+    """
+    devices = jax.local_device_count()
+    filled = np.pad(chunk, (0, -(-size // devices) * devices - len(chunk)), mode="edge")
+    which = filled.reshape(-1, devices).T.ravel()
+    try:
+        found = jax.device_get(program.run(jnp.asarray(which, jnp.int32), lanes))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) or len(chunk) == 1:
+            raise
+        half = math.ceil(len(chunk) / 2)
+        parts = [_run(program, lanes, part, half) for part in (chunk[:half], chunk[half:])]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    in_turns = np.arange(len(filled)).reshape(devices, -1).T.ravel()[: len(chunk)]
+    return {name: value[_as_slice(in_turns)] for name, value in found.items()}
+
+
+def _as_slice(places: np.ndarray) -> np.ndarray | slice:
+    """The same places as a slice, where they follow each other: what is taken is not copied."""
+    first, last = int(places[0]), int(places[-1]) + 1
+    return slice(first, last) if np.array_equal(places, np.arange(first, last)) else places

@@ -1,0 +1,96 @@
+"""Where features are at given times, whatever the sign of λ, and its derivative."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
+
+from jepa_sim.theory import decay as falling
+from jepa_sim.theory import rise as rising
+from jepa_sim.theory.decay import Fall
+from jepa_sim.theory.rise import Start, along_curve, gap_of, is_live, known, signed
+from jepa_sim.theory.tables import Curve
+
+
+class Begin(NamedTuple):
+    """Features at time 0: what is said of them for λ > 0, and for λ ≤ 0."""
+
+    is_learned: Array
+    start: Start
+    fall: Fall
+
+
+def _where_any(mask: Array, compute: Callable[[Any], Any], otherwise: Any) -> Any:
+    """`compute(otherwise)` if the mask holds anywhere, in any lane.
+
+    Most often nothing decays, which is then not computed. And what a branch returns is stored once:
+    XLA would compute it again for each of its uses, in twenty times the time.
+    """
+    return lax.cond(eqxi.unvmap_any(mask), compute, lambda found: found, otherwise)
+
+
+def _way(t: Array, begin: Begin, curve: Curve) -> Array:
+    """`rise` where λ > 0, and Δ elsewhere."""
+    is_learned, start, fall = begin
+    nothing = jnp.zeros(jnp.broadcast_shapes(t.shape, is_learned.shape), t.dtype)
+    way = _where_any(is_learned, lambda _: rising.rise(t, start, curve), nothing)
+    return _where_any(
+        ~is_learned, lambda way: jnp.where(is_learned, way, falling.decay(t, fall, curve)), way
+    )
+
+
+def _place(way: Array, begin: Begin, b: Array) -> tuple[Array, Array]:
+    log_u, x = rising.place(way, begin.start, b)
+    log_u = jnp.where(begin.is_learned, log_u, begin.fall.log_u - way / b)
+    return log_u, jnp.where(begin.is_learned, x, way)
+
+
+@jax.custom_jvp
+def move(t: Array, begin: Begin, b: Array, curve: Curve) -> tuple[Array, Array]:
+    """ln u at time t; and x = |ln z| where λ > 0, Δ elsewhere."""
+    return _place(_way(t, begin, curve), begin, b)
+
+
+def _move_jvp(primals: tuple, tangents: tuple) -> tuple:
+    t, begin, b, curve = primals
+    dt, d_begin, db, d_curve = tangents
+    d_begin, db = known((d_begin, db))
+    (is_learned, start, fall), (_, d_start, d_fall) = begin, d_begin
+    log_u, x = move(*primals)
+
+    # dx = speed · later + along · dx_0, and Δ in the same way: as few arrays as can be
+    nothing = jnp.zeros_like(x)
+    speed = _where_any(is_learned, lambda _: rising.speed(x, start, curve), nothing)
+
+    def falls(found: tuple[Array, Array]) -> tuple[Array, Array]:
+        speed, along_p = falling.slopes(t, x, fall, curve)
+        return jnp.where(is_learned, found[0], speed), along_p
+
+    speed, along_p = _where_any(~is_learned, falls, (speed, nothing))
+    exponent, is_end = signed(curve, start.is_above), jnp.isinf(t)
+    has_arrived: Array = x == 0
+    time = jnp.where(is_end, 0, t)
+    rate = jnp.where(is_learned, start.rate, fall.rate)
+    later = time * (jnp.where(is_learned, d_start.rate, d_fall.rate) / rate)
+    if not isinstance(dt, SymbolicZero):
+        later += dt
+    if is_live(d_curve):
+        along = along_curve(curve, start.is_above, start.x, jnp.where(has_arrived, 1, x), d_curve)
+        delta = jnp.where(is_learned | is_end, 0, x)
+        fallen = falling.fall_along_curve(curve, fall.log_p, delta, known(d_curve))
+        later -= jnp.where(is_learned, along, fallen) / rate
+    begun = cast(Array, jnp.where(has_arrived, 1, start.x))  # on which it no longer depends
+    along_x = -speed * (1 / (gap_of(begun) * start.rate) - exponent * time)
+    d_begun = jnp.where(is_learned, d_start.x, d_fall.p)
+    d_x = speed * later + jnp.where(is_learned, along_x, along_p) * d_begun
+    side = jnp.where(is_learned & start.is_above, 1, -1).astype(t.dtype)
+    base = jnp.where(is_learned, d_start.log_top, d_fall.log_u)
+    way = jnp.where(is_end, 0, x)
+    return (log_u, x), (side / b * (d_x - way * (db / b)) + base, d_x)
+
+
+move.defjvp(_move_jvp, symbolic_zeros=True)
