@@ -65,7 +65,7 @@ def posed(grid: str, **values: float) -> js.Problem:
     run = built(grid=f"scale = [0.1]\ndepth = [2]\n{grid}", solve='solver = "gradient_flow"')
     assert sorted(run.grid.axes) == sorted(values)
     bare = next(run.grid.problems())
-    return run.grid.pose(bare, **{name: jnp.asarray(value) for name, value in values.items()})
+    return run.grid.customise(bare, **{name: jnp.asarray(value) for name, value in values.items()})
 
 
 def test_further_axes_change_what_they_name():
@@ -98,7 +98,7 @@ def test_rates_per_layer_are_one_rate_at_traced_depths():
 
     def pose(depth: jax.Array) -> js.Problem:
         network, start = js.DeepLinear(depth), js.Balanced(0.1)
-        return grid.pose(js.Problem(grid.spectrum, js.MAE(), network, start))
+        return grid.customise(js.Problem(grid.spectrum, js.MAE(), network, start))
 
     posed = eqx.filter_eval_shape(pose, jnp.asarray(2.0))
     assert posed.training.is_scaled  # so that the closed form applies

@@ -15,6 +15,7 @@ import xarray as xr
 
 import jepa_sim as js
 from jepa_sim import cli
+from jepa_sim.cli.help import EXAMPLE
 from jepa_sim.config import parse
 from jepa_sim.numerics import cache as compiled
 
@@ -303,7 +304,7 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_example_in_the_help_is_valid():
-    text = cli.EXAMPLE.partition(":\n")[2].partition("further keys:")[0]
+    text = EXAMPLE.partition(":\n")[2].partition("Paths are")[0]
     assert parse(text).output.path == "runs/first.nc"
 
 

@@ -169,7 +169,7 @@ def test_further_axes_are_what_they_pose():
         spectrum=OTHER,
         predictor_depth=[1],
         axes=axes,
-        pose=pose,
+        customise=pose,
     )
     run = sweep(few, js.LayerModes(), times=[1.0, 20.0, 300.0])
     assert run.features.dims[3:7] == ("scale", "decay", "tau", "seed")
@@ -231,10 +231,10 @@ def test_spectra_from_vmap():
         ),
         (
             lambda: grid(axes={"decay": [0.1]}),
-            r"`pose` must be given with axes \['decay'\], but is missing",
+            r"`customise` must be given with axes \['decay'\], but is missing",
         ),
         (
-            lambda: grid(axes={"time": [0.1]}, pose=lambda problem, time: problem),
+            lambda: grid(axes={"time": [0.1]}, customise=lambda problem, time: problem),
             "`axes` must have names of their own, but is 'time' among others",
         ),
         (lambda: js.LogGrid(10.0, 1.0, 5), "`stop` must be above `start` = 10.0, but is 1"),

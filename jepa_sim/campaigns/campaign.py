@@ -309,7 +309,7 @@ def _manifest(planned: Sweep, configuration: dict, text: str) -> dict[str, Any]:
         "axes": axes,
         "start": _named(grid.start),
         "network": _named(grid.network),
-        "pose": _named(grid.pose),
+        "customise": _named(grid.customise),
         "training": eqx.tree_pformat(grid.training, short_arrays=False),
         "solver": described(planned.solver),
         "times": repr(planned.times),

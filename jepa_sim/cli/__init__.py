@@ -13,83 +13,10 @@ from jepa_sim import __version__
 from jepa_sim import config as toml
 from jepa_sim.arguments.errors import StoreError
 from jepa_sim.cli import commands
+from jepa_sim.cli.help import sweep_help
 
 FAULT = 2  # exit code: what was asked for is wrong, and nothing was written
 FAILURE = 1  # exit code: what was asked for could not be done
-
-EXAMPLE = """\
-an example of CONFIG.toml:
-
-  [data]
-  kind = "features"                 # or another, see below
-  lam = [1.0, 1.0, 0.5]             # covariance λ of each feature
-  rho = [0.9, 0.3, 0.8]             # its regression coefficient ρ
-
-  [grid]
-  objective = ["jepa", "mae"]
-  depth = [1, 2, 3, 5]              # encoder layers L
-  predictor_depth = [1]             # predictor layers M
-  scale = [1e-3, 1e-4]              # encoder gain ε at the start
-  seed = [0]                        # or { start = 0, stop = 32 }, for random starts
-
-  [solve]
-  solver = "closed_form"            # or "modes", "layer_modes", "gradient_flow", "descent"
-  times = { kind = "critical", count = 200 }
-  #   critical times also take last = 2.0, in units of the last critical time of a trajectory;
-  #   or  { kind = "log", start = 1.0, stop = 1e6, count = 200 }
-
-  [output]
-  path = "runs/first.nc"            # one NetCDF file; without suffix, a folder that is written
-                                    # block by block: what a large sweep wants
-  critical_fraction = [0.5, 0.9]
-
-further keys:
-
-  [data]    kind = "samples"        path: an .npz file with x and y, both (n, d)
-            kind = "moments"        xx, yx, yy as lists of rows, or path: an .npz file with them
-            all others also take pairs, seed: to estimate moments from that many pairs of views
-            kind = "static"         signal, noise: variances, a number or one for each feature
-            kind = "dynamic"        as "static", autocorrelation, noise_autocorrelation, lag
-            kind = "temporal"       as "dynamic" but for lag, frames, policy = { kind = "random",
-                                    keep } or { kind = "suffix" (or "block"), length },
-                                    positions = true for a predictor that knows positions
-            kind = "pixel_mask"     shape = [rows, columns], length (of correlation), keep, noise,
-                                    target = "whole" (or "hidden", "remasked")
-            kind = "block_mask"     block = [rows, columns], else as "pixel_mask"
-            kind = "low_rank"       dimension, signal, noise, denoising = false
-            kind = "power_law"      dimension, exponent, noise, noise_exponent
-            kind = "non_commuting"  dimension, angle (0 to 1, or a list), basis_seed, smallest
-            kind = "images"         patch (of two photographs), and with
-              view = "lighting"       brightness_sd, gradient_sd, sensor_sd
-              view = "noise"          noise
-              view = "shift"          shift (in pixels), noise
-              view = "mask"           keep or block, target, noise
-            kind = "digits"         view as for "images"
-            kind = "series"         name = "elnino" (or "sunspots"), window, lag, anomalies
-  [grid]    objective               "jepa", "mae", "jepa_moving_average",
-                                    "jepa_no_stop_gradient", "barlow_twins", "whitened_joint"
-            start = "balanced"      (or "unbalanced", "misaligned", "orthogonal", "gaussian")
-            rotated = true          random frames for "balanced" and "unbalanced"
-            width                   of all hidden layers, for a bottleneck
-            predictor = "learned"   (or "direct_pred", "fast")
-            rate_per_layer = true   learning rates of 1/(L + M), so that depths relax alike
-            and further axes, lists of numbers:
-              weight_decay, encoder_rate, predictor_rate
-              time_constant         of "jepa_moving_average"
-              penalty               of "whitened_joint"
-              imbalance             of start = "unbalanced"
-              angle                 of start = "misaligned", in radians
-  [solve]   precision = "float64" (or "float32"), and
-            "modes"                 tolerance, max_steps
-            "layer_modes"           rtol, atol, max_steps
-            "gradient_flow"         rtol, atol, max_steps
-            "descent"               learning_rate, optimizer = "sgd" (or "adam"), batch_size,
-                                    max_steps
-  [output]  observables             "features", "loss" and also "predictor_gains", "noise_share",
-                                    "probe_risk" (with probe_ridge), "effective_rank", "alignment",
-                                    "plateau_fraction", "balancedness", "off_diagonal_mass"
-
-Paths are relative to the folder that the command runs in."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.sweep,
         "Simulate every trajectory of a grid. A run in a folder that was stopped goes on.",
         f"examples:\n\n  jepa-sim sweep CONFIG.toml\n  jepa-sim sweep CONFIG.toml --engine dask "
-        f"--workers 4\n  jepa-sim sweep CONFIG.toml --shard 0/8\n\n{EXAMPLE}",
+        f"--workers 4\n  jepa-sim sweep CONFIG.toml --shard 0/8\n\n{sweep_help()}",
     )
     sweep.add_argument("config", metavar="CONFIG.toml", help="what to sweep, and where to write it")
     sweep.add_argument(

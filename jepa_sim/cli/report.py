@@ -1,9 +1,7 @@
 """What the command line prints of a result and of this machine."""
 
-import importlib.metadata
 import itertools
 import os
-import platform
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,23 +16,13 @@ from rich.table import Table
 
 from jepa_sim.arguments.types import ResultCode
 from jepa_sim.campaigns.store.store import PENDING
-from jepa_sim.sweeps.dataset import remarks
+from jepa_sim.sweeps.axes import AXES
+from jepa_sim.sweeps.dataset import remarks, versions
 
 MOST_FEATURES = 6  # columns of the table of critical times
 MOST_ROWS = 30
 WIDE = 160  # columns, where there is no terminal that has fewer
-HEADINGS = {
-    "depth": "L",
-    "predictor_depth": "M",
-    "weight_decay": "η",
-    "time_constant": "τ",
-    "encoder_rate": "α_W",
-    "predictor_rate": "α_V",
-    "imbalance": "κ",
-    "penalty": "β",
-}
 ORDERS = {"order_rho": "τ(ρ)", "order_lam": "τ(λ)"}
-PACKAGES = ("jepa_sim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
 PROVENANCE = ("created", "solver", "precision", "device", "jepa_sim_version", "jax_version")
 
 
@@ -60,13 +48,16 @@ def print_run(dataset: xr.Dataset, path: Path) -> None:
 
 def print_info(cache: Path | None) -> None:
     """Versions, devices, precision and the cache of compiled programs."""
-    rows = [("python", platform.python_version())]
-    rows += [(package, importlib.metadata.version(package)) for package in PACKAGES]
+    rows = list(versions().items())
     rows += [("device", _device(device)) for device in jax.devices()]
     rows.append(("processor cores", str(os.cpu_count())))
     rows.append(("precision", "float64, or float32 by `precision` in [solve]"))
     rows.append(("compiled programs", "not kept" if cache is None else _folder(cache)))
     Console().print(_pairs(rows))
+
+
+def _heading(axis: str) -> str:
+    return AXES[axis].symbol if axis in AXES else axis
 
 
 def _axes(dataset: xr.Dataset) -> Table:
@@ -91,7 +82,7 @@ def _critical_times(dataset: xr.Dataset, shown: xr.Dataset) -> Table:
     axes, points, more = _rows(shown.critical_time)
     columns, orders = _feature_columns(dataset), [name for name in ORDERS if name in shown]
     table = Table(
-        *(HEADINGS.get(name, name) for name in axes),
+        *map(_heading, axes),
         *(heading for heading, _ in columns),
         *(ORDERS[name] for name in orders),
         title=f"Time at which a feature reaches {float(shown.critical_fraction):g} of its plateau, "
@@ -139,7 +130,7 @@ def _final_gains(dataset: xr.Dataset, gains: xr.DataArray) -> Table:
     axes, points, _ = _rows(gains)
     columns = _feature_columns(dataset)
     table = Table(
-        *(HEADINGS.get(name, name) for name in axes),
+        *map(_heading, axes),
         *(heading for heading, _ in columns),
         title="Encoder gain of each feature at the last time",
         caption="median over seeds and spectra",

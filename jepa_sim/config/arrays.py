@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.lib import format as npy
 
-from jepa_sim.arguments.errors import ConfigError, Fault, shown_path
+from jepa_sim.arguments.errors import ConfigError
+from jepa_sim.config.faults import Fault, shown_path
 
 SYMMETRY_TOLERANCE = 1e-6
 BATCH_BYTES = 2**24

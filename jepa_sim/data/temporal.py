@@ -122,6 +122,11 @@ class Temporal(AbstractViews):
         """`count` masked sequences, stacked as in `stacked_moments`, in batches."""
         return in_batches(self.draw_stacked, count, seed=seed, batch_size=batch_size)
 
+    def sampled_stacked_moments(self, count: int, *, seed: int = 0) -> Moments:
+        """The estimate of `stacked_moments` from `count` masked sequences."""
+        with amplification_expected():
+            return Moments.from_samples(self.stacked_pairs(count, seed=seed))
+
     def _sequences(self, rng: np.random.Generator, count: int) -> Float[np.ndarray, "count n d"]:
         flat = normal(rng, count, _flat(self._blocks()))
         return flat.reshape(count, self.length, -1)

@@ -5,6 +5,7 @@ import datetime
 import importlib.metadata
 import json
 import platform
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,59 +13,13 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments.types import ResultCode
-from jepa_sim.results import observables
 from jepa_sim.solvers.base import AbstractSolver
-from jepa_sim.sweeps.grid import RESERVED, AbstractTimes, Grid
+from jepa_sim.sweeps.axes import AXES, attributes
+from jepa_sim.sweeps.grid import AbstractTimes, Grid
+from jepa_sim.sweeps.variables import OBSERVABLES, VARIABLES, Variable
 
-FLOW_TIME = "flow time t = kα, in the units of 1/λ"
-
-# name: (axes after those of the lane, long name, units)
-_KNOWN = {
-    "t": (("time",), "time at which the trajectory was saved", FLOW_TIME),
-    "features": (("time", "feature"), "encoder gain w̄ of each feature", "1"),
-    "predictor_gains": (("time", "feature"), "predictor gain v̄ of each feature", "1"),
-    "plateau_fraction": (("time", "feature"), "gain over its plateau", "1"),
-    "alignment": (("time", "feature"), "cosine between a feature and its image under W̄ᵀW̄", "1"),
-    "loss": (("time",), "population loss", "units of y²"),
-    "effective_rank": (("time",), "exponential of the entropy of singular values", "1"),
-    "noise_share": (("time",), "share of the representation that views do not share", "1"),
-    "probe_risk": (("time",), "risk of a linear probe for the signal, of its variance", "1"),
-    "balancedness": (("time",), "largest imbalance of neighbouring factors", "1"),
-    "off_diagonal_mass": (("time",), "share of features' Gram matrix off its diagonal", "1"),
-    "critical_time": (
-        ("critical_fraction", "feature"),
-        "first time at which w̄ reaches the fraction of its plateau "
-        "(0: it starts there or above; inf: not in this run)",
-        FLOW_TIME,
-    ),
-    "order_rho": (("critical_fraction",), "Kendall's τ of being learned early and ρ", "1"),
-    "order_lam": (("critical_fraction",), "Kendall's τ of being learned early and λ", "1"),
-    "flips": (("critical_fraction",), "pairs of features learned against the order of λ", "1"),
-    "first_noisy": (
-        ("critical_fraction",),
-        "features learned before the first with ρ < 1/2",
-        "1",
-    ),
-    "plateau": (("feature",), "gain at which each feature comes to rest", "1"),
-    "result": ((), "how the trajectory ended", "1"),
-    "steps": ((), "steps of the solver", "1"),
-    "accepted": ((), "accepted steps of the solver", "1"),
-    "rhs": ((), "evaluations of the right-hand side", "1"),
-}
-
-# names that an observable cannot have in a sweep
-TAKEN = (*(_KNOWN.keys() - set(observables.__all__) - {"probe_risk"}), "lam", "rho", *RESERVED)
-
-# further axes that a configuration can name
-_AXES = {
-    "weight_decay": "weight decay η of all factors",
-    "encoder_rate": "learning rate of the encoder, in units of flow time",
-    "predictor_rate": "learning rate of the predictor, in units of flow time",
-    "time_constant": "time constant τ of the moving-average teacher, in flow time",
-    "penalty": "penalty β of whitening",
-    "imbalance": "imbalance κ between predictor and encoder at the start",
-    "angle": "angle of the predictor's misalignment at the start, in radians",
-}
+# Names that an observable of a user cannot have.
+TAKEN = (*(VARIABLES.keys() - set(OBSERVABLES)), *AXES, "time")
 
 
 def label(
@@ -99,9 +54,8 @@ def label(
 
 def meaning(name: str, rank: int) -> tuple[tuple[str, ...], dict]:
     """The axes of a result after those of its lane, of which there are `rank`, and attributes."""
-    inner, long_name, units = _KNOWN.get(name, (None, name, "unknown"))
-    if inner is None:  # an observable of the user's own
-        inner = ("time", *(f"{name}_{axis}" for axis in range(1, rank)))
+    own = ("time", *(f"{name}_{axis}" for axis in range(1, rank)))  # an observable of the user
+    inner, long_name, units, _ = VARIABLES.get(name, Variable(own, name, "unknown"))
     attrs: dict = {"long_name": long_name, "units": units}
     if name == "result":
         attrs["flag_values"] = np.array([code.value for code in ResultCode], np.int8)
@@ -129,12 +83,9 @@ def remarks(dataset: xr.Dataset) -> list[str]:
 
 def constants(grid: Grid) -> dict[str, tuple]:
     """λ and ρ of every spectrum."""
-    features, dims = grid.features, ("spectrum", "feature")
-    lam, rho = "covariance λ of each feature", "regression coefficient ρ = λ/σ² of each feature"
-    return {
-        "lam": (dims, np.asarray(features.lam), {"long_name": lam, "units": "units of x y"}),
-        "rho": (dims, np.asarray(features.rho), {"long_name": rho, "units": "1"}),
-    }
+    features = {"lam": grid.features.lam, "rho": grid.features.rho}
+    labels = {name: meaning(name, 2) for name in features}
+    return {name: (dims, np.asarray(features[name]), a) for name, (dims, a) in labels.items()}
 
 
 def coordinates(
@@ -142,35 +93,26 @@ def coordinates(
 ) -> dict:
     """Every axis by name.  is_random: whether seeds make a difference."""
 
-    def axis(name: str, values: object, long_name: str, **further: int) -> tuple:
-        return name, np.asarray(values), {"long_name": long_name, "units": "1", **further}
-
-    axes = {
-        "objective": axis("objective", [o.name for o in grid.objective], "training objective"),
-        "depth": axis("depth", grid.depth, "layers L of the encoder"),
-        "predictor_depth": axis(
-            "predictor_depth", grid.predictor_depth, "layers M of the predictor or decoder"
-        ),
-        "scale": axis("scale", grid.scale, "encoder gain ε at the start"),
-        **{
-            name: axis(name, values, _AXES.get(name, "further axis of the grid"))
-            for name, values in grid.axes.items()
-        },
-        "seed": axis(
-            "seed",
-            grid.seed,
-            "seed of all random numbers of a trajectory"
-            + ("" if is_random else " (nothing is random: all are one run)"),
-            is_random=int(is_random),
-        ),
-        "spectrum": axis("spectrum", np.arange(grid.shape["spectrum"]), "number of the moments"),
-        "feature": axis("feature", np.arange(grid.features.lam.shape[-1]), "number of the feature"),
-        "critical_fraction": axis("critical_fraction", fractions, "fraction of the plateau"),
+    values: dict[str, Any] = {
+        "objective": [o.name for o in grid.objective],
+        "depth": grid.depth,
+        "predictor_depth": grid.predictor_depth,
+        "scale": grid.scale,
+        **grid.axes,
+        "seed": grid.seed,
+        "spectrum": np.arange(grid.shape["spectrum"]),
+        "feature": np.arange(grid.features.lam.shape[-1]),
+        "critical_fraction": fractions,
     }
+    axes = {name: (name, np.asarray(found), attributes(name)) for name, found in values.items()}
+    seeds = axes["seed"][2]
+    seeds["is_random"] = int(is_random)
+    if not is_random:
+        seeds["long_name"] += " (nothing is random: all are one run)"
     if times.fractions is not None:
-        axes["time_fraction"] = axis(
-            "time", times.fractions, "time over the trajectory's own last critical time"
-        )
+        about = "time over the trajectory's own last critical time"
+        labels = {"long_name": about, "units": "1"}
+        axes["time_fraction"] = ("time", np.asarray(times.fractions), labels)
     return axes
 
 
@@ -203,8 +145,7 @@ def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Of Python, and of the packages that a result depends on."""
     packages = ("jepa_sim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
-    found = {package: _version(package) for package in packages}
-    return {**found, "python": platform.python_version()}
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
 def described(solver: AbstractSolver) -> str:

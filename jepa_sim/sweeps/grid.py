@@ -3,6 +3,7 @@
 import abc
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import AbstractStart, Balanced
 from jepa_sim.model.training import Training
+from jepa_sim.sweeps.axes import AXES, FURTHER, apply
 
 
 class Grid:
@@ -32,11 +34,16 @@ class Grid:
     start: from a scale to a start.  network: from (depth, predictor_depth) to a network.
     training: rates, weight decay, and how the predictor is found.
 
-    axes: further axes, by name, and pose: what their values change, `pose(problem, **values)`
-    returning a problem. Values are traced numbers, so they may not decide shapes:
+    axes: further axes, by name: `weight_decay`, `encoder_rate`, `predictor_rate`, `time_constant`,
+    `imbalance`, `angle`, `penalty`, or any other with `customise`.
+    customise: what the values of further axes change. `customise(problem, **values)` gets a problem
+    and a value of each further axis, and returns a problem. Values are traced numbers, so they may
+    not decide shapes:
 
-        Grid(…, axes={"decay": [0, 1e-3]}, pose=lambda problem, decay:
-             dataclasses.replace(problem, training=Training(decay=decay)))
+        Grid(…, axes={"noise": [0, 1e-3]}, customise=lambda problem, noise:
+             dataclasses.replace(problem, moments=noisier(problem.moments, noise)))
+
+    `pose` is the older name of `customise`, which version 0.3 will not know.
 
     Raises ValueError where an axis is empty, repeats a value, or has one out of range.
     """
@@ -55,8 +62,13 @@ class Grid:
         network: Callable[[Scalar, Scalar], DeepLinear] = DeepLinear,
         training: Training | None = None,
         axes: Mapping[str, Iterable[Number]] | None = None,
+        customise: Callable[..., Problem] | None = None,
         pose: Callable[..., Problem] | None = None,
     ):
+        if pose is not None:
+            about = "Argument `pose` of `Grid` is called `customise` since version 0.2."
+            warnings.warn(about, DeprecationWarning, stacklevel=3)
+            customise = pose
         self.objective = tuple(objective)
         self.depth = tuple(depth)
         self.predictor_depth = tuple(predictor_depth)
@@ -65,28 +77,41 @@ class Grid:
         self.start, self.network = start, network
         self.training = Training() if training is None else training
         self.axes = {name: tuple(values) for name, values in (axes or {}).items()}
-        self.is_posed = pose is not None
-        self.pose = _as_posed if pose is None else pose
-        if self.axes and pose is None:
-            checks.fail("pose", f"be given with axes {sorted(self.axes)}", "missing")
-        for name in ("depth", "predictor_depth", "scale"):
-            checks.check_positive(name, np.asarray(getattr(self, name), dtype=float))
+        # what is customised may change the exponents, and with them the programs
+        self.is_customised = customise is not None or bool(self.axes)
+        self.customise = apply if customise is None else customise
+        if customise is None and not set(self.axes) <= set(FURTHER):
+            checks.fail("customise", f"be given with axes {sorted(self.axes)}", "missing")
+        self._check_axes()
+        self.spectrum = _stack(spectrum, network(self.depth[0], self.predictor_depth[0]).frames)
+        checks.check_positive("spectrum's feature variances", self.features.variance)
+
+    def _check_axes(self) -> None:
         for value in self.seed:
             checks.check_integer_from("seed", value, 0)
         names = tuple(o.name for o in self.objective)
-        own = {"objective": names, "depth": self.depth, "predictor_depth": self.predictor_depth}
-        own |= {"scale": self.scale, "seed": self.seed}
+        own = {name: getattr(self, name) for name in OWN} | {"objective": names}
         for name in self.axes:
             if name in RESERVED:
                 checks.fail("axes", "have names of their own", f"{name!r} among others")
-            checks.check_finite(f"axes[{name!r}]", np.asarray(self.axes[name], dtype=float))
-        for name, axis in {**own, **self.axes}.items():
-            if not axis:
+        for name, values in {**own, **self.axes}.items():
+            if not values:
                 checks.fail(name, "hold at least one value", "empty")
-            if len(set(axis)) < len(axis):
-                checks.fail(name, "not repeat a value", list(axis))
-        self.spectrum = _stack(spectrum, network(self.depth[0], self.predictor_depth[0]).frames)
-        checks.check_positive("spectrum's feature variances", self.features.variance)
+            if len(set(values)) < len(values):
+                checks.fail(name, "not repeat a value", list(values))
+            if name not in ("objective", "seed"):
+                self._check_numbers(name, np.asarray(values, dtype=float))
+
+    def _check_numbers(self, name: str, values: np.ndarray) -> None:
+        argument = name if name in OWN else f"axes[{name!r}]"
+        # a user's `customise` may give a name of the table another meaning
+        axis = AXES.get(name) if name in OWN or self.customise is apply else None
+        if axis is not None and axis.above is not None:
+            checks.check_positive(argument, values)
+        elif axis is not None and axis.at_least is not None:
+            checks.check_not_negative(argument, values)
+        else:
+            checks.check_finite(argument, values)
 
     @property
     def shape(self) -> dict[str, int]:
@@ -137,7 +162,7 @@ class Grid:
                 values = {name: jnp.asarray(value, float) for name, value in point.items()}
                 start = self.start(values.pop("scale"))
                 problem = Problem(moments, objective, network, start, self.training)
-                yield self.pose(problem, **values)
+                yield self.customise(problem, **values)
 
     @property
     def size(self) -> int:
@@ -145,14 +170,8 @@ class Grid:
         return math.prod(self.shape.values())
 
 
-RESERVED = (
-    *("objective", "depth", "predictor_depth", "scale", "seed", "spectrum"),
-    *("time", "feature", "critical_fraction"),
-)
-
-
-def _as_posed(problem: Problem) -> Problem:
-    return problem
+OWN = ("objective", "depth", "predictor_depth", "scale", "seed")  # axes with arguments of their own
+RESERVED = (*(AXES.keys() - FURTHER.keys()), "time")  # names that a further axis cannot have
 
 
 class AbstractTimes(Checked):

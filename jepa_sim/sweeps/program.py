@@ -44,7 +44,7 @@ class Program(eqx.Module):
     start: Callable[[Float[Array, ""]], AbstractStart] = eqx.field(static=True)
     network: Callable[[Scalar, Scalar], DeepLinear] = eqx.field(static=True)
     training: Training
-    pose: Callable[..., Problem] = eqx.field(static=True)
+    customise: Callable[..., Problem] = eqx.field(static=True)
     objectives: tuple[AbstractObjective, ...]
     networks: Networks | None
     observables: tuple[Observable, ...]
@@ -72,7 +72,7 @@ class Program(eqx.Module):
         """Predicted steps of lanes, up to a factor."""
 
         def one(i: Int[Array, ""]) -> Float[Array, ""]:
-            problem, _ = self._pose(lanes[i])
+            problem, _ = self._begin(lanes[i])
             return self.solver.work(problem, self.times.times(problem))
 
         return jax.vmap(one)(which)
@@ -88,7 +88,7 @@ class Program(eqx.Module):
         return jax.vmap(one)(which)
 
     def _run_one(self, i: Int[Array, ""], lanes: Lanes) -> dict[str, Array]:
-        problem, solve = self._pose(lanes[i])
+        problem, solve = self._begin(lanes[i])
         times = self.times.times(problem)
         # gains are looked at, whether or not they are to be saved
         observables = tuple(dict.fromkeys((*self.observables, features)))
@@ -114,7 +114,7 @@ class Program(eqx.Module):
             **trajectory.stats,
         }
 
-    def _pose(
+    def _begin(
         self, lane: Lane
     ) -> tuple[Problem, Callable[[Problem, Float[Array, " t"], Observe], Solution]]:
         """A lane's problem and how to solve it at given times."""
@@ -155,4 +155,4 @@ class Program(eqx.Module):
             objective = OneOf(self.objectives, lane.objective)
         network, start = self.network(depth, predictor_depth), self.start(lane.scale)
         problem = Problem(lane.moments, objective, network, start, self.training)
-        return self.pose(problem, **lane.values)
+        return self.customise(problem, **lane.values)

@@ -155,7 +155,7 @@ class Sweep:
             start=self.grid.start,
             network=self.grid.network,
             training=self.grid.training,
-            pose=self.grid.pose,
+            customise=self.grid.customise,
             objectives=objectives,
             networks=networks,
             observables=self.observables,
@@ -270,7 +270,7 @@ def _with_curves(
     grid: Grid, program: Program, lanes: Lanes, index: np.ndarray, which: np.ndarray
 ) -> Lanes:
     """With the curves of the reduced flow of the lanes `which`."""
-    if grid.is_posed:  # what is posed may change the exponents
+    if grid.is_customised:
         a, b = (np.asarray(x, dtype=float) for x in program.exponents(jnp.asarray(which), lanes))
         c, places = np.unique((a - 1) / b, return_inverse=True)
         count = 2 ** math.ceil(math.log2(len(c)))  # few shapes are few programs
@@ -293,7 +293,7 @@ def _groups(
     each_objective = [(i,) for i in range(len(grid.objective))]
     if not isinstance(solver, AbstractMatrixSolver):
         # what is posed may look at its objective, which must then be one
-        for some in each_objective if grid.is_posed else all_objectives:
+        for some in each_objective if grid.is_customised else all_objectives:
             inside = np.isin(index[0], some)
             yield np.flatnonzero(inside), tuple(grid.objective[i] for i in some), None
         return
@@ -301,7 +301,7 @@ def _groups(
     single = network.width is None and network.frames == (1, 1)
     square = single and grid.spectrum.dimension == grid.spectrum.target_dimension
     shared = OneOf.can_share(grid.objective) and square
-    objectives = all_objectives if padded and shared and not grid.is_posed else each_objective
+    objectives = all_objectives if padded and shared and not grid.is_customised else each_objective
     padded = padded and network.width is None  # a padding is the identity of the input
     depths = range(len(grid.depth))
     depths = [tuple(depths)] if padded else [(j,) for j in depths]

@@ -1,4 +1,6 @@
-"""The tables of the TOML of a run, each with its keys and the checks of them. No JAX here.
+"""The tables of the TOML of a run. Each has its keys, their checks, and `build`. No JAX here.
 
-`base` has what tables are made of, `given`, `models` and `real` what [data] can be, `run` the rest.
+`build` makes what the table names with `jepa_sim`'s public names, which load JAX when it is called.
+A new data model, solver, objective or start is one entry in the registry of its family: `DATA`,
+`SOLVERS`, `OBJECTIVES`, `STARTS`. Errors and `jepa-sim sweep --help` read the registries.
 """

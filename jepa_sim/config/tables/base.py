@@ -1,16 +1,75 @@
 """What tables are made of: the base class and the types of keys."""
 
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
-from jepa_sim.arguments.errors import Fault, raise_faults, shown
+from jepa_sim.config.faults import Fault, raise_faults, shown
 
 
 class Table(BaseModel):
     """A TOML table: its keys and no others, of the types they say, all numbers finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """The values of those keys that the TOML sets; what is built knows the others."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Name:
+    """In the annotation of a key: a string that is one of the names of a registry."""
+
+    def __init__(self, registry: Mapping[str, Any]):
+        self.names = tuple(registry)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.literal_schema(list(self.names))
+
+
+class OneOf:
+    """In the annotation of a key: a value of one of several types.
+
+    types: by tag.  tag: from a value to its tag; None where it is missing.
+    """
+
+    def __init__(self, types: Mapping[str, Any], tag: Callable[[Any], str | None]):
+        self.types, self.tag = dict(types), tag
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        schemas = {tag: handler.generate_schema(kind) for tag, kind in self.types.items()}
+        return core_schema.tagged_union_schema(schemas, discriminator=self.tag)
+
+
+class OneTable(OneOf):
+    """In the annotation of a key: one of several tables. The key `chooser` in them tells which.
+
+    default: the name where that key is left out.
+    """
+
+    def __init__(self, chooser: str, tables: Mapping[str, Any], default: str | None = None):
+        self.chooser, self.default = chooser, default
+        super().__init__(tables, self._chosen)
+
+    def _chosen(self, value: Any) -> str | None:
+        if isinstance(value, Table):
+            return getattr(value, self.chooser)
+        if not isinstance(value, dict):  # any of the tables will say that it must be a table
+            return next(iter(self.types))
+        name = value.get(self.chooser, self.default)
+        return name if name is None or isinstance(name, str) else shown(name)
+
+
+def registry(*tables: type[Table], chooser: str = "kind") -> dict[str, type[Table]]:
+    """Tables by the names that their key `chooser` takes."""
+    return {get_args(table.model_fields[chooser].annotation)[0]: table for table in tables}
 
 
 def not_empty(entries: tuple) -> tuple:
@@ -56,19 +115,23 @@ def is_nested(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) > 0 and isinstance(value[0], list | tuple)
 
 
-Spectra = Annotated[
-    Annotated[Numbers, Tag("one")] | Annotated[Matrix, Tag("several")],
-    Discriminator(lambda value: "several" if is_nested(value) else "one"),
-]
-
-
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
 
-OneOrEach = Annotated[  # a number for all features, or a list with one for each
-    Annotated[T, Tag("one")]
-    | Annotated[tuple[T, ...], LIST, AfterValidator(not_empty), Tag("each")],
-    Discriminator(lambda value: "each" if _is_list(value) else "one"),
+# one list of numbers, or a list of lists
+Spectra = Annotated[
+    Numbers | Matrix,
+    OneOf({"one": Numbers, "several": Matrix}, lambda x: "several" if is_nested(x) else "one"),
 ]
 Each = Annotated[tuple[T, ...], LIST, AfterValidator(not_empty)]
+
+
+def _one_or_each(kind: Any) -> OneOf:
+    """A number for all features, or a list with one for each."""
+    return OneOf({"one": kind, "each": Each[kind]}, lambda x: "each" if _is_list(x) else "one")
+
+
+Variances = Annotated[float | tuple[float, ...], _one_or_each(Variance)]
+Correlations = Annotated[float | tuple[float, ...], _one_or_each(Correlation)]
+Angles = Annotated[float | tuple[float, ...], _one_or_each(Annotated[float, Field(ge=0, le=1)])]

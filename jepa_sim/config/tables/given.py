@@ -5,24 +5,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import model_validator
 
-from jepa_sim.arguments.errors import Fault, raise_faults, shown
+import jepa_sim as js
 from jepa_sim.config.arrays import SamplesFile, file_faults, matrix_faults
-from jepa_sim.config.tables.base import Matrix, Numbers, Spectra, Table, is_nested
+from jepa_sim.config.faults import Fault, shown
+from jepa_sim.config.tables.base import Matrix, Numbers, Spectra, is_nested
+from jepa_sim.config.tables.data import Data
 
 
-class Features(Table):
+class Features(Data):
     """Features given by λ and ρ: one list each, or a list of lists for several spectra."""
 
     kind: Literal["features"]
     lam: Spectra
     rho: Spectra
-
-    @model_validator(mode="after")
-    def _are_variances(self) -> "Features":
-        raise_faults(list(self._faults()))
-        return self
 
     @property
     def spectra(self) -> list[tuple[Numbers, Numbers]]:
@@ -31,7 +27,11 @@ class Features(Table):
         rho = self.rho if is_nested(self.rho) else (self.rho,)
         return list(zip(lam, rho, strict=True))  # pyright: ignore[reportReturnType]
 
-    def _faults(self) -> Iterator[Fault]:
+    def build(self) -> "list[js.Moments]":
+        return [js.Moments.from_features(*map(np.asarray, pair)) for pair in self.spectra]
+
+    def faults(self) -> Iterator[Fault]:
+        """λ and ρ of one length and one sign, neither of them 0."""
         nested = is_nested(self.lam)
         if nested != is_nested(self.rho) or (nested and len(self.lam) != len(self.rho)):
             wanted = f"{len(self.lam)} lists" if nested else "one list of numbers"
@@ -60,24 +60,31 @@ class Features(Table):
                     yield Fault(("rho", *at, i), rule, found)
 
 
-class Samples(Table):
+class Samples(Data):
     """Pairs of views: an .npz file with arrays `x` and `y`, both of shape (n, d)."""
 
     kind: Literal["samples"]
     path: str
 
-    @model_validator(mode="after")
-    def _can_be_read(self) -> "Samples":
-        raise_faults(self.file.faults())
-        return self
+    def faults(self) -> Iterator[Fault]:
+        """A file that can be read."""
+        yield from self.file.faults()
 
     @property
     def file(self) -> SamplesFile:
         """The samples themselves, in batches."""
         return SamplesFile(Path(self.path))
 
+    def build(self) -> "js.Moments":
+        return js.Moments.from_samples(self.file.batches())
 
-class Moments(Table):
+    def samples(self) -> tuple[Any, Any]:
+        """All pairs, centred as the moments are."""
+        x, y = map(np.concatenate, zip(*self.file.batches(), strict=True))
+        return x - x.mean(axis=0), y - y.mean(axis=0)
+
+
+class Moments(Data):
     """Second moments: lists of rows here, or an .npz file with arrays `xx`, `yx` and maybe `yy`."""
 
     kind: Literal["moments"]
@@ -86,23 +93,29 @@ class Moments(Table):
     yx: Matrix | None = None
     yy: Matrix | None = None
 
-    @model_validator(mode="after")
-    def _are_moments(self) -> "Moments":
-        given = [name for name in ("xx", "yx", "yy") if getattr(self, name) is not None]
+    def faults(self) -> Iterator[Fault]:
+        """Matrices here or in a file, and matrices of moments."""
+        given = self.given("xx", "yx", "yy")
         if self.path is not None:
             rule = "be left out where moments are read from `data.path`"
-            raise_faults([Fault((name,), rule, "is given") for name in given])
-            raise_faults(file_faults(Path(self.path), ("xx", "yx"), ("yy",)))
+            found = [Fault((name,), rule, "is given") for name in given]
+            found = found or file_faults(Path(self.path), ("xx", "yx"), ("yy",))
         else:
             missing = [name for name in ("xx", "yx") if name not in given]
-            raise_faults([Fault((name,), "be given", "is missing") for name in missing])
+            found = [Fault((name,), "be given", "is missing") for name in missing]
+        yield from found
+        if not found:
+            yield from self._matrix_faults()
+
+    def _matrix_faults(self) -> Iterator[Fault]:
         rows = self._rows()
-        faults = [
-            fault for name in rows for fault in matrix_faults(name, rows[name], len(rows["xx"]))
-        ]
         at = () if self.path is None else ("path",)
-        raise_faults([fault._replace(key=(*at, *fault.key)) for fault in faults])
-        return self
+        for name in rows:
+            for fault in matrix_faults(name, rows[name], len(rows["xx"])):
+                yield fault._replace(key=(*at, *fault.key))
+
+    def build(self) -> "js.Moments":
+        return js.Moments(**self.matrices)
 
     @property
     def matrices(self) -> dict[str, np.ndarray]:
@@ -114,5 +127,4 @@ class Moments(Table):
             with np.load(self.path) as arrays:
                 names = [name for name in ("xx", "yx", "yy") if name in arrays]
                 return {name: np.atleast_1d(arrays[name]) for name in names}
-        rows = {"xx": self.xx, "yx": self.yx, "yy": self.yy}
-        return {name: value for name, value in rows.items() if value is not None}
+        return self.given("xx", "yx", "yy")

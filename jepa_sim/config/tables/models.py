@@ -3,46 +3,41 @@
 Variances, `signal` and `noise`, are per feature; one number counts for all.
 """
 
+import abc
 import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from jepa_sim.arguments.errors import Fault, raise_faults, shown
+import jepa_sim as js
+from jepa_sim.config.faults import Fault, shown
 from jepa_sim.config.tables.base import (
     LIST,
-    Correlation,
+    Angles,
+    Correlations,
     Count,
     Each,
     Fraction,
-    OneOrEach,
+    Name,
+    OneTable,
     Positive,
     Seed,
     Table,
     Variance,
+    Variances,
+    registry,
 )
+from jepa_sim.config.tables.data import Views
 
-Angle = Annotated[float, Field(ge=0, le=1)]
 Keep = Annotated[float, Field(gt=0, le=1)]
-Grid = Annotated[tuple[Count, Count], LIST]  # rows, columns
-Target = Literal["whole", "hidden", "remasked"]
-
-
-class Views(Table):
-    """Data of which pairs can be drawn: exact moments, or those of that many pairs."""
-
-    pairs: Count | None = None
-    seed: Seed = 0
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Views":
-        raise_faults(list(self.faults()))
-        return self
-
-    def faults(self) -> Iterator[Fault]:
-        """What is wrong with keys together that are right one by one."""
-        yield from ()
+Shape = Annotated[tuple[Count, Count], LIST]  # rows, columns
+TARGETS = {
+    "whole": lambda: js.data.Whole(),
+    "hidden": lambda: js.data.Hidden(),
+    "remasked": lambda: js.data.Remasked(),
+}
+Target = Annotated[str, Name(TARGETS)]
 
 
 class Static(Views):
@@ -50,11 +45,14 @@ class Static(Views):
 
     kind: Literal["static"]
     signal: Each[Variance]
-    noise: OneOrEach[Variance]
+    noise: Variances
 
     def faults(self) -> Iterator[Fault]:
         """One noise for each signal, and not both zero."""
         return feature_faults(self, "noise")
+
+    def views(self) -> "js.data.AbstractViews":
+        return js.data.Static(self.signal, self.noise)
 
 
 class Dynamic(Views):
@@ -62,35 +60,55 @@ class Dynamic(Views):
 
     kind: Literal["dynamic"]
     signal: Each[Variance]
-    autocorrelation: OneOrEach[Correlation]
-    noise: OneOrEach[Variance]
-    noise_autocorrelation: OneOrEach[Correlation] = 0.0
+    autocorrelation: Correlations
+    noise: Variances
+    noise_autocorrelation: Correlations = 0.0
     lag: Count = 1
 
     def faults(self) -> Iterator[Fault]:
         """One of each for each signal, and variances not both zero."""
         return feature_faults(self, "noise", "autocorrelation", "noise_autocorrelation")
 
+    def views(self) -> "js.data.AbstractViews":
+        return _dynamic(self, self.lag)
 
-class RandomFrames(Table):
+
+class Policy(Table):
+    """Which frames of a sequence are hidden."""
+
+    @abc.abstractmethod
+    def build(self) -> "js.data.AbstractMask":
+        """The mask."""
+
+
+class RandomFrames(Policy):
     """Any `keep` of the frames are visible."""
 
     kind: Literal["random"]
     keep: Count
 
+    def build(self) -> "js.data.AbstractMask":
+        return js.data.RandomFrames(self.keep)
 
-class Suffix(Table):
+
+class Suffix(Policy):
     """The last `length` frames are hidden."""
 
     kind: Literal["suffix"]
     length: Count
 
+    def build(self) -> "js.data.AbstractMask":
+        return js.data.Suffix(self.length)
 
-class BlockFrames(Table):
+
+class BlockFrames(Policy):
     """`length` successive frames are hidden."""
 
     kind: Literal["block"]
     length: Count
+
+    def build(self) -> "js.data.AbstractMask":
+        return js.data.BlockFrames(self.length)
 
 
 class Temporal(Views):
@@ -101,11 +119,11 @@ class Temporal(Views):
 
     kind: Literal["temporal"]
     signal: Each[Variance]
-    autocorrelation: OneOrEach[Correlation]
-    noise: OneOrEach[Variance]
-    noise_autocorrelation: OneOrEach[Correlation] = 0.0
+    autocorrelation: Correlations
+    noise: Variances
+    noise_autocorrelation: Correlations = 0.0
     frames: Annotated[int, Field(ge=2)]
-    policy: Annotated[RandomFrames | Suffix | BlockFrames, Field(discriminator="kind")]
+    policy: Annotated[Policy, OneTable("kind", registry(RandomFrames, Suffix, BlockFrames))]
     positions: bool = False
 
     def faults(self) -> Iterator[Fault]:
@@ -117,12 +135,27 @@ class Temporal(Views):
             rule = f"be below `data.frames` = {self.frames}"
             yield Fault(("policy", key), rule, f"is {value}")
 
+    def views(self) -> "js.data.Temporal":
+        return js.data.Temporal(_dynamic(self).lag_covariances(self.frames), self.policy.build())
+
+    @property
+    def stack(self) -> tuple[int, int]:
+        return self.views().frames if self.positions else (1, 1)
+
+    def build(self) -> "js.Moments":
+        views = self.views()
+        if not self.positions:
+            return self.moments(views)
+        if self.pairs is None:
+            return views.stacked_moments()
+        return views.sampled_stacked_moments(self.pairs, seed=self.seed)
+
 
 class PixelMask(Views):
     """Smooth random images with pixels masked one by one."""
 
     kind: Literal["pixel_mask"]
-    shape: Grid
+    shape: Shape
     length: Positive
     keep: Keep
     target: Target = "whole"
@@ -132,20 +165,34 @@ class PixelMask(Views):
         """A mask that leaves something to learn."""
         return keep_faults(self.keep, self.target)
 
+    @property
+    def large(self) -> tuple[str, int]:
+        return "shape", math.prod(self.shape)
+
+    def views(self) -> "js.data.AbstractViews":
+        return masked(smooth(self), self, self.shape, keep=self.keep)
+
 
 class BlockMask(Views):
     """Smooth random images with a block masked."""
 
     kind: Literal["block_mask"]
-    shape: Grid
+    shape: Shape
     length: Positive
-    block: Grid
+    block: Shape
     target: Target = "whole"
     noise: Variance = 0.0
 
     def faults(self) -> Iterator[Fault]:
         """A block that fits and shows all pixels at times."""
         return block_faults(self.block, self.shape, "`data.shape`", self.noise)
+
+    @property
+    def large(self) -> tuple[str, int]:
+        return "shape", math.prod(self.shape)
+
+    def views(self) -> "js.data.AbstractViews":
+        return masked(smooth(self), self, self.shape, block=self.block)
 
 
 class LowRank(Views):
@@ -163,6 +210,14 @@ class LowRank(Views):
             rule = f"be at least {len(self.signal)}, the entries of `data.signal`"
             yield Fault(("dimension",), rule, f"is {self.dimension}")
 
+    @property
+    def large(self) -> tuple[str, int]:
+        return "dimension", self.dimension
+
+    def views(self) -> "js.data.AbstractViews":
+        keys = {"dimension": self.dimension, "denoising": self.denoising}
+        return js.data.LowRank(self.signal, self.noise, **keys)
+
 
 class PowerLaw(Views):
     """s² = i^−exponent and n² = noise · i^−noise_exponent, i = 1, …, dimension."""
@@ -173,20 +228,64 @@ class PowerLaw(Views):
     noise: Variance = 1.0
     noise_exponent: float = 0.0
 
+    @property
+    def large(self) -> tuple[str, int]:
+        return "dimension", self.dimension
+
+    def views(self) -> "js.data.AbstractViews":
+        keys = {"noise": self.noise, "noise_exponent": self.noise_exponent}
+        return js.data.power_law(self.dimension, self.exponent, **keys)
+
 
 class NonCommuting(Views):
     """A random pair whose eigenbases are `angle` of the way apart; one spectrum for each angle."""
 
     kind: Literal["non_commuting"]
     dimension: Annotated[int, Field(ge=2)]
-    angle: OneOrEach[Angle]
+    angle: Angles
     basis_seed: Seed = 0
     smallest: Fraction = 0.1
 
     @property
-    def angles(self) -> tuple[float, ...]:
-        """All angles."""
+    def large(self) -> tuple[str, int]:
+        return "dimension", self.dimension
+
+    def views(self) -> "js.data.AbstractViews":
+        return self._turned(self._angles[0])
+
+    def build(self) -> "list[js.Moments]":
+        return [self.moments(self._turned(angle)) for angle in self._angles]
+
+    @property
+    def _angles(self) -> tuple[float, ...]:
         return self.angle if isinstance(self.angle, tuple) else (self.angle,)
+
+    def _turned(self, angle: float) -> "js.data.AbstractViews":
+        keys = {"seed": self.basis_seed, "smallest": self.smallest}
+        return js.data.non_commuting(self.dimension, angle, **keys)
+
+
+def _dynamic(data: Dynamic | Temporal, lag: int = 1) -> "js.data.Dynamic":
+    numbers = (data.signal, data.autocorrelation, data.noise, data.noise_autocorrelation)
+    return js.data.Dynamic(*numbers, lag=lag)
+
+
+def smooth(data: PixelMask | BlockMask) -> "js.data.AbstractSource":
+    """Images whose pixels correlate over a length."""
+    return js.data.Gaussian(js.data.grid_covariance(data.shape, data.length))
+
+
+def masked(
+    source: "js.data.AbstractSource",
+    data: Any,
+    shape: Sequence[int],
+    *,
+    keep: float = 1.0,
+    block: Sequence[int] | None = None,
+) -> "js.data.AbstractViews":
+    """Images with a block masked where there is one, else with pixels masked one by one."""
+    mask = js.data.PixelMask(keep) if block is None else js.data.BlockMask(shape, block)
+    return js.data.Masked(source, mask, TARGETS[data.target](), noise=data.noise)
 
 
 def feature_faults(table: Any, *names: str) -> Iterator[Fault]:

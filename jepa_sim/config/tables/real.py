@@ -3,105 +3,191 @@
 Images have several views, each with its own keys; `view` chooses.
 """
 
+import abc
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
-from jepa_sim.arguments.errors import Fault, shown
-from jepa_sim.config.tables.base import Count, Positive, Variance
-from jepa_sim.config.tables.models import Grid, Keep, Target, Views, block_faults, keep_faults
+import jepa_sim as js
+from jepa_sim.config.faults import Fault
+from jepa_sim.config.tables.base import Count, OneTable, Positive, Variance, registry
+from jepa_sim.config.tables.data import Views
+from jepa_sim.config.tables.models import (
+    Keep,
+    Shape,
+    Target,
+    block_faults,
+    keep_faults,
+    masked,
+)
+
+if TYPE_CHECKING:
+    from jepa_sim.data import AbstractSource, AbstractViews
 
 DIGIT = 8  # pixels along the edge
 STEPS = {"elnino": 732, "sunspots": 309}
 
 
-class Lit(Views):
-    """Each image under two lights; None leaves a standard deviation to the view."""
+class Images(Views):
+    """Images, of which `view` chooses the pair of views."""
+
+    @property
+    @abc.abstractmethod
+    def side(self) -> int:
+        """Pixels along the edge of an image."""
+
+    @abc.abstractmethod
+    def source(self) -> "AbstractSource":
+        """The images."""
+
+
+class Lit(Images):
+    """Each image under two lights."""
 
     view: Literal["lighting"] = "lighting"
     brightness_sd: Positive | None = None
     gradient_sd: Positive | None = None
     sensor_sd: Positive | None = None
 
+    def views(self) -> "AbstractViews":
+        keys = self.given("brightness_sd", "gradient_sd", "sensor_sd")
+        return js.data.Lit(self.source(), **keys)
 
-class Photographs(Views):
+
+class Noisy(Images):
+    """Each image under white noise."""
+
+    view: Literal["noise"]
+    noise: Positive
+
+    def views(self) -> "AbstractViews":
+        return js.data.Noisy(self.source(), self.noise)
+
+
+class Shifted(Images):
+    """Each image up to `shift` pixels off."""
+
+    view: Literal["shift"]
+    shift: int
+    noise: Variance = 0.0
+
+    def views(self) -> "AbstractViews":
+        return js.data.Shifted(self.source(), self.shift, noise=self.noise)
+
+
+class Masked(Images):
+    """Each image with pixels masked one by one (`keep`) or in a block (`block`)."""
+
+    view: Literal["mask"]
+    of_shape: ClassVar[str]  # the image, in words
+    keep: Keep | None = None
+    block: Shape | None = None
+    target: Target = "whole"
+    noise: Variance
+
+    def faults(self) -> Iterator[Fault]:
+        """One mask, which fits."""
+        if (self.keep is None) == (self.block is None):
+            found = "is missing" if self.keep is None else "is given too"
+            rule = "be given" if self.keep is None else "be left out where `data.block` is given"
+            beside = " (or `data.block`)" if self.keep is None else ""
+            yield Fault(("keep",), rule + beside, found)
+        elif self.keep is not None:
+            yield from keep_faults(self.keep, self.target)
+        elif self.block is not None:
+            shape = (self.side, self.side)
+            yield from block_faults(self.block, shape, self.of_shape, self.noise)
+
+    def views(self) -> "AbstractViews":
+        shape = (self.side, self.side)
+        return masked(self.source(), self, shape, keep=self.keep or 1.0, block=self.block)
+
+
+class Photographs(Images):
     """Patches of scikit-learn's photographs, d = patch², of mean variance 1."""
 
     kind: Literal["images"]
     patch: Annotated[int, Field(ge=2, le=64)] = 8
+
+    @property
+    def side(self) -> int:
+        return self.patch
+
+    def source(self) -> "AbstractSource":
+        return js.data.Patches(self.patch)
 
 
 class LitPhotographs(Photographs, Lit):
     """Patches under two lights."""
 
 
-class NoisyPhotographs(Photographs):
+class NoisyPhotographs(Photographs, Noisy):
     """Patches under white noise."""
 
-    view: Literal["noise"]
-    noise: Positive
 
-
-class ShiftedPhotographs(Photographs):
+class ShiftedPhotographs(Photographs, Shifted):
     """Patches up to `shift` pixels off."""
 
-    view: Literal["shift"]
     shift: Annotated[int, Field(ge=1, le=64)] = 1
-    noise: Variance = 0.0
+
+    def source(self) -> "AbstractSource":
+        return js.data.Patches(self.patch + self.shift)  # whose windows have `patch` pixels
 
 
-class MaskedPhotographs(Photographs):
+class MaskedPhotographs(Photographs, Masked):
     """Patches with pixels masked one by one (`keep`) or in a block (`block`)."""
 
-    view: Literal["mask"]
-    keep: Keep | None = None
-    block: Grid | None = None
-    target: Target = "whole"
+    of_shape = "the patch"
     noise: Variance = 0.0
 
-    def faults(self) -> Iterator[Fault]:
-        """One mask, which fits."""
-        return _mask_faults(self, self.patch, "the patch")
 
-
-class Digits(Views):
-    """scikit-learn's digits, 8 × 8 pixels, some of which never vary: there has to be noise."""
+class Digits(Images):
+    """scikit-learn's digits, 8 × 8 pixels. Some pixels never vary, so there has to be noise."""
 
     kind: Literal["digits"]
+
+    @property
+    def side(self) -> int:
+        return DIGIT
+
+    def source(self) -> "AbstractSource":
+        return js.data.Digits()
 
 
 class LitDigits(Digits, Lit):
     """Digits under two lights."""
 
 
-class NoisyDigits(Digits):
+class NoisyDigits(Digits, Noisy):
     """Digits under white noise."""
 
-    view: Literal["noise"]
-    noise: Positive
 
-
-class ShiftedDigits(Digits):
+class ShiftedDigits(Digits, Shifted):
     """Digits through a window of (8 − shift)² pixels."""
 
-    view: Literal["shift"]
     shift: Annotated[int, Field(ge=1, le=DIGIT - 2)] = 1
-    noise: Variance = 0.0
 
 
-class MaskedDigits(Digits):
+class MaskedDigits(Digits, Masked):
     """Digits with pixels masked one by one (`keep`) or in a block (`block`)."""
 
-    view: Literal["mask"]
+    of_shape = "the digit"
     noise: Positive
-    keep: Keep | None = None
-    block: Grid | None = None
-    target: Target = "whole"
 
-    def faults(self) -> Iterator[Fault]:
-        """One mask, which fits."""
-        return _mask_faults(self, DIGIT, "the digit")
+
+PHOTOGRAPHS = OneTable(
+    "view",
+    registry(
+        LitPhotographs, NoisyPhotographs, ShiftedPhotographs, MaskedPhotographs, chooser="view"
+    ),
+    default="lighting",
+)
+DIGITS = OneTable(
+    "view",
+    registry(LitDigits, NoisyDigits, ShiftedDigits, MaskedDigits, chooser="view"),
+    default="lighting",
+)
 
 
 class Series(Views):
@@ -123,52 +209,6 @@ class Series(Views):
             rule = f"be such that 2 window + lag is at most {STEPS[self.name]}, the steps there are"
             yield Fault(("window",), rule, f"is {self.window} with a lag of {self.lag}")
 
-
-def view(value: Any) -> Any:
-    """The view that a table of images chooses."""
-    chosen = value.get("view", "lighting") if isinstance(value, dict) else value.view
-    return chosen if isinstance(chosen, str) else shown(chosen)
-
-
-VIEWS_OF = {
-    "images": {
-        "lighting": LitPhotographs,
-        "noise": NoisyPhotographs,
-        "shift": ShiftedPhotographs,
-        "mask": MaskedPhotographs,
-    },
-    "digits": {
-        "lighting": LitDigits,
-        "noise": NoisyDigits,
-        "shift": ShiftedDigits,
-        "mask": MaskedDigits,
-    },
-}
-AnyPhotographs = Annotated[
-    Annotated[LitPhotographs, Tag("lighting")]
-    | Annotated[NoisyPhotographs, Tag("noise")]
-    | Annotated[ShiftedPhotographs, Tag("shift")]
-    | Annotated[MaskedPhotographs, Tag("mask")],
-    Discriminator(view),
-]
-AnyDigits = Annotated[
-    Annotated[LitDigits, Tag("lighting")]
-    | Annotated[NoisyDigits, Tag("noise")]
-    | Annotated[ShiftedDigits, Tag("shift")]
-    | Annotated[MaskedDigits, Tag("mask")],
-    Discriminator(view),
-]
-
-
-def _mask_faults(
-    table: MaskedPhotographs | MaskedDigits, side: int, of_shape: str
-) -> Iterator[Fault]:
-    if (table.keep is None) == (table.block is None):
-        found = "is missing" if table.keep is None else "is given too"
-        rule = "be given" if table.keep is None else "be left out where `data.block` is given"
-        beside = " (or `data.block`)" if table.keep is None else ""
-        yield Fault(("keep",), rule + beside, found)
-    elif table.keep is not None:
-        yield from keep_faults(table.keep, table.target)
-    elif table.block is not None:
-        yield from block_faults(table.block, (side, side), of_shape, table.noise)
+    def views(self) -> "AbstractViews":
+        series = {"elnino": js.data.elnino, "sunspots": js.data.sunspots}[self.name]
+        return js.data.Windows(series(**self.given("anomalies")), self.window, self.lag)

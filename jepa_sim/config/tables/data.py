@@ -1,0 +1,67 @@
+"""What every table [data] is, and what those have in common of which pairs can be drawn."""
+
+import abc
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import model_validator
+
+from jepa_sim.config.faults import Fault, raise_faults
+from jepa_sim.config.tables.base import Count, Seed, Table
+
+if TYPE_CHECKING:
+    import jepa_sim as js
+
+
+class Data(Table):
+    """What to learn from."""
+
+    @abc.abstractmethod
+    def build(self) -> "js.Moments | list[js.Moments]":
+        """The moments, one for each spectrum.
+
+        Raises ValueError where the data make none, ImportError where a package is missing.
+        """
+
+    @property
+    def stack(self) -> tuple[int, int]:
+        """How many frames x and y are stacks of."""
+        return 1, 1
+
+    @property
+    def large(self) -> tuple[str, int] | None:
+        """The key that makes moments large, and their dimension; None where nothing can."""
+        return None
+
+    def samples(self) -> tuple[Any, Any] | None:
+        """Centred pairs (x, y) to draw batches from; None draws them from the moments."""
+        return None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Data":
+        raise_faults(list(self.faults()))
+        return self
+
+    def faults(self) -> Iterator[Fault]:
+        """What is wrong with keys together that are right one by one."""
+        yield from ()
+
+
+class Views(Data):
+    """Data of which pairs can be drawn: exact moments, or those of that many pairs."""
+
+    pairs: Count | None = None
+    seed: Seed = 0
+
+    @abc.abstractmethod
+    def views(self) -> "js.data.AbstractViews":
+        """The data model."""
+
+    def build(self) -> "js.Moments | list[js.Moments]":
+        return self.moments(self.views())
+
+    def moments(self, views: "js.data.AbstractViews") -> "js.Moments":
+        """The moments of a data model, exact or estimated, as the keys say."""
+        if self.pairs is None:
+            return views.exact_moments()
+        return views.sampled_moments(self.pairs, seed=self.seed)

@@ -1,0 +1,153 @@
+"""The table [grid]: what to sweep."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, create_model, model_validator
+
+import jepa_sim as js
+from jepa_sim.config.faults import Fault, raise_faults, shown
+from jepa_sim.config.tables.base import (
+    Count,
+    Depth,
+    Listed,
+    Name,
+    OneOf,
+    Positive,
+    Seed,
+    Table,
+)
+from jepa_sim.config.tables.objectives import OBJECTIVES
+from jepa_sim.config.tables.starts import STARTS
+from jepa_sim.sweeps.axes import AXES, FURTHER, Axis, apply, retrained
+
+if TYPE_CHECKING:
+    from jepa_sim.data.moments import Moments
+    from jepa_sim.model.problem import Problem
+
+MOST_SEEDS = 10_000_000
+PREDICTORS = {
+    "learned": lambda: js.Learned(),
+    "direct_pred": lambda: js.DirectPred(),
+    "fast": lambda: js.FastPredictor(),
+}
+
+
+class SeedRange(Table):
+    """The seeds start, …, stop − 1."""
+
+    start: Seed = 0
+    stop: Seed
+
+    @model_validator(mode="after")
+    def _has_seeds(self) -> "SeedRange":
+        rule = f"be above `grid.seed.start` = {self.start}"
+        empty = self.stop <= self.start
+        raise_faults([Fault(("stop",), rule, f"is {self.stop}")] if empty else [])
+        rule = f"be at most {MOST_SEEDS:,} above `grid.seed.start` = {self.start}"
+        many = self.stop - self.start > MOST_SEEDS
+        raise_faults([Fault(("stop",), rule, f"is {self.stop}")] if many else [])
+        return self
+
+
+Seeds = Annotated[
+    tuple[int, ...] | SeedRange,
+    OneOf(
+        {"list": Listed[Seed], "range": SeedRange},
+        lambda value: "range" if isinstance(value, dict | SeedRange) else "list",
+    ),
+]
+
+
+def _about(axis: str) -> Any:
+    return Field(description=AXES[axis].long_name)
+
+
+class GridTable(Table):
+    """The axes of the sweep, every list is one, and what all its problems share."""
+
+    objective: Listed[Annotated[str, Name(OBJECTIVES)]] = ("jepa", "mae")
+    depth: Annotated[Listed[Depth], _about("depth")]
+    predictor_depth: Annotated[Listed[Depth], _about("predictor_depth")] = (1,)
+    scale: Annotated[Listed[Positive], _about("scale")]
+    seed: Annotated[Seeds, Field(description="a list, or { [start = 0], stop }")] = (0,)
+    start: Annotated[str, Name(STARTS)] = "balanced"
+    rotated: Annotated[bool, Field(description="random frames at the start")] = False
+    width: Annotated[
+        Count | None, Field(description="of all hidden layers: a bottleneck below d")
+    ] = None
+    predictor: Annotated[str, Name(PREDICTORS)] = "learned"
+    rate_per_layer: Annotated[
+        bool, Field(description="rates of 1/(L + M), so that networks of all depths relax alike")
+    ] = False
+
+    @property
+    def axes(self) -> dict[str, tuple[float, ...]]:
+        """The further axes that are given, by name."""
+        return self.given(*FURTHER)
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Every seed of the sweep."""
+        if isinstance(self.seed, SeedRange):
+            return range(self.seed.start, self.seed.stop)
+        return self.seed
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "GridTable":
+        raise_faults(list(self._faults()))
+        return self
+
+    def _faults(self) -> Iterator[Fault]:
+        if self.rotated and not STARTS[self.start].can_rotate:
+            names = " or ".join(shown(name) for name in STARTS if STARTS[name].can_rotate)
+            yield Fault(("rotated",), f"be false unless `grid.start` is {names}", "is true")
+        for name, axis in FURTHER.items():
+            if axis.needs is None:
+                continue
+            key, value = axis.needs
+            chosen, is_given = getattr(self, key), name in self.axes
+            is_needed = chosen == value if isinstance(chosen, str) else value in chosen
+            if is_needed and not is_given:
+                yield Fault((name,), f'be given with `grid.{key}` "{value}"', "is missing")
+            if is_given and not is_needed:
+                yield Fault((name,), f'be left out unless `grid.{key}` is "{value}"', "is given")
+        if self.predictor != "learned":
+            for i, objective in enumerate(self.objective):
+                if not OBJECTIVES[objective].has_rule:
+                    rule = f'be a JEPA with `grid.predictor` = "{self.predictor}"'
+                    yield Fault(("objective", i), rule, f"is {shown(objective)}")
+
+    def build(self, spectrum: "Moments | Sequence[Moments]", frames: tuple[int, int]) -> "js.Grid":
+        """The grid over moments of which x and y are stacks of so many `frames`."""
+        return js.Grid(
+            spectrum=spectrum,
+            objective=[OBJECTIVES[name].build() for name in self.objective],
+            depth=self.depth,
+            predictor_depth=self.predictor_depth,
+            scale=self.scale,
+            seed=self.seeds,
+            start=STARTS[self.start].build(self.rotated),
+            network=partial(js.DeepLinear, width=self.width, frames=frames),
+            training=js.Training(predictor=PREDICTORS[self.predictor]()),
+            axes=self.axes,
+            customise=_rates_per_layer if self.rate_per_layer else None,
+        )
+
+
+def _rates_per_layer(problem: "Problem", **values: Any) -> "Problem":
+    """Rates of 1/(L + M), so that networks of all depths relax alike; then the further axes."""
+    rate = 1 / (problem.depth + problem.predictor_depth)
+    return apply(retrained(problem, encoder_rate=rate, predictor_rate=rate), **values)
+
+
+def _values(axis: Axis) -> Any:
+    """The type of a further axis' key."""
+    return Listed[Annotated[float, Field(gt=axis.above, ge=axis.at_least)]] | None
+
+
+_FIELDS: Any = {
+    name: (_values(axis), Field(None, description=axis.long_name)) for name, axis in FURTHER.items()
+}
+Grid = create_model("Grid", __base__=GridTable, __doc__=GridTable.__doc__, **_FIELDS)

@@ -1,0 +1,36 @@
+"""The names of objectives in [grid]."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import jepa_sim as js
+
+if TYPE_CHECKING:
+    from jepa_sim.model.objectives import AbstractObjective
+
+
+class Objective(NamedTuple):
+    """A name of `grid.objective`.
+
+    build: makes it. A number of it that is an axis of the grid is set later, by the axis.
+    is_reduced: whether the encoder is its own teacher, as in the reduced flow.
+    has_rule: whether the predictor may be set by a formula.
+    """
+
+    build: "Callable[[], AbstractObjective]"
+    is_reduced: bool = True
+    has_rule: bool = False
+
+
+OBJECTIVES = {
+    "jepa": Objective(lambda: js.JEPA(), has_rule=True),
+    "jepa_moving_average": Objective(
+        lambda: js.JEPA(js.MovingAverage(1.0)), is_reduced=False, has_rule=True
+    ),
+    "jepa_no_stop_gradient": Objective(
+        lambda: js.JEPA(js.NoStopGradient()), is_reduced=False, has_rule=True
+    ),
+    "mae": Objective(lambda: js.MAE()),
+    "barlow_twins": Objective(lambda: js.BarlowTwins()),
+    "whitened_joint": Objective(lambda: js.WhitenedJoint()),
+}

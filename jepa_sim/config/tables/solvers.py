@@ -1,0 +1,195 @@
+"""The table [solve]: how to solve, and when to save."""
+
+import abc
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+import jepa_sim as js
+from jepa_sim.config.faults import Fault, raise_faults, shown
+from jepa_sim.config.tables.base import Count, Name, OneTable, Positive, Table, registry
+from jepa_sim.config.tables.data import Data
+from jepa_sim.config.tables.grid import GridTable
+from jepa_sim.config.tables.objectives import OBJECTIVES
+from jepa_sim.config.tables.starts import STARTS
+
+if TYPE_CHECKING:
+    from jepa_sim.solvers.base import AbstractSolver
+
+
+class Times(Table):
+    """The times at which a trajectory is saved."""
+
+    count: Annotated[int, Field(ge=2)] = 200
+
+    @abc.abstractmethod
+    def build(self) -> "js.CriticalGrid | js.LogGrid":
+        """The times."""
+
+
+class CriticalTimes(Times):
+    """Fractions of each trajectory's own last critical time, up to `last` of it."""
+
+    kind: Literal["critical"]
+    last: Annotated[float, Field(gt=1e-3)] = 2.0
+
+    def build(self) -> "js.CriticalGrid":
+        return js.CriticalGrid(count=self.count, last=self.last)
+
+
+class LogTimes(Times):
+    """The same times for all, evenly spaced in log t, from start to stop."""
+
+    kind: Literal["log"]
+    start: Positive
+    stop: Positive
+
+    @model_validator(mode="after")
+    def _ascend(self) -> "LogTimes":
+        rule = f"be above `solve.times.start` = {shown(self.start)}"
+        empty = self.stop <= self.start
+        raise_faults([Fault(("stop",), rule, f"is {shown(self.stop)}")] if empty else [])
+        return self
+
+    def build(self) -> "js.LogGrid":
+        return js.LogGrid(start=self.start, stop=self.stop, count=self.count)
+
+
+class Solver(Table):
+    """What all solvers take."""
+
+    solver: Any  # a name, in every solver another
+    times: Annotated[Times, OneTable("kind", registry(CriticalTimes, LogTimes))]
+    precision: Literal["float64", "float32"] = "float64"
+
+    @property
+    def named(self) -> str:
+        """For rules: the solver as the TOML names it."""
+        return f'with `solve.solver` = "{self.solver}"'
+
+    @abc.abstractmethod
+    def build(self, data: Data) -> "AbstractSolver":
+        """The solver.  data: what [data] names, for solvers that draw samples."""
+
+    def faults(self, grid: GridTable) -> Iterator[Fault]:
+        """What of [grid] the solver cannot do: matrices have whole numbers of layers."""
+        for name in ("depth", "predictor_depth"):
+            for i, depth in enumerate(getattr(grid, name)):
+                if not isinstance(depth, int):
+                    rule = f"be a whole number {self.named}"
+                    yield Fault(("grid", name, i), rule, f"is {shown(depth)}")
+
+
+class ReducedSolver(Solver):
+    """A solver of the reduced flow, which has real depths and no place for many other things."""
+
+    def faults(self, grid: GridTable) -> Iterator[Fault]:
+        if grid.start != "balanced":
+            yield Fault(("grid", "start"), f'be "balanced" {self.named}', f"is {shown(grid.start)}")
+        for i, objective in enumerate(grid.objective):
+            if not OBJECTIVES[objective].is_reduced:
+                rule = f"be an objective whose encoder is its own teacher {self.named}"
+                yield Fault(("grid", "objective", i), rule, f"is {shown(objective)}")
+        changes = grid.given("weight_decay", "encoder_rate", "predictor_rate", "width")
+        for name in changes:
+            yield Fault(("grid", name), f"be left out {self.named}", "is given")
+        if grid.predictor != "learned":
+            found = f"is {shown(grid.predictor)}"
+            yield Fault(("grid", "predictor"), f'be "learned" {self.named}', found)
+
+
+class ClosedForm(ReducedSolver):
+    """The exact solution of the reduced flow."""
+
+    solver: Literal["closed_form"]
+
+    def build(self, data: Data) -> "AbstractSolver":
+        return js.ClosedForm()
+
+
+class Modes(ReducedSolver):
+    """The reduced flow by an ODE solver."""
+
+    solver: Literal["modes"]
+    tolerance: Positive | None = None
+    max_steps: Count | None = None
+
+    def build(self, data: Data) -> "AbstractSolver":
+        return js.Modes(**self.given("tolerance", "max_steps"))
+
+
+METHODS = {  # libraries that load JAX are imported when a method is made
+    "tsit5": lambda: import_module("diffrax").Tsit5(),
+    "kvaerno5": lambda: import_module("diffrax").Kvaerno5(),
+    "rkc2": lambda: js.RKC2(),
+    "rock4": lambda: js.ROCK4(),
+}
+
+
+class ODESolver(Solver):
+    """A method of an ODE solver and its tolerances."""
+
+    method: Annotated[str, Name(METHODS)] | None = None
+    rtol: Positive | None = None
+    atol: Positive | None = None
+    max_steps: Count | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the solver takes."""
+        method = None if self.method is None else METHODS[self.method]()
+        return {"solver": method, **self.given("rtol", "atol", "max_steps")}
+
+
+class LayerModes(ODESolver):
+    """One number for every layer and feature, by an ODE solver."""
+
+    solver: Literal["layer_modes"]
+
+    def build(self, data: Data) -> "AbstractSolver":
+        return js.LayerModes(**self.options)
+
+    def faults(self, grid: GridTable) -> Iterator[Fault]:
+        if not STARTS[grid.start].is_separable:
+            rule = f"say how a single feature starts {self.named}"
+            yield Fault(("grid", "start"), rule, f"is {shown(grid.start)}")
+        yield from super().faults(grid)
+
+
+class GradientFlow(ODESolver):
+    """All matrices, by an ODE solver."""
+
+    solver: Literal["gradient_flow"]
+
+    def build(self, data: Data) -> "AbstractSolver":
+        return js.GradientFlow(**self.options)
+
+
+OPTIMIZERS = {
+    "sgd": lambda: import_module("optax").sgd,
+    "adam": lambda: import_module("optax").adam,
+}
+
+
+class Descent(Solver):
+    """Steps of an optimiser, on the population loss unless there is a batch size."""
+
+    solver: Literal["descent"]
+    learning_rate: Positive
+    optimizer: Annotated[str, Name(OPTIMIZERS)] = "sgd"
+    batch_size: Count | None = None
+    max_steps: Count | None = None
+
+    def build(self, data: Data) -> "AbstractSolver":
+        return js.Descent(
+            OPTIMIZERS[self.optimizer](),
+            self.learning_rate,
+            samples=None if self.batch_size is None else data.samples(),
+            **self.given("batch_size", "max_steps"),
+        )
+
+
+SOLVERS = registry(ClosedForm, Modes, LayerModes, GradientFlow, Descent, chooser="solver")
+AnySolver = Annotated[Solver, OneTable("solver", SOLVERS)]

@@ -1,0 +1,35 @@
+"""The names of starts in [grid]."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jepa_sim as js
+
+
+class Start(NamedTuple):
+    """A name of `grid.start`.
+
+    build: from `rotated` to what `Grid` takes, a function from a scale to a start. A number of the
+    start that is an axis of the grid is set later, by the axis.
+    can_rotate: whether its frames may be random, by `rotated`.
+    is_separable: whether it says how a single feature starts.
+    """
+
+    build: Callable[[bool], Callable[..., Any]]
+    can_rotate: bool = False
+    is_separable: bool = True
+
+
+STARTS = {
+    "balanced": Start(
+        lambda rotated: partial(js.Balanced, rotated=True) if rotated else js.Balanced,
+        can_rotate=True,
+    ),
+    "unbalanced": Start(
+        lambda rotated: partial(js.Unbalanced, imbalance=0.0, rotated=rotated), can_rotate=True
+    ),
+    "misaligned": Start(lambda _: partial(js.Misaligned, angle=0.0), is_separable=False),
+    "orthogonal": Start(lambda _: js.Orthogonal),
+    "gaussian": Start(lambda _: js.RandomGaussian),
+}

@@ -1,0 +1,177 @@
+"""The axes of a sweep: the one table that grid, dataset, TOML, tables and figures read. No JAX.
+
+A further axis is a number of the problem that a configuration can name. Its entry says how a value
+changes a problem. Values are traced: they may decide no shape.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jepa_sim as js
+
+if TYPE_CHECKING:
+    from jepa_sim.arguments.types import Scalar
+    from jepa_sim.model.problem import Problem
+
+
+class Axis(NamedTuple):
+    """One axis.
+
+    name: of the argument of `Grid`, of the key in [grid] and of the coordinate in the dataset.
+    symbol: its letter in formulas and headings.  long_name, units: for the dataset and for figures.
+    apply: a further axis: from a problem and a value to the problem that has the value.
+    at_least, above: bounds of the values.
+    needs: a key of [grid] and the name without which the axis has no meaning.
+    """
+
+    name: str
+    symbol: str
+    long_name: str
+    units: str = "1"
+    apply: "Callable[[Problem, Scalar], Problem] | None" = None
+    at_least: float | None = None
+    above: float | None = None
+    needs: tuple[str, str] | None = None
+
+
+def changed(
+    problem: "Problem", *, objective: Any = None, start: Any = None, training: Any = None
+) -> "Problem":
+    """The same problem with another objective, start or training."""
+    return js.Problem(
+        problem.moments,
+        problem.objective if objective is None else objective,
+        problem.network,
+        problem.start if start is None else start,
+        problem.training if training is None else training,
+    )
+
+
+def retrained(problem: "Problem", **numbers: Any) -> "Problem":
+    """The same problem with other rates or decays.
+
+    What is known of traced numbers stays known: `is_scaled` says that the rates are equal, so that
+    they can be one object, and that there is no decay.
+    """
+    old = problem.training
+    kept = {"encoder_rate": old.encoder_rate, "predictor_rate": old.predictor_rate}
+    kept |= {"encoder_decay": old.encoder_decay, "predictor_decay": old.predictor_decay}
+    if old.is_scaled:
+        kept["predictor_rate"] = kept["encoder_rate"]
+        kept["encoder_decay"] = kept["predictor_decay"] = 0.0
+    return changed(problem, training=js.Training(**{**kept, **numbers}, predictor=old.predictor))
+
+
+def _weight_decay(problem: "Problem", value: "Scalar") -> "Problem":
+    return retrained(problem, encoder_decay=value, predictor_decay=value)
+
+
+def _encoder_rate(problem: "Problem", value: "Scalar") -> "Problem":
+    return retrained(problem, encoder_rate=value * problem.training.encoder_rate)
+
+
+def _predictor_rate(problem: "Problem", value: "Scalar") -> "Problem":
+    return retrained(problem, predictor_rate=value * problem.training.predictor_rate)
+
+
+def _time_constant(problem: "Problem", value: "Scalar") -> "Problem":
+    if not isinstance(problem.objective.teacher, js.MovingAverage):
+        return problem
+    return changed(problem, objective=js.JEPA(js.MovingAverage(value)))
+
+
+def _penalty(problem: "Problem", value: "Scalar") -> "Problem":
+    if not isinstance(problem.objective, js.WhitenedJoint):
+        return problem
+    return changed(problem, objective=js.WhitenedJoint(value))
+
+
+def _imbalance(problem: "Problem", value: "Scalar") -> "Problem":
+    start = problem.start
+    if not isinstance(start, js.Unbalanced):
+        return problem
+    return changed(problem, start=js.Unbalanced(start.scale, value, start.rotated))
+
+
+def _angle(problem: "Problem", value: "Scalar") -> "Problem":
+    if not isinstance(problem.start, js.Misaligned):
+        return problem
+    return changed(problem, start=js.Misaligned(problem.start.scale, value))
+
+
+RATE = "in units of flow time"
+AXES = {
+    axis.name: axis
+    for axis in (
+        Axis("objective", "objective", "training objective"),
+        Axis("depth", "L", "layers L of the encoder", above=0.0),
+        Axis("predictor_depth", "M", "layers M of the predictor or decoder", above=0.0),
+        Axis("scale", "ε", "encoder gain ε at the start", above=0.0),
+        Axis(
+            "weight_decay", "η", "weight decay η of all factors", apply=_weight_decay, at_least=0.0
+        ),
+        Axis(
+            "encoder_rate",
+            "α_W",
+            f"learning rate of the encoder, {RATE}",
+            apply=_encoder_rate,
+            above=0.0,
+        ),
+        Axis(
+            "predictor_rate",
+            "α_V",
+            f"learning rate of the predictor, {RATE}",
+            apply=_predictor_rate,
+            above=0.0,
+        ),
+        Axis(
+            "time_constant",
+            "τ",
+            "time constant τ of the moving-average teacher, in flow time",
+            apply=_time_constant,
+            above=0.0,
+            needs=("objective", "jepa_moving_average"),
+        ),
+        Axis(
+            "imbalance",
+            "κ",
+            "imbalance κ between predictor and encoder at the start",
+            apply=_imbalance,
+            needs=("start", "unbalanced"),
+        ),
+        Axis(
+            "angle",
+            "angle",
+            "angle of the predictor's misalignment at the start, in radians",
+            apply=_angle,
+            needs=("start", "misaligned"),
+        ),
+        Axis(
+            "penalty",
+            "β",
+            "penalty β of whitening",
+            apply=_penalty,
+            above=0.0,
+            needs=("objective", "whitened_joint"),
+        ),
+        Axis("seed", "seed", "seed of all random numbers of a trajectory"),
+        Axis("spectrum", "spectrum", "number of the moments"),
+        Axis("feature", "feature", "number of the feature"),
+        Axis("critical_fraction", "fraction", "fraction of the plateau"),
+    )
+}
+FURTHER = {name: axis for name, axis in AXES.items() if axis.apply is not None}
+
+
+def apply(problem: "Problem", **values: "Scalar") -> "Problem":
+    """The problem with these values of further axes, in the order of the table."""
+    for name, axis in FURTHER.items():
+        if axis.apply is not None and name in values:
+            problem = axis.apply(problem, values[name])
+    return problem
+
+
+def attributes(name: str) -> dict[str, Any]:
+    """`long_name`, `units` and `symbol` of an axis for a dataset; also of a user's own axis."""
+    axis = AXES.get(name, Axis(name, name, "further axis of the grid"))
+    return {"long_name": axis.long_name, "units": axis.units, "symbol": axis.symbol}

@@ -1,0 +1,55 @@
+"""What a sweep saves: inner axes, long name and units of every variable. No JAX.
+
+The dataset and the stored run take their labels from here, the TOML the names of observables.
+"""
+
+from typing import NamedTuple
+
+FLOW_TIME = "flow time t = kα, in the units of 1/λ"
+
+
+class Variable(NamedTuple):
+    """One variable of the dataset.  is_observable: whether [output] may name it."""
+
+    dims: tuple[str, ...]
+    long_name: str
+    units: str = "1"
+    is_observable: bool = False
+
+
+def _observable(dims: tuple[str, ...], long_name: str, units: str = "1") -> Variable:
+    return Variable(dims, long_name, units, is_observable=True)
+
+
+OVER_TIME, FEATURES, FRACTIONS = ("time",), ("time", "feature"), ("critical_fraction",)
+VARIABLES = {
+    "t": Variable(OVER_TIME, "time at which the trajectory was saved", FLOW_TIME),
+    "features": _observable(FEATURES, "encoder gain w̄ of each feature"),
+    "predictor_gains": _observable(FEATURES, "predictor gain v̄ of each feature"),
+    "plateau_fraction": _observable(FEATURES, "gain over its plateau"),
+    "loss": _observable(OVER_TIME, "population loss", "units of y²"),
+    "effective_rank": _observable(OVER_TIME, "exponential of the entropy of singular values"),
+    "alignment": _observable(FEATURES, "cosine between a feature and its image under W̄ᵀW̄"),
+    "balancedness": _observable(OVER_TIME, "largest imbalance of neighbouring factors"),
+    "off_diagonal_mass": _observable(OVER_TIME, "share of features' Gram matrix off its diagonal"),
+    "noise_share": _observable(OVER_TIME, "share of the representation that views do not share"),
+    "probe_risk": _observable(OVER_TIME, "risk of a linear probe for the signal, of its variance"),
+    "critical_time": Variable(
+        ("critical_fraction", "feature"),
+        "first time at which w̄ reaches the fraction of its plateau "
+        "(0: it starts there or above; inf: not in this run)",
+        FLOW_TIME,
+    ),
+    "order_rho": Variable(FRACTIONS, "Kendall's τ of being learned early and ρ"),
+    "order_lam": Variable(FRACTIONS, "Kendall's τ of being learned early and λ"),
+    "flips": Variable(FRACTIONS, "pairs of features learned against the order of λ"),
+    "first_noisy": Variable(FRACTIONS, "features learned before the first with ρ < 1/2"),
+    "plateau": Variable(("feature",), "gain at which each feature comes to rest"),
+    "result": Variable((), "how the trajectory ended"),
+    "steps": Variable((), "steps of the solver"),
+    "accepted": Variable((), "accepted steps of the solver"),
+    "rhs": Variable((), "evaluations of the right-hand side"),
+    "lam": Variable(("spectrum", "feature"), "covariance λ of each feature", "units of x y"),
+    "rho": Variable(("spectrum", "feature"), "regression coefficient ρ = λ/σ² of each feature"),
+}
+OBSERVABLES = tuple(name for name, known in VARIABLES.items() if known.is_observable)
