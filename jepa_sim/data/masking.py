@@ -18,7 +18,7 @@ have one variance, and λ and ρ then have the same order.
 
 import abc
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -33,11 +33,20 @@ from jepa_sim.data.base import AbstractSource, AbstractViews, Pair, one_number, 
 from jepa_sim.data.masks import AbstractMask, Together, Visible, complement
 from jepa_sim.data.moments import Moments
 
+if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
+
 
 class AbstractTarget(Checked):
-    """What of z is the target, given the mask m of the context: y = t ⊙ z."""
+    """What of z is the target, given the mask m of the context: y = t ⊙ z.
 
-    is_exchangeable: ClassVar[bool]
+    is_exchangeable: whether the target is masked as the context is, so that (y, x) is as good a
+    pair of views as (x, y). A subclass sets it as a class attribute.
+    """
+
+    is_exchangeable: AbstractClassVar[bool]
 
     @abc.abstractmethod
     def with_context(self, both: Together) -> Together:

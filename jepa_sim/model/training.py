@@ -1,6 +1,7 @@
 """How factors are trained: learning rates, weight decay, and how the predictor is found."""
 
 import abc
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,19 +13,22 @@ from jepa_sim.arguments.types import Scalar, as_float_array, is_concrete, to_num
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.objectives import Maps
 
+if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
+
 
 class AbstractPredictor(Checked):
-    """How the predictor V̄ is found."""
+    """How the predictor V̄ is found.
 
-    @property
-    @abc.abstractmethod
-    def is_learned(self) -> bool:
-        """Whether it moves by the flow; else `formula` sets it at every time."""
+    A subclass sets these class attributes, or has properties of the same names where they depend
+    on its fields. is_learned: whether the predictor moves by the flow; else `formula` sets it at
+    every time. is_separable: whether the formula for one feature is known to depend on no other.
+    """
 
-    @property
-    @abc.abstractmethod
-    def is_separable(self) -> bool:
-        """Whether the formula for one feature is known to depend on no other."""
+    is_learned: AbstractClassVar[bool]
+    is_separable: AbstractClassVar[bool]
 
     @abc.abstractmethod
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
@@ -34,13 +38,8 @@ class AbstractPredictor(Checked):
 class Learned(AbstractPredictor):
     """The predictor follows its own flow."""
 
-    @property
-    def is_learned(self) -> bool:
-        return True
-
-    @property
-    def is_separable(self) -> bool:
-        return True
+    is_learned: ClassVar[bool] = True
+    is_separable: ClassVar[bool] = True
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         return maps.predictor
@@ -59,16 +58,14 @@ class DirectPred(AbstractPredictor):
     """
 
     boost: float = 0.0
+    is_learned: ClassVar[bool] = False
 
     def __check_init__(self):
         checks.check_not_negative("boost", self.boost)
 
     @property
-    def is_learned(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
+    def is_separable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the boost is known to be 0: a boost couples the features."""
         return _is(self.boost, 0.0)
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
@@ -85,13 +82,8 @@ class FastPredictor(AbstractPredictor):
     moves the encoder but weight decay.
     """
 
-    @property
-    def is_learned(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return True
+    is_learned: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = True
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         latent = maps.encoder @ moments.xx @ maps.encoder.T

@@ -1,6 +1,7 @@
 """What solvers of flows with adaptive steps share: their fields, and the choice of a method."""
 
 import dataclasses
+from typing import ClassVar
 
 import diffrax as dfx
 import equinox as eqx
@@ -24,6 +25,8 @@ class AbstractAdaptive(AbstractMatrixSolver):
     rtol: eqx.AbstractVar[float | None]
     atol: eqx.AbstractVar[float | None]
     max_steps: eqx.AbstractVar[int]
+    is_random: ClassVar[bool] = False
+    is_exact: ClassVar[bool] = False
 
     def __check_init__(self):
         for name, value in (("rtol", self.rtol), ("atol", self.atol)):
@@ -32,14 +35,6 @@ class AbstractAdaptive(AbstractMatrixSolver):
         checks.check_integer_from("max_steps", self.max_steps, 1)
         if self.solver is not None:
             check_method(self.solver)
-
-    @property
-    def is_random(self) -> bool:
-        return False
-
-    @property
-    def is_exact(self) -> bool:
-        return False
 
     @property
     def method(self) -> dfx.AbstractSolver:

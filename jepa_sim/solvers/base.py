@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -26,6 +26,11 @@ from jepa_sim.results.observables import (
 )
 from jepa_sim.results.trajectory import Trajectory
 
+if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
+
 Observe = Callable[[Float[Array, ""], Any], dict]  # of a time and a state
 
 
@@ -46,17 +51,15 @@ class Solution(eqx.Module):
 
 
 class AbstractSolver(Checked):
-    """A level of fidelity. Strategies are objects with fields of their own."""
+    """A level of fidelity: one way to solve a problem, with fields of its own.
 
-    @property
-    @abc.abstractmethod
-    def is_random(self) -> bool:
-        """Whether a run depends on a key beyond its start."""
+    A subclass sets these class attributes, or has properties of the same names where they depend
+    on its fields. is_random: whether a run depends on a key beyond its start.  is_exact: whether
+    its critical times are those of the exact solution.
+    """
 
-    @property
-    @abc.abstractmethod
-    def is_exact(self) -> bool:
-        """Whether its critical times are those of the exact solution."""
+    is_random: AbstractClassVar[bool]
+    is_exact: AbstractClassVar[bool]
 
     @abc.abstractmethod
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:

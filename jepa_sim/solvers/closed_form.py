@@ -1,5 +1,7 @@
 """The exact solution of the reduced flow: no steps, every time on its own."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -26,13 +28,8 @@ class ClosedForm(AbstractSolver):
     of the reduced theory (see `Problem.reduced`).
     """
 
-    @property
-    def is_random(self) -> bool:
-        return False
-
-    @property
-    def is_exact(self) -> bool:
-        return True
+    is_random: ClassVar[bool] = False
+    is_exact: ClassVar[bool] = True
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)

@@ -1,7 +1,7 @@
 """The discrete optimiser beside the flow: optax on the population loss or on minibatches."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -70,6 +70,7 @@ class Descent(AbstractMatrixSolver):
     batch_size: int | None = eqx.field(static=True, default=None)
     samples: tuple[Float[Array, "n d"], Float[Array, "n dy"]] | None = None
     max_steps: int = eqx.field(static=True, default=1_000_000)
+    is_exact: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -96,12 +97,9 @@ class Descent(AbstractMatrixSolver):
         self.samples = samples and (as_float_array(samples[0]), as_float_array(samples[1]))
 
     @property
-    def is_random(self) -> bool:
+    def is_random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether a run draws minibatches, for which it needs a key."""
         return self.batch_size is not None
-
-    @property
-    def is_exact(self) -> bool:
-        return False
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return times[-1] / jnp.asarray(self.learning_rate, times.dtype)

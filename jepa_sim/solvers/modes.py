@@ -9,7 +9,7 @@ where it starts it is neither, and errors are relative errors of u and of 1 − 
     λ ≤ 0       y = ln u           ẏ = e^{(a−1)y} (λ − σ² e^{by})
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import diffrax as dfx
 import equinox as eqx
@@ -39,20 +39,14 @@ class Modes(AbstractSolver):
     solver: dfx.AbstractSolver = dfx.Tsit5()
     tolerance: float | None = None
     max_steps: int = eqx.field(static=True, default=10_000)
+    is_random: ClassVar[bool] = False
+    is_exact: ClassVar[bool] = False
 
     def __check_init__(self):
         if self.tolerance is not None:
             checks.check_positive("tolerance", self.tolerance)
         checks.check_integer_from("max_steps", self.max_steps, 1)
         check_method(self.solver)
-
-    @property
-    def is_random(self) -> bool:
-        return False
-
-    @property
-    def is_exact(self) -> bool:
-        return False
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)

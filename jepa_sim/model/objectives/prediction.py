@@ -1,6 +1,7 @@
 """Predictions: of a representation, or of the input itself."""
 
 import abc
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -56,9 +57,12 @@ class JEPA(AbstractPrediction):
     """
 
     target: AbstractTarget = StopGradient()
+    encodes_target: ClassVar[bool] = True
+    uses_predictor: ClassVar[bool] = True
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """`jepa`, and how its teacher differs from the encoder with stop-gradient."""
         return "jepa" + self.target.suffix
 
     @property
@@ -69,14 +73,6 @@ class JEPA(AbstractPrediction):
         self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
         return teacher @ moment
-
-    @property
-    def encodes_target(self) -> bool:
-        return True
-
-    @property
-    def uses_predictor(self) -> bool:
-        return True
 
     def output_frame(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
@@ -94,9 +90,9 @@ class MAE(AbstractPrediction):
     deep linear autoencoder (Saxe et al. 2014).
     """
 
-    @property
-    def name(self) -> str:
-        return "mae"
+    name: ClassVar[str] = "mae"
+    encodes_target: ClassVar[bool] = False
+    uses_predictor: ClassVar[bool] = True
 
     @property
     def teacher(self) -> AbstractTarget:
@@ -106,14 +102,6 @@ class MAE(AbstractPrediction):
         self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
         return moment
-
-    @property
-    def encodes_target(self) -> bool:
-        return False
-
-    @property
-    def uses_predictor(self) -> bool:
-        return True
 
     def output_frame(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]

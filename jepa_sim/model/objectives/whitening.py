@@ -1,5 +1,7 @@
 """Joint embeddings without a predictor, which whitening keeps from collapse."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -22,9 +24,9 @@ class BarlowTwins(AbstractObjective):
     largest λ only up to what a small random start has let grow of the others.
     """
 
-    @property
-    def name(self) -> str:
-        return "barlow_twins"
+    name: ClassVar[str] = "barlow_twins"
+    encodes_target: ClassVar[bool] = True
+    uses_predictor: ClassVar[bool] = False
 
     @property
     def teacher(self) -> AbstractTarget:
@@ -42,14 +44,6 @@ class BarlowTwins(AbstractObjective):
 
     def _gap(self, w: Float[Array, "k d"], gamma: Float[Array, "d d"]) -> Float[Array, "k k"]:
         return w @ gamma @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
-
-    @property
-    def encodes_target(self) -> bool:
-        return True
-
-    @property
-    def uses_predictor(self) -> bool:
-        return False
 
     def output_frame(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
@@ -82,13 +76,12 @@ class WhitenedJoint(AbstractObjective):
     """
 
     penalty: Float[Array, ""] = eqx.field(converter=as_float_array, default=10.0)
+    name: ClassVar[str] = "whitened_joint"
+    encodes_target: ClassVar[bool] = True
+    uses_predictor: ClassVar[bool] = False
 
     def __check_init__(self):
         checks.check_positive("penalty", self.penalty)
-
-    @property
-    def name(self) -> str:
-        return "whitened_joint"
 
     @property
     def teacher(self) -> AbstractTarget:
@@ -107,14 +100,6 @@ class WhitenedJoint(AbstractObjective):
 
     def _gap(self, w: Float[Array, "k d"], moments: Moments) -> Float[Array, "k k"]:
         return w @ moments.xx @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
-
-    @property
-    def encodes_target(self) -> bool:
-        return True
-
-    @property
-    def uses_predictor(self) -> bool:
-        return False
 
     def output_frame(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]

@@ -1,5 +1,7 @@
 """Starts whose predictor is aligned with the encoder, or turned from it by a known angle."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -30,25 +32,17 @@ class Balanced(AbstractStart):
 
     scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     rotated: bool = eqx.field(static=True, default=False)
+    is_level: ClassVar[bool] = True
+    is_balanced: ClassVar[bool] = True
+    is_separable: ClassVar[bool] = True
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
 
     @property
-    def is_random(self) -> bool:
+    def is_random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether `weights` needs a key: for the rotations."""
         return self.rotated
-
-    @property
-    def is_level(self) -> bool:
-        return True
-
-    @property
-    def is_balanced(self) -> bool:
-        return True
-
-    @property
-    def is_separable(self) -> bool:
-        return True
 
     def weights(
         self,
@@ -77,26 +71,19 @@ class Unbalanced(AbstractStart):
     scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     imbalance: Float[Array, ""] = eqx.field(converter=as_float_array)
     rotated: bool = eqx.field(static=True, default=False)
+    is_level: ClassVar[bool] = True
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = True
+    keeps_differences: ClassVar[bool] = True
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
         checks.check_finite("imbalance", self.imbalance)
 
     @property
-    def is_random(self) -> bool:
+    def is_random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether `weights` needs a key: for the rotations."""
         return self.rotated
-
-    @property
-    def is_level(self) -> bool:
-        return True
-
-    @property
-    def is_balanced(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return True
 
     def weights(
         self,
@@ -113,10 +100,6 @@ class Unbalanced(AbstractStart):
         square = u**2 + self.imbalance.astype(u.dtype)
         frames = Frames(moments, objective, network, key if self.rotated else None)
         return frames.weights(u, jnp.sqrt(square), frames.aligned)
-
-    @property
-    def keeps_differences(self) -> bool:
-        return True
 
     def layers(self, features: Features, objective: AbstractObjective, depth: Scalar) -> Layers:
         """Encoder layers have the square ε^{2/L}, predictor layers κ more."""
@@ -138,26 +121,14 @@ class Misaligned(AbstractStart):
 
     scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     angle: Float[Array, ""] = eqx.field(converter=as_float_array)
+    is_random: ClassVar[bool] = True
+    is_level: ClassVar[bool] = True
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = False
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
         checks.check_finite("angle", self.angle)
-
-    @property
-    def is_random(self) -> bool:
-        return True
-
-    @property
-    def is_level(self) -> bool:
-        return True
-
-    @property
-    def is_balanced(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return False
 
     def weights(
         self,

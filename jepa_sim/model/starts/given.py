@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +30,11 @@ class Given(AbstractStart):
     encoder: Factors
     predictor: Factors
     scale: Float[Array, ""]
+    is_random: ClassVar[bool] = False
+    is_level: ClassVar[bool] = False
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = False
+    keeps_differences: ClassVar[bool] = True
 
     def __init__(self, encoder: Sequence[ArrayLike], predictor: Sequence[ArrayLike]):
         for name, factors in (("encoder", encoder), ("predictor", predictor)):
@@ -47,22 +53,6 @@ class Given(AbstractStart):
         w = product(self.encoder)
         self.scale = jnp.sqrt(jnp.sum(w**2) / w.shape[1])
 
-    @property
-    def is_random(self) -> bool:
-        return False
-
-    @property
-    def is_level(self) -> bool:
-        return False
-
-    @property
-    def is_balanced(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return False
-
     def weights(
         self,
         moments: Moments,
@@ -78,10 +68,6 @@ class Given(AbstractStart):
             if found != wants:
                 checks.fail(f"start.{name}", f"have factors of shapes {wants}", f"of {found}")
         return Weights(self.encoder, self.predictor)
-
-    @property
-    def keeps_differences(self) -> bool:
-        return True
 
     def layers(self, features: Features, objective: AbstractObjective, depth: Scalar) -> Layers:
         """Followed from layer to layer; known where every factor keeps the features apart."""

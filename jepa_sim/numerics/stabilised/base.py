@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from jepa_sim.numerics.stabilised.radius import frozen, power_iteration
 from jepa_sim.numerics.stabilised.trees import combine, norm, real_dtype, waves
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
     from typing import ClassVar as AbstractClassVar
 else:
     from equinox import AbstractClassVar
