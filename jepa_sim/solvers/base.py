@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -25,12 +25,14 @@ from jepa_sim.results.observables import (
     predictor_gains,
 )
 from jepa_sim.results.trajectory import Trajectory
+from jepa_sim.solvers.stiffness import EASY_STEPS, STIFF
 
 if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
     from typing import ClassVar as AbstractClassVar
 else:
     from equinox import AbstractClassVar
 
+STIFF_WORK = EASY_STEPS + STIFF  # predicted steps above which a problem counts as stiff
 Observe = Callable[[Float[Array, ""], Any], dict]  # of a time and a state
 
 
@@ -55,20 +57,25 @@ class AbstractSolver(Checked):
 
     A subclass sets these class attributes, or has properties of the same names where they depend
     on its fields. is_random: whether a run depends on a key beyond its start.  is_exact: whether
-    its critical times are those of the exact solution.
+    its critical times are those of the exact solution.  is_implicit: whether its steps solve
+    systems of equations, which no program for several devices can; False unless it is set.
     """
 
     is_random: AbstractClassVar[bool]
     is_exact: AbstractClassVar[bool]
+    is_implicit: ClassVar[bool] = False
 
     @abc.abstractmethod
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         """Predicted steps, up to a factor: a sweep batches lanes of like work."""
 
     @abc.abstractmethod
-    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, "AbstractSolver"]]:
-        """Solvers and the lanes (a mask) that each is for: more than this one, and without a choice
-        left open, where the best depends on the work."""
+    def alternatives(self) -> tuple["AbstractSolver", "AbstractSolver"]:
+        """What runs in place of this solver: on easy problems, and on stiff ones.
+
+        Most solvers run themselves, `(self, self)`. One that leaves its method open, as
+        `GradientFlow()` does, returns two that do not; `work` then decides between them.
+        """
 
     @abc.abstractmethod
     def prepare(self, problem: Problem) -> Problem:
@@ -158,9 +165,10 @@ def simulate(
         checks.fail("key", "be given for a solver that draws minibatches", key)
     problem = solver.prepare(problem)
     times = jnp.asarray(times, problem.moments.xx.dtype)
-    if len(solver.suited(np.asarray([0.0, np.inf]))) > 1:
+    easy, stiff = solver.alternatives()
+    if stiff is not easy:
         work = eqx.filter_jit(solver.work)(problem, times)
-        [(_, solver)] = solver.suited(np.asarray([float(work) if is_concrete(work) else 0.0]))
+        solver = stiff if is_concrete(work) and float(work) > STIFF_WORK else easy
     run = _simulate(problem, times, solver, tuple(observables), key)
     # what was made for the program: a problem with other depths has another
     return eqx.tree_at(lambda r: r.problem.curve, run, None, is_leaf=lambda x: x is None)
@@ -202,6 +210,17 @@ def record(
         solution.stats,
         solution.atol,
     )
+
+
+def split_by_work(
+    solver: AbstractSolver, work: np.ndarray
+) -> list[tuple[np.ndarray, AbstractSolver]]:
+    """Masks of the lanes of a sweep, by their predicted work, and the solver that runs each."""
+    easy, stiff = solver.alternatives()
+    if stiff is easy:
+        return [(np.full(work.shape, True), easy)]
+    is_stiff = work > STIFF_WORK
+    return [(lanes, one) for lanes, one in ((~is_stiff, easy), (is_stiff, stiff)) if lanes.any()]
 
 
 def blank_unless(reached: Bool[Array, " t"], values: dict) -> dict:

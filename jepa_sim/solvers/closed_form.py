@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments.types import ResultCode
@@ -34,8 +33,8 @@ class ClosedForm(AbstractSolver):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
-    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
-        return [(np.full(work.shape, True), self)]
+    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
+        return self, self
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("ClosedForm")

@@ -104,8 +104,8 @@ class Descent(AbstractMatrixSolver):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return times[-1] / jnp.asarray(self.learning_rate, times.dtype)
 
-    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
-        return [(np.full(work.shape, True), self)]
+    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
+        return self, self
 
     def check_times(self, times: ArrayLike) -> None:
         checks.check_times(times)

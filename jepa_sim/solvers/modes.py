@@ -15,7 +15,6 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
@@ -48,11 +47,16 @@ class Modes(AbstractSolver):
         checks.check_integer_from("max_steps", self.max_steps, 1)
         check_method(self.solver)
 
+    @property
+    def is_implicit(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the method solves systems of equations in its steps."""
+        return isinstance(self.solver, dfx.AbstractImplicitSolver)
+
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
-    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
-        return [(np.full(work.shape, True), self)]
+    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
+        return self, self
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("Modes")

@@ -5,6 +5,9 @@ from jaxtyping import Array, Float
 
 from jepa_sim.model.problem import Problem
 
+EASY_STEPS = 200.0  # that accuracy takes where nothing is stiff
+STIFF = 1000.0  # relaxation times above which ROCK4 takes fewer right-hand sides than Tsit5
+
 
 def stiffness(problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
     """Time to the end in units of the fastest relaxation: explicit methods take that many steps.
