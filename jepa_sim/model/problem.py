@@ -15,10 +15,10 @@ from jepa_sim.arguments.types import is_concrete, to_numpy
 from jepa_sim.data.moments import Features, Moments
 from jepa_sim.model.equilibria import Layers, Rest, level, rest, settled
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import JEPA, AbstractObjective
-from jepa_sim.model.starts import AbstractStart, frame_sizes, shapes
+from jepa_sim.model.objectives import AbstractObjective
+from jepa_sim.model.starts import AbstractStart, frame_sizes
 from jepa_sim.model.state import Gains, Weights
-from jepa_sim.model.training import DirectPred, Training
+from jepa_sim.model.training import Training
 from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, make_curve
 
 
@@ -169,21 +169,15 @@ class Problem(Checked):
         """
         if self.network.frames != (1, 1):
             return self._plateaus_of_frames()
-        rule = self.training.predictor
-        if isinstance(rule, DirectPred) and rule.boost == 0:
-            return self._plateaus_of_direct_pred()
+        by_formula = self.training.predictor.plateaus(self.features, self.training)
+        if by_formula is not None:
+            return by_formula
         if not self.is_plain:
             return self.rest.stable
         lam, variance = self.objective.coefficients(self.features)
         learned = lam > 0
         ratio = jnp.where(learned, lam, 1) / variance
         return jnp.where(learned, ratio ** (self.depth / self.exponents[1]), 0)
-
-    def _plateaus_of_direct_pred(self) -> Float[Array, " d"]:
-        """ρ/σ, where v̄ = σ w̄ is ρ; NaN with weight decay."""
-        features = self.features
-        found = jnp.maximum(features.rho, 0) / jnp.sqrt(features.variance)
-        return jnp.where(self.training.encoder_decay > 0, jnp.nan, found)
 
     def _plateaus_of_frames(self) -> Float[Array, " d"]:
         """‖B‖^{L/b}, with B = Σyx Σxx⁻¹ over the frames of one feature.
@@ -252,20 +246,10 @@ class Problem(Checked):
 
     def check(self) -> None:
         """ValueError where moments, objective, network, start and training do not fit together."""
-        (_, predictor_depth), frames = self.network.whole(), self.network.frames
-        (first, *_), _ = shapes(self.moments, self.objective, self.network)
+        self.network.whole()
+        d, _ = frame_sizes(self.moments, self.objective, self.network)
         jax.eval_shape(self.weights, jr.key(0))  # the start's own checks
-        if self.training.predictor.is_learned:
-            return
-        rule = type(self.training.predictor).__name__
-        if predictor_depth != 1:
-            checks.fail("network.predictor_depth", f"be 1 with {rule}", predictor_depth)
-        if not isinstance(self.objective, JEPA):
-            checks.fail("objective", f"be JEPA with {rule}", self.objective.name)
-        if frames != (1, 1) and isinstance(self.training.predictor, DirectPred):
-            checks.fail("network.frames", f"be (1, 1) with {rule}", frames)
-        if first[0] > first[1]:
-            checks.fail("network.width", f"be at most d = {first[1]} with {rule}", first[0])
+        self.training.predictor.check(self.objective, self.network, d)
 
     def check_read(self, what: str) -> None:
         """ValueError where y has fewer entries than x: no predictor reads the features beyond them.

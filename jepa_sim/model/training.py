@@ -10,8 +10,9 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked
 from jepa_sim.arguments.types import Scalar, as_float_array, is_concrete, to_numpy
-from jepa_sim.data.moments import Moments
-from jepa_sim.model.objectives import Maps
+from jepa_sim.data.moments import Features, Moments
+from jepa_sim.model.network import DeepLinear
+from jepa_sim.model.objectives import JEPA, AbstractObjective, Maps
 
 if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
     from typing import ClassVar as AbstractClassVar
@@ -34,6 +35,14 @@ class AbstractPredictor(Checked):
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         """The predictor for the encoder (and teacher) in `maps`."""
 
+    @abc.abstractmethod
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        """ValueError where it does not fit the objective or the network, for d = `dimension`."""
+
+    @abc.abstractmethod
+    def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
+        """w̄* where the formula says it, NaN where it is not known; None where the flow decides."""
+
 
 class Learned(AbstractPredictor):
     """The predictor follows its own flow."""
@@ -43,6 +52,12 @@ class Learned(AbstractPredictor):
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         return maps.predictor
+
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        """Fits every objective and network."""
+
+    def plateaus(self, features: Features, training: "Training") -> None:
+        return None
 
 
 class DirectPred(AbstractPredictor):
@@ -54,7 +69,8 @@ class DirectPred(AbstractPredictor):
 
     boost: ≥ 0; couples all features through the largest s.
 
-    Raises ValueError where boost is negative.
+    Raises ValueError where boost is negative; in `simulate` and `sweep` where the objective or the
+    network does not fit.
     """
 
     boost: float = 0.0
@@ -74,12 +90,26 @@ class DirectPred(AbstractPredictor):
         s = jnp.maximum(s, 0)
         return (basis * (jnp.sqrt(s) + self.boost * jnp.max(s))[None, :]) @ basis.T
 
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        if network.frames != (1, 1):
+            checks.fail("network.frames", "be (1, 1) with DirectPred", network.frames)
+        _check_formula("DirectPred", objective, network, dimension)
+
+    def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
+        """ρ/σ, where v̄ = σ w̄ is ρ; NaN with weight decay, None where a boost couples features."""
+        if self.boost != 0:
+            return None
+        found = jnp.maximum(features.rho, 0) / jnp.sqrt(features.variance)
+        return jnp.where(training.encoder_decay > 0, jnp.nan, found)
+
 
 class FastPredictor(AbstractPredictor):
     """V̄ = T Σyx W̄ᵀ (W̄ Σxx W̄ᵀ)⁻¹, the best linear predictor: the limit of a fast predictor.
 
     For one layer of predictor and JEPA. Where W̄ is invertible there is no residual left: nothing
     moves the encoder but weight decay.
+
+    Raises ValueError, in `simulate` and `sweep`, where the objective or the network does not fit.
     """
 
     is_learned: ClassVar[bool] = False
@@ -89,6 +119,12 @@ class FastPredictor(AbstractPredictor):
         latent = maps.encoder @ moments.xx @ maps.encoder.T
         cross = maps.teacher @ moments.yx @ maps.encoder.T
         return jnp.linalg.solve(latent, cross.T).T
+
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        _check_formula("FastPredictor", objective, network, dimension)
+
+    def plateaus(self, features: Features, training: "Training") -> None:
+        return None
 
 
 class Training(Checked):
@@ -139,6 +175,20 @@ class Training(Checked):
             and _is(encoder_decay, 0.0)
             and _is(predictor_decay, 0.0)
         )
+
+
+def _check_formula(
+    rule: str, objective: AbstractObjective, network: DeepLinear, dimension: int
+) -> None:
+    """What every formula needs: JEPA, one layer of predictor, and no more rows than columns."""
+    _, predictor_depth = network.whole()
+    if predictor_depth != 1:
+        checks.fail("network.predictor_depth", f"be 1 with {rule}", predictor_depth)
+    if not isinstance(objective, JEPA):
+        checks.fail("objective", f"be JEPA with {rule}", objective.name)
+    if network.latent(dimension) > dimension:
+        found = network.latent(dimension)
+        checks.fail("network.width", f"be at most d = {dimension} with {rule}", found)
 
 
 def _is(value: Scalar, wanted: Scalar) -> bool:

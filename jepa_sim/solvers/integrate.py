@@ -34,7 +34,8 @@ def integrate(
         return {"values": observe(t, state), "finite": all_finite(state)}
 
     solver = write_out(solver)
-    if isinstance(solver, AbstractStabilised):
+    is_stabilised = isinstance(solver, AbstractStabilised)
+    if is_stabilised:
         controller = PredictiveController(rtol, atol)
     else:
         controller = dfx.PIDController(rtol, atol, pcoeff=0.4, icoeff=0.3)
@@ -45,7 +46,7 @@ def integrate(
         t1=times[-1],
         dt0=None,
         y0=start,
-        saveat=dfx.SaveAt(ts=times, fn=save, solver_state=isinstance(solver, AbstractStabilised)),
+        saveat=dfx.SaveAt(ts=times, fn=save, solver_state=is_stabilised),
         stepsize_controller=controller,
         max_steps=max_steps,
         throw=False,
@@ -62,7 +63,7 @@ def integrate(
         jnp.where(out_of_steps, ResultCode.out_of_steps, ResultCode.not_finite),
     )
     stats = {"steps": sol.stats["num_steps"], "accepted": sol.stats["num_accepted_steps"]}
-    if isinstance(solver, AbstractStabilised):
+    if is_stabilised:
         stats["rhs"] = rhs_count(sol)
     if isinstance(solver, Unrolled):
         stats["rhs"] = stats["steps"] * solver.rhs
