@@ -181,3 +181,16 @@ def test_rho_above_one_is_warned_of_once_it_is_known():
         js.Moments(np.eye(2), np.eye(2))  # ρ = 1, a frozen feature
         source = js.data.Gaussian(np.eye(2) + 0.5)
         js.data.Masked(source, js.data.PixelMask(0.5)).exact_moments()  # a part predicts the whole
+
+
+def test_a_large_tie_keeps_its_place_beside_other_features():
+    """Thirty features of one ρ, one of them of small variance: far from orthogonal when whitened."""
+    rng = np.random.default_rng(0)
+    variance, rho = np.array([1e-2, *np.ones(30)]), np.array([*np.full(30, 0.9), 0.5])
+    basis = np.linalg.qr(rng.standard_normal((31, 31)))[0]
+    xx, yx = (basis * variance) @ basis.T, (basis * variance * rho) @ basis.T
+    features = js.Moments((xx + xx.T) / 2, (yx + yx.T) / 2).features()
+    sides = yx @ features.basis, xx @ features.basis * features.rho[None, :]
+    np.testing.assert_allclose(*sides, atol=1e-12)
+    np.testing.assert_allclose(features.rho, rho, rtol=1e-12)
+    np.testing.assert_allclose(features.variance, [*np.ones(29), 1e-2, 1], rtol=1e-10)

@@ -284,8 +284,9 @@ def _split_ties(rho: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[Ar
     rounding = jnp.finfo(rho.dtype).eps * jnp.maximum(1e4, 10 * jnp.max(size) / jnp.min(size))
     tolerance = rounding * jnp.max(jnp.abs(rho))
     tie = jnp.cumsum(-jnp.diff(rho, prepend=rho[:1]) > tolerance)  # 0, 0, 1, 2, 2, …
-    gram = basis.T @ basis
-    inside = jnp.where(tie[:, None] == tie[None, :], gram / jnp.max(gram), 0)
+    inside = jnp.where(tie[:, None] == tie[None, :], basis.T @ basis, 0)
+    # No eigenvalue exceeds the largest row sum: those of tie t are then in [2t, 2t + 1], in order.
+    inside = inside / jnp.max(jnp.sum(jnp.abs(inside), axis=1))
     _, rotation = jnp.linalg.eigh(inside + 2 * jnp.diag(tie.astype(rho.dtype)))
     return rotation
 
