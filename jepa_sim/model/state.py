@@ -125,7 +125,8 @@ class Weights(AbstractState):
             for i, (before, after) in enumerate(itertools.pairwise(factors))
             if after.shape[1] == before.shape[0]  # not across frames
         ]
-        return jnp.sqrt(jnp.max(jnp.stack([jnp.zeros_like(gaps[0]), *gaps])))
+        # 0 where no two factors are neighbours: one layer of encoder, before a predictor of frames
+        return jnp.sqrt(jnp.max(jnp.stack([jnp.zeros((), factors[0].dtype), *gaps])))
 
 
 class Separate(AbstractState):
