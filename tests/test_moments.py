@@ -8,6 +8,7 @@ import scipy.linalg
 import scipy.stats
 
 import jepa_sim as js
+from jepa_sim.data.moments import _split_ties
 from tests.problems import non_commuting
 
 
@@ -184,13 +185,13 @@ def test_rho_above_one_is_warned_of_once_it_is_known():
 
 
 def test_a_large_tie_keeps_its_place_beside_other_features():
-    """Thirty features of one ρ, one of them of small variance: far from orthogonal when whitened."""
-    rng = np.random.default_rng(0)
-    variance, rho = np.array([1e-2, *np.ones(30)]), np.array([*np.full(30, 0.9), 0.5])
-    basis = np.linalg.qr(rng.standard_normal((31, 31)))[0]
-    xx, yx = (basis * variance) @ basis.T, (basis * variance * rho) @ basis.T
-    features = js.Moments((xx + xx.T) / 2, (yx + yx.T) / 2).features()
-    sides = yx @ features.basis, xx @ features.basis * features.rho[None, :]
-    np.testing.assert_allclose(*sides, atol=1e-12)
-    np.testing.assert_allclose(features.rho, rho, rtol=1e-12)
-    np.testing.assert_allclose(features.variance, [*np.ones(29), 1e-2, 1], rtol=1e-10)
+    """Of thirty features of one ρ one has a small variance, and the solver may hand out any basis
+    of them: here one in which all have a share of it."""
+    size = np.array([10.0, *np.ones(30)])  # |v| = 1/σ
+    turn = np.eye(31)
+    turn[:30, :30] = np.linalg.qr(np.random.default_rng(0).standard_normal((30, 30)))[0]
+    basis, rho = jnp.asarray(size[:, None] * turn), jnp.asarray([*np.full(30, 0.9), 0.5])
+    rotation = np.asarray(_split_ties(rho, basis))
+    np.testing.assert_allclose(abs(rotation[30]), [*np.zeros(30), 1], atol=1e-12)
+    found = np.linalg.norm(basis @ rotation, axis=0)
+    np.testing.assert_allclose(found, [*np.ones(29), 10, 1], rtol=1e-10)
