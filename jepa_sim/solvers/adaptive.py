@@ -1,4 +1,4 @@
-"""What solvers of flows with adaptive steps share: their fields, and the choice of a method."""
+"""The fields that solvers with adaptive steps share, and how they choose a method."""
 
 import dataclasses
 from typing import ClassVar
@@ -53,7 +53,7 @@ class AbstractAdaptive(AbstractMatrixSolver):
 
 
 def check_method(method: dfx.AbstractSolver) -> None:
-    """A method of diffrax that takes a plain ODE and estimates its error."""
+    """ValueError unless a method of diffrax takes plain ODEs and estimates its error."""
     is_plain = method.term_structure in (dfx.AbstractTerm, dfx.ODETerm)
     if not is_plain or not isinstance(method, dfx.AbstractAdaptiveSolver):
         rule = "be a diffrax method for ODEs that estimates its error, such as `Tsit5()`"

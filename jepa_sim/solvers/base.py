@@ -37,11 +37,12 @@ Observe = Callable[[Float[Array, ""], Any], dict]  # of a time and a state
 
 
 class Solution(eqx.Module):
-    """What a solver hands back.
+    """What a solver returns.
 
     times: (t,) flow times.  values: observables by name, each with a leading time axis.  result: a
     `ResultCode`.  stats: counts of the solver's work.  rates: (t, d) dw̄/dt, where it is known.
-    atol: () or (d,) what the solver does not tell from 0 in a layer; None where it is exact.
+    atol: () or (d,) the size below which the solver cannot tell a layer from 0; None where it is
+    exact.
     """
 
     times: Float[Array, " t"]
@@ -67,7 +68,7 @@ class AbstractSolver(Checked):
 
     @abc.abstractmethod
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
-        """Predicted steps, up to a factor: a sweep batches lanes of like work."""
+        """Predicted steps, up to a factor. A sweep puts lanes of like work into one batch."""
 
     @abc.abstractmethod
     def alternatives(self) -> tuple["AbstractSolver", "AbstractSolver"]:
@@ -79,10 +80,13 @@ class AbstractSolver(Checked):
 
     @abc.abstractmethod
     def prepare(self, problem: Problem) -> Problem:
-        """The problem in the form that `solve` wants; ValueError where it does not apply."""
+        """The problem in the form that `solve` needs; ValueError where it does not apply."""
 
     def check_times(self, times: ArrayLike) -> None:
-        """ValueError where a run cannot be saved at these times."""
+        """ValueError where a run cannot be saved at these times.
+
+        A solver with a rule of its own for times, such as `Descent`, overrides this.
+        """
         checks.check_times(times)
 
     @abc.abstractmethod
@@ -146,8 +150,9 @@ def simulate(
     `jepa_sim.observables`.
     key: for random starts and minibatches.
 
-    A solve that runs out of steps or leaves the finite numbers raises nothing: it has a result
-    code, and NaN from there on. Compiled once per solver, shapes and (for matrices) depths.
+    A solve that runs out of steps or leaves the finite numbers raises no error: it has a result
+    code, and its values are NaN from there on. It is compiled once per solver, shapes and (for
+    matrices) depths.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -170,7 +175,7 @@ def simulate(
         work = eqx.filter_jit(solver.work)(problem, times)
         solver = stiff if is_concrete(work) and float(work) > STIFF_WORK else easy
     run = _simulate(problem, times, solver, tuple(observables), key)
-    # what was made for the program: a problem with other depths has another
+    # the curve was made for this program; a copy of the problem with other depths needs its own
     return eqx.tree_at(lambda r: r.problem.curve, run, None, is_leaf=lambda x: x is None)
 
 
@@ -193,7 +198,7 @@ def record(
     observables: tuple[Observable, ...],
     solve: Callable[[Problem, Observe], Solution],
 ) -> Trajectory:
-    """The trajectory of one solve, with the features solved for once rather than at every time."""
+    """The trajectory of one solve. Its features are solved for once, not at every saved time."""
     moments = problem.moments.with_features(problem.features)
     problem = eqx.tree_at(lambda p: p.moments, problem, moments)
 
@@ -224,7 +229,7 @@ def split_by_work(
 
 
 def blank_unless(reached: Bool[Array, " t"], values: dict) -> dict:
-    """Saved values, NaN at times that were not reached."""
+    """Saved values, with NaN at times that were not reached."""
 
     def blank(value: Array) -> Array:
         if not jnp.issubdtype(value.dtype, jnp.floating):

@@ -24,11 +24,7 @@ def integrate(
     atol: float | Float[Array, ""],
     max_steps: int,
 ) -> Solution:
-    """Integrate from time 0 to the last of `times`.
-
-    The PI coefficients keep a batch from its stragglers: with diffrax's default of a pure I
-    controller, single lanes of a vmapped solve can reject thousands of steps.
-    """
+    """Integrate from time 0 to the last of `times`."""
 
     def save(t: Float[Array, ""], state: PyTree, args: Any) -> dict:
         return {"values": observe(t, state), "finite": all_finite(state)}
@@ -38,6 +34,8 @@ def integrate(
     if is_stabilised:
         controller = PredictiveController(rtol, atol)
     else:
+        # Not diffrax's default, a pure I controller: with that, single lanes of a vmapped solve can
+        # reject thousands of steps, and the whole batch waits for them.
         controller = dfx.PIDController(rtol, atol, pcoeff=0.4, icoeff=0.3)
     sol = dfx.diffeqsolve(
         dfx.ODETerm(velocity),
@@ -53,7 +51,8 @@ def integrate(
     )
     assert sol.ts is not None
     assert isinstance(sol.ys, dict)
-    reached = jnp.isfinite(sol.ts)  # diffrax leaves inf where it did not come
+    reached = jnp.isfinite(sol.ts)  # diffrax leaves inf at times that it did not reach
+    # a time that was not reached says nothing about whether the state was finite
     values, finite = blank_unless(reached, sol.ys["values"]), sol.ys["finite"] | ~reached
     out_of_steps = sol.result == dfx.RESULTS.max_steps_reached
     succeeded = sol.result == dfx.RESULTS.successful
@@ -74,10 +73,10 @@ def integrate(
 def tolerances(
     start: Weights, rtol: float | None, atol: float | None
 ) -> tuple[float, float | Float[Array, ""]]:
-    """Those given; else 1e-8 (1e-5 in float32), and that times the start's smallest scale.
+    """(rtol, atol): given, or 1e-8 (1e-5 in float32), and that times the start's smallest scale.
 
-    The smallest scale is that of the factor of smallest root-mean-square singular value: an atol
-    that does not follow the scale ε of the start gives wrong times.
+    The smallest scale is the smallest root-mean-square singular value of a factor: an atol that
+    does not follow the scale ε of the start gives wrong times.
     """
     factors = (*start.encoder, *start.predictor)
     if rtol is None:

@@ -1,8 +1,8 @@
 """The reduced flow by diffrax: one scalar system per feature, each with steps of its own.
 
-With z = u^b/ρ, c = (a − 1)/b and κ = b λ ρ^c the reduced flow is ż = κ z^{1+c} (1 − z). Integrated
-as it stands it is explosive before the transition and stiff after it. In the logarithm that suits
-where it starts it is neither, and errors are relative errors of u and of 1 − u/u*:
+With z = u^b/ρ, c = (a − 1)/b and κ = b λ ρ^c the reduced flow is ż = κ z^{1+c} (1 − z). In z it is
+explosive before the transition and stiff after it. In one of these logarithms, chosen by where it
+starts, it is neither, and errors are relative errors of u and of 1 − u/u*:
 
     0 < z < 1   y = ln(z/(1−z))    ẏ =  κ z^c
     z > 1       y = ln(z − 1)      ẏ = −κ z^{1+c}
@@ -82,7 +82,7 @@ class Modes(AbstractSolver):
                 times,
                 lambda t, y: {"mode": chart.mode(y)},
                 self.solver,
-                0.0,
+                0.0,  # y is a logarithm: its absolute errors are relative errors of u
                 tolerance,
                 self.max_steps,
             )
@@ -118,8 +118,9 @@ class _Chart(eqx.Module):
 
     def start(self) -> Float[Array, ""]:
         log_z = self.b * self.log_start - self.log_rho
+        # ln |z − 1|. The −1 stands for z = 1, where the logarithm and its derivative are infinite.
         distance = jnp.log(jnp.abs(jnp.expm1(jnp.where(log_z == 0, -1, log_z))))
-        at_plateau = -jnp.log(jnp.finfo(log_z.dtype).max)  # z = 1 stays there
+        at_plateau = -jnp.log(jnp.finfo(log_z.dtype).max)  # in place of −∞: z = 1 stays there
         distance = jnp.where(log_z == 0, at_plateau, distance)
         odds = jnp.where(self.below, log_z - distance, distance)
         return jnp.where(self.learned, odds, self.log_start)

@@ -1,4 +1,4 @@
-"""What stabilised methods share: how many stages a step needs, and what goes on to the next."""
+"""What stabilised methods share: how many stages a step takes, and what the next step reuses."""
 
 import abc
 from collections.abc import Callable
