@@ -1,4 +1,4 @@
-"""Teachers: what encodes the target of a joint embedding objective."""
+"""Teachers: they encode the target of a joint embedding objective."""
 
 from typing import TYPE_CHECKING, ClassVar
 

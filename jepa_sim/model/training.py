@@ -87,7 +87,7 @@ class DirectPred(AbstractPredictor):
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         w = maps.encoder
         s, basis = jnp.linalg.eigh(w @ moments.xx @ w.T)
-        s = jnp.maximum(s, 0)
+        s = jnp.maximum(s, 0)  # rounding makes zeros negative
         return (basis * (jnp.sqrt(s) + self.boost * jnp.max(s))[None, :]) @ basis.T
 
     def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
@@ -135,8 +135,8 @@ class Training(Checked):
     encoder_decay, predictor_decay: η of one group of factors, in place of `decay`.
     predictor: `Learned()` (the default), `DirectPred()` or `FastPredictor()`.
     All numbers may be traced.
-    is_scaled: whether one rate is known to hold for all factors, without decay, and the predictor
-    is learned: the reduced theory's flow in another unit of time.
+    is_scaled: whether the flow is known to be that of the reduced theory, in another unit of time:
+    one rate for all factors, no decay, and a learned predictor.
 
     Raises ValueError where a rate is not positive or a decay is negative.
     """
@@ -171,6 +171,7 @@ class Training(Checked):
         self.predictor = predictor
         self.is_scaled = (
             predictor.is_learned
+            # one traced number for both is known to be equal to itself
             and (predictor_rate is encoder_rate or _is(encoder_rate, predictor_rate))
             and _is(encoder_decay, 0.0)
             and _is(predictor_decay, 0.0)

@@ -42,6 +42,7 @@ class OneOf(AbstractObjective):
         return jax.lax.select_n(self.which, *values) if len(values) > 1 else values[0]
 
     def pulls(self, maps: Maps, moments: Moments) -> Maps:
+        # `can_share` has checked that all are predictions; the condition is for type checkers
         targets = [
             option.encode_target(maps.teacher, moments.yx)
             for option in self.options

@@ -27,11 +27,13 @@ class AbstractPrediction(AbstractObjective):
         held = prediction_pulls(target, maps, moments)
         if not self.teacher.passes_gradient:
             return held
+        # the pull on the teacher's map W̄ᵗ
         back = maps.predictor @ maps.encoder @ moments.yx.T - maps.teacher @ moments.yy
         return Maps(held.encoder, held.predictor, back)
 
     def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
         prediction = maps.predictor @ maps.encoder
+        # T Σyy Tᵀ
         size = self.encode_target(maps.teacher, self.encode_target(maps.teacher, moments.yy).T)
         return (
             jnp.vdot(prediction, prediction @ moments.xx) / 2
@@ -113,7 +115,7 @@ class MAE(AbstractPrediction):
 
 
 def prediction_pulls(target: Float[Array, "o d"], maps: Maps, moments: Moments) -> Maps:
-    """The pulls of ½ E ‖V̄ W̄ x − T y‖² with target = T Σyx held."""
+    """The pulls of ½ E ‖V̄ W̄ x − T y‖², with target = T Σyx held fixed."""
     w, v = maps.encoder, maps.predictor
     residual = target - v @ (w @ moments.xx)
     return Maps(v.T @ residual, residual @ w.T, jnp.zeros_like(maps.teacher))

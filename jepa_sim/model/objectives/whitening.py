@@ -1,4 +1,4 @@
-"""Joint embeddings without a predictor, which whitening keeps from collapse."""
+"""Joint embeddings without a predictor; whitening keeps them from collapse."""
 
 from typing import ClassVar
 
@@ -17,8 +17,8 @@ from jepa_sim.model.teachers import AbstractTarget, StopGradient
 class BarlowTwins(AbstractObjective):
     """Linear Barlow Twins, ‖W̄ Γ W̄ᵀ − I‖² with Γ = (Σyx + Σyxᵀ)/2; no predictor (Simon et al. 2023).
 
-    The pull on the encoder is −4 (W̄ Γ W̄ᵀ − I) W̄ Γ; what stands in the predictor's place stays
-    where it starts. Reduced flow u̇ = 4λ u^{2L−1} (1 − λ u^{2L}), plateau w̄ = λ^{−1/2}; at L = 1 the
+    The pull on the encoder is −4 (W̄ Γ W̄ᵀ − I) W̄ Γ; the predictor is not used, and stays where it
+    starts. Reduced flow u̇ = 4λ u^{2L−1} (1 − λ u^{2L}), plateau w̄ = λ^{−1/2}; at L = 1 the
     gains are w̄² = 1/(λ + (w̄(0)⁻² − λ) e^{−8λt}): features are learned in steps, the largest λ
     first. Every W̄ with W̄ Γ W̄ᵀ = I is at rest, so a bottleneck of k rows ends in the k features of
     largest λ only up to what a small random start has let grow of the others.

@@ -21,11 +21,11 @@ from jepa_sim.model.state import Weights
 class Balanced(AbstractStart):
     """All factors have the one singular value ε^{1/L}, so every encoder gain starts at ε = `scale`.
 
-    The start of the reduced theory. As it stands every factor is ε^{1/L} I, which is aligned with
-    any features. rotated: factors are rotated by random orthogonal matrices in the hidden layers
-    (one set per key) that keep balance and, for JEPA, the predictor positive in the latent space;
-    gains of features do not depend on them while alignment is stable. A bottleneck must be
-    rotated: it starts from a random subspace.
+    This is the start of the reduced theory. Without rotations every factor is ε^{1/L} I, which is
+    aligned with any features. rotated: factors are rotated by random orthogonal matrices in the
+    hidden layers (one set per key). These keep balance and, for JEPA, the predictor positive in the
+    latent space; gains of features do not depend on them while alignment is stable. A bottleneck
+    must be rotated: it starts from a random subspace.
 
     Raises ValueError where scale is not positive.
     """
@@ -59,9 +59,9 @@ class Balanced(AbstractStart):
 class Unbalanced(AbstractStart):
     """As `Balanced`, but the predictor's singular values v are not the encoder's u: v² − u² = κ.
 
-    So W₂ᵀW₂ − W₁W₁ᵀ = κI between the last layer of the encoder and the first of the predictor,
-    which the flow keeps: from lazy (|κ| large: one side hardly moves) to rich (κ = 0) in the words
-    of Dominé et al. (2024).
+    So W₂ᵀW₂ − W₁W₁ᵀ = κI between the last layer of the encoder and the first of the predictor, and
+    the flow keeps this. In the words of Dominé et al. (2024) a large |κ| is lazy, since one side
+    hardly moves, and κ = 0 is rich.
 
     scale: ε.  imbalance: κ > −ε^{2/L}.  rotated: see `Balanced`.
 
