@@ -106,3 +106,8 @@ def test_one_frame_of_one_feature_against_scipy():
     exact = scipy.integrate.solve_ivp(flow, (0, 20), [0.2, v0, v0], rtol=1e-11, atol=1e-13)
     run = js.simulate(posed, [20.0], js.GradientFlow())
     np.testing.assert_allclose(run.features[-1, 0], exact.y[0, -1], rtol=1e-7)
+
+
+def test_one_layer_of_encoder_has_no_neighbour_to_be_balanced_with():
+    found = problem(js.JEPA()).weights().balancedness(1)
+    assert found == 0

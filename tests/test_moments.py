@@ -8,6 +8,7 @@ import scipy.linalg
 import scipy.stats
 
 import jepa_sim as js
+from jepa_sim.data.moments import _split_ties
 from tests.problems import non_commuting
 
 
@@ -181,3 +182,16 @@ def test_rho_above_one_is_warned_of_once_it_is_known():
         js.Moments(np.eye(2), np.eye(2))  # ρ = 1, a frozen feature
         source = js.data.Gaussian(np.eye(2) + 0.5)
         js.data.Masked(source, js.data.PixelMask(0.5)).exact_moments()  # a part predicts the whole
+
+
+def test_a_large_tie_keeps_its_place_beside_other_features():
+    """Of thirty features of one ρ one has a small variance, and the solver may hand out any basis
+    of them: here one in which all have a share of it."""
+    size = np.array([10.0, *np.ones(30)])  # |v| = 1/σ
+    turn = np.eye(31)
+    turn[:30, :30] = np.linalg.qr(np.random.default_rng(0).standard_normal((30, 30)))[0]
+    basis, rho = jnp.asarray(size[:, None] * turn), jnp.asarray([*np.full(30, 0.9), 0.5])
+    rotation = np.asarray(_split_ties(rho, basis))
+    np.testing.assert_allclose(abs(rotation[30]), [*np.zeros(30), 1], atol=1e-12)
+    found = np.linalg.norm(basis @ rotation, axis=0)
+    np.testing.assert_allclose(found, [*np.ones(29), 10, 1], rtol=1e-10)

@@ -107,6 +107,52 @@ def test_tian_direct_pred_is_a_flow_of_the_encoder_alone():
     np.testing.assert_allclose(passed, np.broadcast_to(times[:3, None], (3, 2)), rtol=1e-7)
 
 
+@pytest.mark.parametrize(
+    "rule", [js.DirectPred(), js.FastPredictor()], ids=lambda r: type(r).__name__
+)
+@pytest.mark.parametrize(
+    ("objective", "network", "words"),
+    [
+        (js.JEPA(), js.DeepLinear(1, 2), "`network.predictor_depth` must be 1 with"),
+        (js.MAE(), js.DeepLinear(1), "`objective` must be JEPA with"),
+        (js.JEPA(), js.DeepLinear(1, width=3), "`network.width` must be at most d = 2 with"),
+    ],
+)
+def test_a_formula_fits_one_layer_of_predictor_and_jepa(rule, objective, network, words):
+    moments, training = (
+        js.Moments.from_features([1.0, 0.5], [0.9, 0.3]),
+        js.Training(predictor=rule),
+    )
+    start = js.RandomGaussian(0.1)
+    with pytest.raises(ValueError, match=f"{words} {type(rule).__name__}, but is"):
+        js.Problem(moments, objective, network, start, training).check()
+    js.Problem(moments, js.JEPA(), js.DeepLinear(2), start, training).check()
+
+
+def test_direct_pred_takes_single_frames():
+    moments = js.Moments(np.eye(4), 0.5 * np.eye(4))
+    network, start = js.DeepLinear(1, frames=(2, 2)), js.RandomGaussian(0.1)
+    for rule in (js.Learned(), js.FastPredictor()):
+        js.Problem(moments, js.JEPA(), network, start, js.Training(predictor=rule)).check()
+    problem = js.Problem(moments, js.JEPA(), network, start, js.Training(predictor=js.DirectPred()))
+    with pytest.raises(ValueError, match=r"`network.frames` must be \(1, 1\) with DirectPred"):
+        problem.check()
+
+
+def test_plateaus_of_direct_pred():
+    """ρ/σ, 0 where ρ is negative; not known with weight decay or with a boost."""
+    moments = js.Moments.from_features([1.0, -0.5], [0.5, -0.25])
+
+    def plateaus(boost=0.0, **training):
+        training = js.Training(predictor=js.DirectPred(boost), **training)
+        network = js.DeepLinear(2)
+        return js.Problem(moments, js.JEPA(), network, js.Balanced(0.1), training).plateaus
+
+    np.testing.assert_allclose(plateaus(), [0.5 / 2**0.5, 0], rtol=1e-12)
+    assert np.isnan(plateaus(decay=0.1)).all()
+    assert np.isnan(plateaus(boost=0.1)).all()
+
+
 # Ponce et al.: a scalar input, σ² ~ U[0, 3], λ ~ U[−1, 1], decay η ~ U[0.01, 0.1], of which those
 # draws are kept that have states at rest beside 0, spheres of radii (|λ| ∓ √(λ² − 4σ²η))/(2σ²).
 # The width 2, the law of the start and the teacher's time constant are ours.

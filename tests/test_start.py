@@ -197,3 +197,41 @@ def test_the_reduced_theory_says_what_it_does_not_take():
     posed, _ = begin(js.Balanced(0.1, rotated=True), width=2)
     with pytest.raises(ValueError, match=r"`network\.width` must be at least d = 5 for `Modes`"):
         js.simulate(posed, [1.0], js.Modes())
+
+
+@pytest.mark.parametrize("by", ["attributes", "properties"])
+def test_a_start_of_ones_own_says_what_it_is(by):
+    """By class attributes, or by properties where they depend on its fields."""
+    said = {"is_random": False, "is_level": True, "is_balanced": True, "is_separable": True}
+
+    class Own(js.AbstractStart):
+        scale: float
+        if by == "attributes":
+            is_random = False
+            is_level = is_balanced = is_separable = True
+        else:
+            is_random = property(lambda self: False)
+            is_level = is_balanced = is_separable = property(lambda self: self.scale > 0)
+
+        def weights(self, moments, objective, network, key):
+            return js.Balanced(self.scale).weights(moments, objective, network, key)
+
+    start = Own(0.1)
+    assert {name: getattr(start, name) for name in said} == said
+    assert not start.keeps_differences
+    posed = js.Problem(two_features(), js.JEPA(), js.DeepLinear(2), start)
+    times = js.critical_times(posed, fraction=0.5)
+    balanced = js.Problem(two_features(), js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
+    np.testing.assert_array_equal(times, js.critical_times(balanced, fraction=0.5))
+
+
+def test_a_start_must_say_what_it_is():
+    class Silent(js.AbstractStart):
+        scale: float
+        is_random = is_level = is_balanced = False
+
+        def weights(self, moments, objective, network, key):
+            raise NotImplementedError
+
+    with pytest.raises(TypeError, match="is_separable"):
+        Silent(0.1)

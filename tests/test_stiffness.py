@@ -1,5 +1,6 @@
 """What is predicted of a flow's cost, against what its integration takes."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 import jepa_sim as js
 from jepa_sim.model.dynamics import velocity
+from jepa_sim.solvers.base import split_by_work
 from jepa_sim.solvers.stiffness import stiffness
 from tests.problems import two_features
 
@@ -44,6 +46,28 @@ def test_decay_teacher_and_rates_count():
     alike = stiffness(posed(js.MAE(), 1, 0.1), times)
     fast = stiffness(posed(js.MAE(), 1, 0.1, predictor_rate=20.0), times)
     assert fast == pytest.approx(20 * float(alike))
+
+
+def test_lanes_go_to_the_solver_that_suits_their_work():
+    work = np.asarray([1.0, 1e6, np.nan])
+    [(easy, first), (stiff, last)] = split_by_work(js.GradientFlow(rtol=1e-3), work)
+    np.testing.assert_array_equal(easy, [True, False, True])  # what cannot be predicted is easy
+    np.testing.assert_array_equal(stiff, ~easy)
+    assert isinstance(first.solver, diffrax.Tsit5)
+    assert isinstance(last.solver, js.ROCK4)
+    assert first.rtol == last.rtol == 1e-3
+    [(_, only)] = split_by_work(js.GradientFlow(), work[:1])
+    assert isinstance(only.solver, diffrax.Tsit5)
+    for given in (js.GradientFlow(diffrax.Tsit5()), js.ClosedForm()):
+        [(every, same)] = split_by_work(given, work)
+        assert same is given
+        assert every.all()
+
+
+def test_implicit_methods_are_known():
+    assert js.GradientFlow(diffrax.Kvaerno5()).is_implicit
+    assert js.Modes(diffrax.Kvaerno5()).is_implicit
+    assert not any(s.is_implicit for s in (js.GradientFlow(), js.Modes(), js.ClosedForm()))
 
 
 @pytest.mark.slow

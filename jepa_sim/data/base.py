@@ -1,4 +1,4 @@
-"""Two views of one thing: what all data models are.
+"""Data models: pairs of views of one thing.
 
 A data model knows the second moments of its context x and target y in closed form (or, for real
 data, over the whole of a data set), and draws pairs of views whose moments converge to those:
@@ -7,9 +7,9 @@ data, over the whole of a data set), and draws pairs of views whose moments conv
     views.pairs(count, seed=0)     batches (x, y) on the host
     views.sampled_moments(count)   as an experimenter would find them
 
-Where views are made of things z ∈ R^d that come from elsewhere, that is a source: `Gaussian` here,
-patches of photographs and digits in `images`. Variances are called `signal` and `noise` and are in
-units of the data squared; what ends in `_sd` is a standard deviation.
+Some views are made from things z ∈ R^d of a source: `Gaussian` here, patches of photographs and
+digits in `images`. Variances are called `signal` and `noise` and are in units of the data squared;
+names of standard deviations end in `_sd`.
 """
 
 import abc
@@ -30,13 +30,14 @@ from jepa_sim.data.moments import Features, Moments
 Draws = Float[np.ndarray, "count d"]
 Covariance = Float[Array | np.ndarray, "d d"]
 Pair = tuple[np.ndarray, np.ndarray]  # (count, d) and (count, dy)
-ORTHOGONAL = 1e-6
+ORTHOGONAL = 1e-6  # most that an entry of UᵀU may differ from I
 
 
 class AbstractViews(Checked):
     """Pairs (x, y) of views with known second moments.
 
-    is_exchangeable: whether (y, x) is as good a pair as (x, y).
+    is_exchangeable: whether (y, x) is as good a pair as (x, y). A subclass sets it as a class
+    attribute or a field.
     """
 
     is_exchangeable: eqx.AbstractVar[bool]
@@ -58,8 +59,8 @@ class AbstractViews(Checked):
     def sampled_moments(self, count: int = 100_000, *, seed: int = 0) -> Moments:
         """Moments of `count` sampled pairs, less their means, in double precision on the host.
 
-        Exchangeable views are entered both ways round: Σyx comes out symmetric and Σyy = Σxx, as
-        they are in law.
+        Exchangeable pairs are counted both as (x, y) and as (y, x): so Σyx is symmetric and
+        Σyy = Σxx, as they are in law.
         """
         pairs = self.pairs(count, seed=seed)
         if self.is_exchangeable:
@@ -69,9 +70,9 @@ class AbstractViews(Checked):
 
 
 class AbstractSource(Checked):
-    """Where things z ∈ R^d of mean zero come from.  covariance: (d, d) E[z zᵀ].
+    """A source of things z ∈ R^d of mean zero.  covariance: (d, d) E[z zᵀ].
 
-    `side` raises ValueError where they are not square images.
+    `side` raises ValueError where things are not square images.
     """
 
     covariance: eqx.AbstractVar[Covariance]
@@ -95,9 +96,9 @@ class AbstractSource(Checked):
 
 
 class Gaussian(AbstractSource):
-    """Normal things of a given covariance, (d, d), symmetric positive semidefinite.
+    """Normal things with a given covariance, (d, d), symmetric positive semidefinite.
 
-    Raises ValueError where it is not.
+    Raises ValueError where the covariance is not.
     """
 
     covariance: Covariance
@@ -126,12 +127,12 @@ def in_batches(
 def normal(rng: np.random.Generator, count: int, covariance: ArrayLike) -> Draws:
     """`count` normal vectors of mean zero; the covariance may be singular."""
     variance, basis = np.linalg.eigh(to_numpy(covariance))
-    root = basis * np.sqrt(np.maximum(variance, 0))
+    root = basis * np.sqrt(np.maximum(variance, 0))  # rounding makes zeros negative
     return rng.standard_normal((count, len(root))) @ root.T
 
 
 def white(rng: np.random.Generator, shape: tuple[int, ...], variance: ArrayLike) -> Draws:
-    """Independent normal numbers, of one variance, or of one for each column."""
+    """Independent normal numbers, with one variance for all or one for each column."""
     return rng.standard_normal(shape) * np.sqrt(to_numpy(variance))
 
 
@@ -165,7 +166,7 @@ def rotated(diagonal: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[A
 
 
 def per_feature(argument: str, value: ArrayLike, count: int | None = None) -> Float[Array, " d"]:
-    """`value` as one number for each of `count` features; a single number counts for all."""
+    """`value` as one number for each of `count` features; a single number holds for all."""
     shape = np.shape(value)
     if len(shape) > 1 or shape == (0,) or (count is None and shape == ()):
         checks.fail(argument, "be a list of at least one number", f"of shape {shape}")
@@ -216,7 +217,10 @@ def check_between(
 
 
 def one_thread() -> contextlib.AbstractContextManager:
-    """Without the threads of numpy's BLAS, if it can be had: on busy cores they wait in turn."""
+    """A context in which numpy's BLAS has one thread, where threadpoolctl is installed.
+
+    On busy cores several threads are slower, since they wait for each other.
+    """
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:

@@ -1,8 +1,8 @@
 """Real images that come with scikit-learn: patches of two photographs, and written digits.
 
-These are sources of things z; `views` and `masking` have the views of them: light, noise, shifts
-and masks. A photograph minus its local mean (as an eye adapts to the light around) is cut into
-patches. All is scaled so that pixels have mean variance 1, and means are taken off.
+These are sources of things z; `views` and `masking` make views of them: light, noise, shifts and
+masks. The local mean of a photograph is subtracted, as an eye adapts to the light around it; then
+it is cut into patches. Pixels are scaled to mean variance 1, and means are subtracted.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from jepa_sim.data.base import AbstractSource, Covariance, Draws, one_thread
 
 Photograph = np.ndarray  # (height, width) grey values
 GREY = np.array([0.299, 0.587, 0.114])  # Rec. 601 luma of red, green, blue
-ROWS = 32  # of patches in memory at a time
+ROWS = 32  # rows of patches in memory at a time
 
 
 class Patches(AbstractSource):
@@ -52,7 +52,7 @@ class Patches(AbstractSource):
         self.covariance, self.mean = raw / variance, mean / np.sqrt(variance)
 
     def draw(self, rng: np.random.Generator, count: int) -> Draws:
-        """`count` patches, each at a place of its own, those of a photograph together."""
+        """`count` patches at independent places, sorted by photograph."""
         windows = [_windows(p, self.patch) for p in self.photographs]
         places = np.array([w.shape[0] * w.shape[1] for w in windows])
         shares = rng.multinomial(count, places / places.sum())
@@ -67,7 +67,8 @@ class Patches(AbstractSource):
 class Digits(AbstractSource):
     """scikit-learn's 1797 written digits of 8 × 8 pixels, d = 64.
 
-    Three pixels never vary: give views some noise.  images: (1797, 64), centred, of mean square 1.
+    Three pixels never vary, so views need some noise.  images: (1797, 64), centred, of mean square
+    1.
     covariance: (64, 64), over all digits.
 
     Raises ImportError where scikit-learn is missing.
@@ -123,7 +124,7 @@ def _missing(error: ImportError) -> ImportError:
 
 
 def _adapted(photograph: Photograph, patch: int) -> Photograph:
-    """Minus the local mean, under a Gaussian window of standard deviation half a patch."""
+    """The photograph minus its local mean, in a Gaussian window of standard deviation patch/2."""
     from scipy.ndimage import gaussian_filter
 
     if photograph.ndim != 2 or min(photograph.shape) < patch:

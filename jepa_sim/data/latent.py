@@ -1,14 +1,13 @@
-"""Latent features under noise, seen twice: at once (`Static`), or some time apart (`Dynamic`).
+"""Latent features in noise, seen twice: at one time (`Static`), or some time apart (`Dynamic`).
 
-Every feature has a part that is signal and a part that is noise, along the columns of a common
-orthogonal basis U:
+Every feature has a signal and a noise, along a column of a common orthogonal basis U:
 
     static    x = U (z + n_x)          y = U (z + n_y)           λ = s²
     dynamic   x = U (z(t) + n(t))      y = U (z(t+k) + n(t+k))   λ = γ^k s² + γ_n^k n²
 
 and σ² = s² + n², ρ = λ/σ² in both. In `Dynamic` both parts are autoregressive processes of first
-order with autocorrelations γ and γ_n. A frozen distractor is noise with γ_n = 1: it has ρ = 1, so
-that a JEPA learns it first, the known failure on slow features (Sobal et al., arXiv 2211.10831).
+order with autocorrelations γ and γ_n. A frozen distractor is noise with γ_n = 1. It has ρ = 1, so a
+JEPA learns it first; this is the known failure on slow features (Sobal et al., arXiv 2211.10831).
 """
 
 import equinox as eqx
@@ -35,8 +34,8 @@ from jepa_sim.data.moments import Moments
 class Static(AbstractViews):
     """One thing seen twice under independent noise: x = U z + V n_x, y = U z + V n_y.
 
-    signal, noise: (d,) variances s² and n² along the columns of U and of V, not both zero; one
-    number of noise counts for every feature.  basis: (d, d) orthogonal U (None: the identity).
+    signal, noise: (d,) variances s² and n² along the columns of U and of V, not both zero; a single
+    number for the noise holds for every feature.  basis: (d, d) orthogonal U (None: the identity).
     noise_basis: (d, d) orthogonal V (None: the same as U).
 
     With one basis λ = s², ρ = s²/(s² + n²), and features keep their order. With two the moments
@@ -86,11 +85,11 @@ class Static(AbstractViews):
 
 
 class Dynamic(AbstractViews):
-    """A stationary process seen now and `lag` steps later, with noise that may last as well.
+    """A stationary process seen now and `lag` steps later, with noise that may be correlated too.
 
     signal, noise: (d,) variances s² and n².  autocorrelation, noise_autocorrelation: (d,) γ and
-    γ_n from one step to the next, in [−1, 1]: 0 is white, 1 frozen.  One number counts for every
-    feature, except in `signal`.  lag: k ≥ 1 steps, a whole number.
+    γ_n from one step to the next, in [−1, 1]: 0 is white, 1 frozen.  Except in `signal`, a single
+    number holds for every feature.  lag: k ≥ 1 steps, a whole number.
     basis: (d, d) orthogonal U (None: the identity).
 
     λ = γ^k s² + γ_n^k n², ρ = λ/(s² + n²); features keep their order.
@@ -143,7 +142,7 @@ class Dynamic(AbstractViews):
         return jnp.einsum("af,tf,bf->tab", self.basis, signal + noise, self.basis)
 
     def draw(self, rng: np.random.Generator, count: int) -> Pair:
-        """`count` independent pairs, of which each is a stretch of the process of its own."""
+        """`count` independent pairs, each from its own run of the process."""
         u = to_numpy(self.basis)
         z = self._process(rng, count, self.signal, self.autocorrelation)
         n = self._process(rng, count, self.noise, self.noise_autocorrelation)
@@ -153,7 +152,7 @@ class Dynamic(AbstractViews):
         self, rng: np.random.Generator, count: int, variance: Array, autocorrelation: Array
     ) -> tuple[Draws, Draws]:
         now = white(rng, (count, variance.size), variance)
-        left = to_numpy(autocorrelation) ** self.lag  # of the correlation after k steps
+        left = to_numpy(autocorrelation) ** self.lag  # the correlation after k steps
         return now, left * now + white(rng, now.shape, (1 - left**2) * to_numpy(variance))
 
 
@@ -168,6 +167,6 @@ def _variances(signal: ArrayLike, noise: ArrayLike) -> tuple[Array, Array]:
 
 
 def _powers(base: Float[Array, " d"], count: int) -> Float[Array, "{count} d"]:
-    """base⁰, base¹, …, with derivatives at 0 too."""
+    """base⁰, base¹, …, by products, which have derivatives where the base is 0 too."""
     steps = jnp.broadcast_to(base[None, :], (count - 1, base.size))
     return jnp.cumprod(jnp.concatenate([jnp.ones((1, base.size), base.dtype), steps]), axis=0)

@@ -1,9 +1,9 @@
 """Masked views: the context is a thing with parts hidden, x = m ⊙ z + n_x.
 
-The target is the whole thing, what is hidden of it, or the same under a second mask, each a
-product with a mask t of its own, y = t ⊙ z + n_y:
+The target is the whole thing, its hidden parts, or the thing under a second mask. Each of these is
+a product with another mask t, y = t ⊙ z + n_y:
 
-    Whole()      t = 1          the masked autoencoder's
+    Whole()      t = 1          as in a masked autoencoder
     Hidden()     t = 1 − m      only what the context lacks
     Remasked()   t = m'         an independent mask of the same kind
 
@@ -18,7 +18,7 @@ have one variance, and λ and ρ then have the same order.
 
 import abc
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -33,11 +33,20 @@ from jepa_sim.data.base import AbstractSource, AbstractViews, Pair, one_number, 
 from jepa_sim.data.masks import AbstractMask, Together, Visible, complement
 from jepa_sim.data.moments import Moments
 
+if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
+
 
 class AbstractTarget(Checked):
-    """What of z is the target, given the mask m of the context: y = t ⊙ z."""
+    """Which parts of z are the target, given the mask m of the context: y = t ⊙ z.
 
-    is_exchangeable: ClassVar[bool]
+    is_exchangeable: whether the target is masked as the context is, so that (y, x) is as good a
+    pair of views as (x, y). A subclass sets it as a class attribute.
+    """
+
+    is_exchangeable: AbstractClassVar[bool]
 
     @abc.abstractmethod
     def with_context(self, both: Together) -> Together:
@@ -172,7 +181,7 @@ class Masked(AbstractViews):
 def grid_covariance(
     shape: Sequence[int], length: ArrayLike, variance: ArrayLike = 1.0
 ) -> Float[Array, "d d"]:
-    """(d, d) C_ij = s² exp(−r_ij/ℓ) for places of a grid, row by row: a smooth image, simply.
+    """(d, d) C_ij = s² exp(−r_ij/ℓ) for places of a grid, row by row: a simple smooth image.
 
     shape: rows and columns (or any number of axes).  length: ℓ > 0, in places.  variance: s² > 0.
     r_ij is the distance of places i and j. Positive definite for every ℓ and any number of axes.

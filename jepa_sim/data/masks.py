@@ -1,11 +1,11 @@
 """Masks: which places are visible in the context, and which are hidden.
 
-A quadratic loss sees a random mask m ∈ {0, 1}^n through one matrix alone,
+A quadratic loss depends on a random mask m ∈ {0, 1}^n only through one matrix,
 
     M_ij = E[m_i m_j]        the probability that places i and j are both visible,
 
-whose diagonal is E[m_i]. A mask knows M in closed form and draws masks that have it. Places are
-pixels, row by row, or the frames of a sequence.
+whose diagonal is E[m_i]. A mask object knows M in closed form, and draws masks m with this M.
+Places are pixels, row by row, or the frames of a sequence.
 """
 
 import abc
@@ -71,8 +71,8 @@ class BlockMask(AbstractMask):
     """A block of `block` places hidden in a grid of `shape`, at a uniformly random position.
 
     shape, block: rows and columns (or any number of axes); the block is smaller than the grid.
-    Places near an edge lie in fewer positions of the block, so they are hidden less often. Where
-    the block is so large that some places always lie in it, those are never visible.
+    Fewer positions of the block cover places near an edge, so these are hidden less often. If the
+    block is so large that some places always lie in it, these are never visible.
 
     Raises ValueError where a size is not positive, or the block does not fit the grid.
     """
@@ -97,7 +97,7 @@ class BlockMask(AbstractMask):
             checks.fail("shape", f"have {places} places in all", f"{self.shape}")
 
     def both_visible(self, places: int) -> Together:
-        """1 − h_i − h_j + H_ij, H the product over axes of the shares of positions over both."""
+        """1 − h_i − h_j + H_ij; H is the product over axes of the share over both."""
         axes = zip(self.shape, self.block, strict=True)
         both_hidden = reduce(np.kron, (_both_hidden(n, b) for n, b in axes))
         return complement(both_hidden)
@@ -198,7 +198,7 @@ def complement(both: Together) -> Together:
 
 
 def concrete(both: Together) -> np.ndarray:
-    """M on the host, where shapes depend on it."""
+    """M on the host, for uses where shapes depend on it."""
     if not is_concrete(both):
         raise ValueError("Argument `policy` must be known before tracing, but is traced.")
     return to_numpy(both)

@@ -1,12 +1,12 @@
 """Second moments of a pair of views, and the features they define.
 
-A deep linear network under a quadratic loss sees the data through three matrices alone:
+A deep linear network with a quadratic loss depends on the data only through three matrices:
 
     Σxx = E[x xᵀ],   Σyx = E[y xᵀ],   Σyy = E[y yᵀ]        x: context, y: target
 
 Features are the generalised eigenvectors Σyx v = ρ Σxx v. Where the moments commute they are the
-common eigenvectors, σ² and λ their eigenvalues, ρ = λ/σ² the regression coefficient ("influence",
-Littwin et al., arXiv 2407.03475).
+common eigenvectors, σ² and λ are their eigenvalues, and ρ = λ/σ² is the regression coefficient
+("influence", Littwin et al., arXiv 2407.03475).
 """
 
 from collections.abc import Iterable
@@ -26,14 +26,14 @@ from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_
 class Features(eqx.Module):
     """The features of given moments, one per column of `basis`: Σyx v = ρ Σxx v.
 
-    An input is the sum of its features' patterns p ∝ Σxx v of unit length, x = Σ (vᵀx) p, and the
-    parts vᵀx do not correlate: σ² = vᵀ Σxx v is the variance of a part; all add up to tr Σxx.
+    An input is a sum of the features' patterns p ∝ Σxx v of unit length, x = Σ (vᵀx) p. The parts
+    vᵀx do not correlate; σ² = vᵀ Σxx v is the variance of a part, and all of them add up to tr Σxx.
     Where moments commute, v = p are the common eigenvectors.
 
     lam: (d,) covariance λ = ρ σ² = vᵀ Σyx v.  rho: (d,) regression coefficient.
     variance: (d,) σ² = vᵀ Σxx v.  target_variance: (d,) vᵀ Σyy v.
-    basis: (d, d) columns v, with vᵀ p = 1: what filters for a feature.
-    patterns: (d, d) columns p, of unit length: how a feature looks in the input.
+    basis: (d, d) columns v, with vᵀ p = 1: the filters that read a feature.
+    patterns: (d, d) columns p, of unit length: what a feature looks like in the input.
     commutator: ‖Σxx Σyx − Σyx Σxx‖ / (‖Σxx‖ ‖Σyx‖) in the Frobenius norm, 0 where they commute.
     asymmetry: ‖Σyx − Σyxᵀ‖ / ‖Σyx‖; features are those of the symmetric part of Σyx.
     """
@@ -54,9 +54,9 @@ class Moments(Checked):
     """Second moments of a context x of dimension d and a target y, of dimension dy (mostly d too).
 
     xx: (d, d) Σxx, symmetric positive definite.  yx: (dy, d) Σyx = E[y xᵀ].
-    yy: (dy, dy) Σyy, symmetric positive semidefinite. Left out, y is taken to be its linear
-    regression on x, Σyy = Σyx Σxx⁻¹ Σxy, the least that is possible; losses are then the excess
-    over the noise in y that no predictor can remove.
+    yy: (dy, dy) Σyy, symmetric positive semidefinite. None takes y to be its linear regression on
+    x, Σyy = Σyx Σxx⁻¹ Σxy, the least that is possible; losses are then the excess over the noise in
+    y that no predictor can remove.
 
     >>> moments = js.Moments(xx=[[2.0, 0.5], [0.5, 1.0]], yx=[[1.0, 0.5], [0.5, 0.5]])
     >>> moments.features().rho.round(3)
@@ -178,7 +178,7 @@ class Moments(Checked):
         frames: (n_c, n_t), how many frames x and y are stacks of; features are those of one frame,
         with Σxx and Σyy averaged over frames and Σyx over all pairs of frames.
 
-        Where Σyx is not symmetric its symmetric part is taken and `asymmetry` says how much was
+        Where Σyx is not symmetric, its symmetric part is taken, and `asymmetry` says how much was
         left out. Features of equal ρ are told apart by their variance: of all bases of their
         subspace the one that is orthogonal is taken too, which is that of the common eigenvectors
         where moments commute. Differentiable where all ρ differ.
@@ -259,13 +259,14 @@ class Moments(Checked):
         """Moments of each feature by itself, with a leading axis over features.
 
         xx: (d, n_c, n_c) of vᵀx in every context frame; yx, yy with the features' target basis.
-        Nothing is lost where moments commute.
+        Where moments commute, these hold all of the moments.
         """
         context, target = frames
         v, u = features.basis, features.target_basis
         xx = jnp.einsum("af,iajb,bf->fij", v, _blocks(self.xx, context, context), v)
         yx = jnp.einsum("af,iajb,bf->fij", u, _blocks(self.yx, target, context), v)
         yy = jnp.einsum("af,iajb,bf->fij", u, _blocks(self.yy, target, target), u)
+        # the known features are those of all moments together, not of one feature
         bare = eqx.tree_at(lambda m: m._known, self, None, is_leaf=lambda x: x is None)
         return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), bare, (xx, yx, yy))
 
@@ -275,17 +276,18 @@ class Moments(Checked):
 
 
 def _split_ties(rho: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[Array, "d d"]:
-    """The rotation among features of equal ρ that makes them orthogonal; the identity elsewhere.
+    """The rotation among features of equal ρ that makes them orthogonal; elsewhere the identity.
 
     rho: falling.  basis: columns v with vᵢᵀ Σxx vⱼ = δᵢⱼ, so rotations within a tie keep that.
     """
-    # rounding in whitening grows with the condition of Σxx, (max |v| / min |v|)²
+    # ρ are equal up to rounding, which in whitening grows with Σxx's condition (max |v|/min |v|)²
     size = jnp.sum(basis**2, axis=0)
     rounding = jnp.finfo(rho.dtype).eps * jnp.maximum(1e4, 10 * jnp.max(size) / jnp.min(size))
     tolerance = rounding * jnp.max(jnp.abs(rho))
     tie = jnp.cumsum(-jnp.diff(rho, prepend=rho[:1]) > tolerance)  # 0, 0, 1, 2, 2, …
-    gram = basis.T @ basis
-    inside = jnp.where(tie[:, None] == tie[None, :], gram / jnp.max(gram), 0)
+    inside = jnp.where(tie[:, None] == tie[None, :], basis.T @ basis, 0)
+    # No eigenvalue exceeds the largest row sum: those of tie t are then in [2t, 2t + 1], in order.
+    inside = inside / jnp.max(jnp.sum(jnp.abs(inside), axis=1))
     _, rotation = jnp.linalg.eigh(inside + 2 * jnp.diag(tie.astype(rho.dtype)))
     return rotation
 
@@ -309,7 +311,10 @@ def _largest_rho(xx: ArrayLike, yx: ArrayLike) -> float:
 
 
 def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
-    """Some pair (x, y) has these moments: the joint covariance is positive semidefinite."""
+    """ValueError unless some pair (x, y) has these moments.
+
+    That is so where the joint covariance is positive semidefinite.
+    """
     if is_concrete(xx, yx, yy):
         xx, yx, yy = to_numpy(xx), to_numpy(yx), to_numpy(yy)
         rest = yy - yx @ np.linalg.solve(xx, yx.T)

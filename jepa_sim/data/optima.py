@@ -1,9 +1,9 @@
-"""What reconstruction and joint embedding aim at with an encoder of few rows, in closed form.
+"""The optimum of reconstruction and that of joint embedding, with few rows, in closed form.
 
-Of a bottleneck of k rows reconstruction keeps the k features of largest λρ, what they explain of
-the target's variance; joint embedding of two views of one law keeps the k of largest ρ, whatever
-their variance (Van Assel et al., arXiv 2505.12477). A noisy feature of large variance therefore
-fills a row of the one and none of the other.
+With an encoder of k rows reconstruction keeps the k features of largest λρ, which is how much of
+the target's variance they explain. Joint embedding of two views of one law keeps the k features of
+largest ρ, whatever their variance (Van Assel et al., arXiv 2505.12477). So a noisy feature of large
+variance takes a row in reconstruction, and none in joint embedding.
 """
 
 import jax.numpy as jnp
@@ -20,8 +20,8 @@ def reconstruction_optimum(moments: Moments, rank: int) -> Float[Array, "dy d"]:
     """(dy, d): the map D E that minimises E ‖D E x − y‖² over encoders E of `rank` rows.
 
     With Σxx = C Cᵀ and the singular values Σyx C⁻ᵀ = R Φ Pᵀ it is R_k Φ_k P_kᵀ C⁻¹: the encoders
-    E = T P_kᵀ C⁻¹ and decoders D = R_k Φ_k T⁻¹, with any invertible T. The end of `MAE` at width k;
-    differentiable where the singular values differ.
+    E = T P_kᵀ C⁻¹ and decoders D = R_k Φ_k T⁻¹, with any invertible T. `MAE` at width k ends there.
+    The map is differentiable where the singular values differ.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> js.reconstruction_optimum(moments, rank=1).round(3)
@@ -42,12 +42,13 @@ def reconstruction_optimum(moments: Moments, rank: int) -> Float[Array, "dy d"]:
 def joint_embedding_optimum(moments: Moments, rank: int) -> Float[Array, "{rank} d"]:
     """(rank, d): an encoder W that minimises E ‖W x − W y‖² where W Σxx Wᵀ = I.
 
-    With Σxx = C Cᵀ its rows are those of Q C⁻¹, Q the eigenvectors of C⁻¹ E[(x−y)(x−y)ᵀ] C⁻ᵀ of
-    smallest eigenvalue; any rotation of the rows is as good. Of two views of one law, Σyy = Σxx,
-    they are the features of largest ρ. The subspace in which `WhitenedJoint` of width k ends, for
-    any penalty under which k features survive; differentiable where the eigenvalues differ.
+    With Σxx = C Cᵀ its rows are those of Q C⁻¹, with Q the eigenvectors of smallest eigenvalue of
+    C⁻¹ E[(x−y)(x−y)ᵀ] C⁻ᵀ; any rotation of the rows is as good. If Σyy = Σxx, as for views of one
+    law, they are the features of largest ρ. `WhitenedJoint` of width k ends in their span, for any
+    penalty under which k features survive. W is differentiable where the eigenvalues differ.
 
-    Raises ValueError where y is not of the dimension of x, or rank no whole number from 1 to d.
+    Raises ValueError where y is not of the dimension of x, or rank is not a whole number from 1 to
+    d.
     """
     d = moments.dimension
     if moments.target_dimension != d:

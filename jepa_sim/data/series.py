@@ -1,7 +1,7 @@
-"""Windows of a real time series and what follows them: autoregressive views.
+"""Windows of a real time series, and the windows that follow them: autoregressive views.
 
-x is `window` successive values of a series, y the same number of values `lag` steps later, so that
-a predictor of y from x is a vector autoregression. The series come with statsmodels.
+x is `window` successive values of a series, and y the same number of values `lag` steps later. A
+predictor of y from x is then a vector autoregression. The series come with statsmodels.
 """
 
 from importlib import resources
@@ -24,8 +24,8 @@ class Windows(AbstractViews):
     values: (T,) or, for several variables, (T, c); each is scaled to mean 0 and variance 1.
     window: w ≥ 1.  lag: k ≥ 1; with k < w the views overlap.  d = w c, step by step.
 
-    A finite series is not quite stationary, so Σyx is symmetric neither in expectation nor in
-    fact; `Features.asymmetry` says how much of it no feature sees.
+    A finite series is not quite stationary, so Σyx is not symmetric. `Features.asymmetry` says how
+    large the part is that no feature sees.
 
     Raises ValueError where shapes do not fit, a value is not finite, a variable never varies, or
     there are too few windows, d of them or fewer, for Σxx to be positive definite.
@@ -75,7 +75,8 @@ class Windows(AbstractViews):
 def elnino(*, anomalies: bool = True) -> Float[np.ndarray, " T"]:
     """(732,) monthly sea surface temperatures of the eastern tropical Pacific, 1950–2010, in °C.
 
-    anomalies: less the mean of each calendar month; else the seasons are most of the variance.
+    anomalies: subtract the mean of each calendar month. Without that the seasons are most of the
+    variance.
 
     Raises ImportError where statsmodels is missing.
     """

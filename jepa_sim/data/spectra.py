@@ -1,4 +1,4 @@
-"""Data models by their spectra: low rank in noise, power laws, and pairs that do not commute."""
+"""Data models given by their spectra: low rank in noise, power laws, pairs that do not commute."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -24,12 +24,12 @@ from jepa_sim.data.moments import Moments
 
 
 class LowRank(AbstractViews):
-    """r latent features in d dimensions, under white noise: x = A z + n, to be reconstructed.
+    """r latent features in d dimensions, in white noise: x = A z + n. The target is x, or A z.
 
     signal: (r,) variances s² > 0 along the first r columns of the basis.  noise: variance n² > 0
     in each of the d dimensions.  dimension: d ≥ r.  basis: (d, d) orthogonal (None: the identity).
-    denoising: the target is A z, else it is x itself, noise included (an autoencoder, the data of
-    greedy-rank learning in Sun et al., arXiv 2107.01301).
+    denoising: whether the target is A z. Else it is x itself, with its noise (an autoencoder; the
+    data of greedy-rank learning in Sun et al., arXiv 2107.01301).
 
     Autoencoding λ = σ² = s² + n², ρ = 1, and the d − r others have λ = n².
     Denoising    λ = s², ρ = s²/(s² + n²), and the d − r others have λ = ρ = 0.
@@ -92,7 +92,7 @@ def power_law(
     with β < α the features of large λ are the clean ones, with β > α the noisy ones.
     dimension: d.  basis: (d, d) orthogonal, a feature a column (None: the identity).
 
-    Raises ValueError where the dimension is none, a number is not finite or the noise is negative.
+    Raises ValueError where the dimension is below 1, a number is not finite or the noise negative.
     """
     checks.check_integer_from("dimension", dimension, 1)
     for name, value in (("exponent", exponent), ("noise_exponent", noise_exponent)):
@@ -107,12 +107,13 @@ def power_law(
 def non_commuting(
     dimension: int, angle: ArrayLike, *, seed: int = 0, smallest: Number = 0.1
 ) -> Static:
-    """Static views whose signal and noise have different eigenbases, as far apart as `angle` says.
+    """Static views whose signal and noise have different eigenbases; `angle` says how different.
 
     dimension: d ≥ 2.
-    angle: 0: the same basis, Σxx and Σyx commute; 1: two independent uniformly random bases U and
-    W; between them the geodesic V = U exp(angle · log(UᵀW)). The commutator grows with the angle
-    and levels off towards 1.  seed: of bases and spectra, which do not change with the angle.
+    angle: from 0, where both have one basis, so that Σxx and Σyx commute, to 1, where they have two
+    independent uniformly random bases U and W. Between these, noise has the basis of the geodesic
+    V = U exp(angle · log(UᵀW)). The commutator grows with the angle and levels off towards 1.
+    seed: of bases and spectra, which do not change with the angle.
     smallest: variances s² and n² are log-uniform in [smallest, 1].
 
     Σyx = U diag(s²) Uᵀ, Σxx = Σyx + V diag(n²) Vᵀ: positive definite, of condition number at most
@@ -126,7 +127,8 @@ def non_commuting(
     rng = np.random.default_rng(seed)
     signal, noise = np.exp(np.log(smallest) * rng.random((2, dimension)))
     start, end = (_haar(rng, dimension) for _ in range(2))
-    if np.linalg.det(start.T @ end) < 0:  # a turn reaches half of all bases; flip one vector
+    # a rotation reaches only bases of the same handedness: flip one vector of the others
+    if np.linalg.det(start.T @ end) < 0:
         end[:, 0] *= -1
     # a rotation is normal: its Schur form is diagonal, exp(iω), in a unitary basis
     turns, q, *_ = scipy.linalg.schur(start.T @ end, output="complex")
@@ -151,5 +153,6 @@ def random_basis(dimension: int, *, seed: int = 0) -> Float[np.ndarray, "{dimens
 
 
 def _haar(rng: np.random.Generator, dimension: int) -> Float[np.ndarray, "d d"]:
+    # the signs of R's diagonal: without them the law of Q depends on the algorithm (Mezzadri 2007)
     q, r = np.linalg.qr(rng.standard_normal((dimension, dimension)))
     return q * np.sign(np.diag(r))

@@ -2,9 +2,9 @@
 
 The linear analogue of a temporally masked video JEPA (UI-JEPA, arXiv 2409.04081). A stationary
 sequence of n frames in R^d has the lag covariances C(τ) = E[f(t+τ) f(t)ᵀ]; a policy draws which
-frames are visible. There are two ways to look at that, and both have known moments.
+frames are visible. There are two kinds of views, and both have known moments.
 
-Position-blind: x is a visible frame, y a hidden one, and no one knows where they are:
+Position-blind: x is a visible frame and y a hidden one, without their positions:
 
     Σxx = Σyy = C(0),   Σyx = Σ_{s,t} w_ts C(t−s),   w_ts ∝ P(s visible, t hidden)
 
@@ -15,8 +15,9 @@ hidden, zero where they are visible; with m the mask and M = E[m mᵀ],
 
     Σxx = M ⊗ C,   Σyx = E[(1−m) mᵀ] ⊗ C,   Σyy = E[(1−m)(1−m)ᵀ] ⊗ C      block by block
 
-where block (s, t) of M ⊗ C is M_st C(s−t). An encoder shared by frames, I_n ⊗ W̄, with a predictor
-over positions sees these. Frames that are never visible (never hidden) are left out.
+where block (s, t) of M ⊗ C is M_st C(s−t). These are the moments for an encoder shared by frames,
+I_n ⊗ W̄, and a predictor over positions. x leaves out frames that are never visible, y those that
+are never hidden.
 """
 
 from collections.abc import Iterator
@@ -36,8 +37,9 @@ from jepa_sim.data.moments import Moments
 class Temporal(AbstractViews):
     """Visible and hidden frames of a stationary sequence.
 
-    lags: (n, d, d) lag covariances C(0), …, C(n−1), for a sequence of n ≥ 2 frames: those of an
-    autoregressive process, with noise that may last too, are `Dynamic(…).lag_covariances(n)`.
+    lags: (n, d, d) lag covariances C(0), …, C(n−1), for a sequence of n ≥ 2 frames. Those of an
+    autoregressive process, with noise that may be correlated too, are
+    `Dynamic(…).lag_covariances(n)`.
     policy: `RandomFrames(keep)`, `Suffix(length)` or `BlockFrames(length)`.
 
     Raises ValueError where shapes do not fit, no sequence has these covariances, or the policy
@@ -69,7 +71,7 @@ class Temporal(AbstractViews):
 
     @property
     def frames(self) -> tuple[int, int]:
-        """(n_c, n_t), the frames that x and y of the stacked views are made of."""
+        """(n_c, n_t), how many frames x and y of the stacked views are made of."""
         context, target = self._chosen()
         return len(context), len(target)
 
@@ -80,7 +82,7 @@ class Temporal(AbstractViews):
         return Moments(self.lags[0], yx, self.lags[0])
 
     def stacked_moments(self) -> Moments:
-        """Of masked sequences: Σxx (n_c d, n_c d), Σyx (n_t d, n_c d), Σyy (n_t d, n_t d).
+        """Moments of masked sequences: Σxx (n_c d, n_c d), Σyx (n_t d, n_c d), Σyy (n_t d, n_t d).
 
         Frames follow each other, each with its d entries: entry a of the i-th frame is at i d + a.
         """
@@ -101,7 +103,7 @@ class Temporal(AbstractViews):
             )
 
     def draw(self, rng: np.random.Generator, count: int) -> Pair:
-        """`count` pairs (visible frame, hidden frame), each of a sequence of its own."""
+        """`count` pairs (visible frame, hidden frame), each from its own sequence."""
         frames, weights = self._sequences(rng, count), self._pair_weights()
         chosen = rng.choice(weights.size, size=count, p=weights.ravel())
         target, context = np.divmod(chosen, self.length)
@@ -153,11 +155,11 @@ class Temporal(AbstractViews):
         return weights / weights.sum()
 
     def _lag_weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Share of pairs whose target is τ frames later, and of those whose is τ frames earlier."""
+        """Shares of pairs whose target is τ frames later, and whose target is τ frames earlier."""
         weights = self._pair_weights()
         later = [weights.diagonal(-tau).sum() for tau in range(self.length)]
         earlier = [weights.diagonal(tau).sum() for tau in range(self.length)]
-        return np.array(later), np.array([0, *earlier[1:]])
+        return np.array(later), np.array([0, *earlier[1:]])  # τ = 0 is counted once, as later
 
 
 def _flat(blocks: Float[Array, "s a t b"]) -> Float[Array, "s*a t*b"]:

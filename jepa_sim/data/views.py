@@ -6,10 +6,10 @@
 
 with C = E[z zᵀ] and all noise and light independent per view. Masked views are in `masking`.
 
-Light comes in three patterns P. Those of the images themselves are their three leading principal
-components: in photographs, mean brightness and the two gradients, as smooth light looks after the
-same adaptation. They have the largest λ of all features, as in any natural image, but light makes
-up most of their variance, so that ρ is small: the noisy features of real data.
+Light comes in three patterns P. By default they are the three leading principal components of the
+images: in photographs, mean brightness and the two gradients, as smooth light looks after the same
+adaptation. As in any natural image, these features have the largest λ, but light makes up most of
+their variance, so that their ρ is small: they are the noisy features of real data.
 """
 
 import equinox as eqx
@@ -28,7 +28,7 @@ class Noisy(AbstractViews):
     """The same thing under independent white noise: Σyx = C, Σxx = Σyy = C + n² I.
 
     source: where z comes from.  noise: variance n² ≥ 0.
-    They commute: with c the eigenvalues of C, λ = c and ρ = c/(c + n²).
+    Σxx and Σyx commute: with c the eigenvalues of C, λ = c and ρ = c/(c + n²).
 
     Raises ValueError where the noise is negative.
     """
@@ -102,7 +102,7 @@ class Lit(AbstractViews):
         return self._view(z, rng), self._view(z, rng)
 
     def lighting_share(self, features: Features) -> Float[np.ndarray, " d"]:
-        """Share of each feature's variance vᵀ Σxx v that is light."""
+        """The share of light in each feature's variance vᵀ Σxx v."""
         response = np.asarray(features.basis).T @ (self.patterns * self.deviations)
         return np.sum(response**2, axis=1) / np.asarray(features.variance)
 
@@ -112,14 +112,14 @@ class Lit(AbstractViews):
 
 
 class Shifted(AbstractViews):
-    """An image seen through a window that is put down twice, each time up to `shift` pixels off.
+    """An image seen through a window at two random places, up to `shift` pixels apart.
 
     source: of square images, d_z = side²; the window has side − shift pixels along the edge, and
     d = (side − shift)². Each view's offset δ is uniform over the (shift + 1)² places where the
     window fits, independent of the other's.  noise: variance n² ≥ 0 of white noise in each view.
 
     With S_δ the (d, d_z) window at δ and S̄ its mean over δ,
-    Σxx = Σyy = E[S_δ C S_δᵀ] + n² I and Σyx = S̄ C S̄ᵀ: what is fine is averaged out of λ.
+    Σxx = Σyy = E[S_δ C S_δᵀ] + n² I and Σyx = S̄ C S̄ᵀ: fine structure is averaged out of λ.
 
     Raises ValueError where images are not square or the window would have fewer than 2 pixels
     along the edge.
@@ -174,6 +174,7 @@ def flat_patterns(side: int) -> Float[np.ndarray, "d 3"]:
 
 def own_patterns(source: AbstractSource) -> Float[np.ndarray, "d 3"]:
     """(d, 3) leading principal components, mean square 1: the one most like flat light first."""
+    # the last three eigenvectors, the one of largest eigenvalue first
     leading = np.linalg.eigh(np.asarray(source.covariance))[1][:, :-4:-1]
     likeness = leading.T @ flat_patterns(source.side)
     order = [int(np.argmax(np.abs(likeness[:, 0])))]

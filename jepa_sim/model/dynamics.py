@@ -15,11 +15,12 @@ def velocity(problem: Problem, weights: Weights) -> Weights:
     weights = settle(problem, weights)
     pulls = problem.objective.pulls(weights.maps(problem.network.frames), problem.moments)
     pull = gather(pulls.encoder, context)
-    if problem.objective.teacher.passes_gradient:
+    if problem.objective.teacher.passes_gradient:  # the teacher is the encoder: it moves by both
         pull = pull + gather(pulls.teacher, target)
 
     encoder = _move(weights.encoder, pull, training.encoder_rate, training.encoder_decay)
-    surplus = len(weights.encoder) - problem.network.depth  # identities of a padded network
+    # the first factors of a padded network are identities, which must not move
+    surplus = len(weights.encoder) - problem.network.depth
     encoder = tuple(
         jnp.where(i >= surplus, speed, jnp.zeros_like(speed)) for i, speed in enumerate(encoder)
     )
@@ -43,7 +44,7 @@ def follow(problem: Problem, weights: Weights) -> Factors | None:
 
 
 def settle(problem: Problem, weights: Weights) -> Weights:
-    """The weights with the predictor that the formula says, where it is not learned."""
+    """The weights, with the predictor set by its formula where it is not learned."""
     rule = problem.training.predictor
     if rule.is_learned:
         return weights

@@ -1,27 +1,27 @@
 """Where a feature can come to rest, with and without weight decay, and how much decay it bears.
 
-With decay. From an aligned start all encoder layers of a feature share a singular value u and all
-predictor layers v = r u. With learning rates α and decays η of encoder (w) and predictor (v) a
-state at rest has r² = η_w α_v / (η_v α_w). What is left is one equation, with (a, b) and (λ, σ²) of
+Decay of both sides. From an aligned start all encoder layers of a feature share a singular value u
+and all predictor layers v = r u. With learning rates α and decays η of encoder (w) and predictor
+(v) a state at rest has r² = η_w α_v / (η_v α_w). One equation is left, with (a, b) and (λ, σ²) of
 the reduced flow:
 
     c u^{a−1} (λ − s u^b) = η_w        c = α_w r^M,   s = σ² r^M   (r = 1 without predictor)
 
 Its left side rises from 0 to a maximum, the threshold, and falls to 0 at the plateau. Below the
 threshold it has two roots: the larger is stable, the smaller is the edge of the basin of 0. For
-JEPA with M = 1 and equal rates and decays the threshold is σ² ρ^{2L} (2L−1)^{2L−1}/(2L)^{2L}, at
-L = 1 that of Tian, Chen & Ganguli (2021). A moving-average teacher changes none of this.
+JEPA with M = 1 and equal rates and decays the threshold is σ² ρ^{2L} (2L−1)^{2L−1}/(2L)^{2L}; at
+L = 1 it is that of Tian, Chen & Ganguli (2021). A moving-average teacher changes none of this.
 
-With decays of their own a deep JEPA, which is no gradient system, may spiral away from the larger
-root too, if the predictor's decay is too small beside the encoder's: with M = 1 and stop-gradient
-it does near the threshold where η_v/η_w < (L−1)/L.
+Different decays. A deep JEPA is no gradient system, and may spiral away from the larger root too,
+if the predictor's decay is too small beside the encoder's. With M = 1 and stop-gradient it does so
+near the threshold where η_v/η_w < (L−1)/L.
 
-Where one side alone decays nothing is at rest but 0, or nothing at all. Decay of the encoder alone:
-once the predictor is found, no pull is left to hold the encoder, and it falls to 0. Decay of the
-predictor alone: the encoder makes good what the predictor loses, and grows without bound; at L = 1,
-M = 1 as ρ √(2ηt) for JEPA, and as (4ηρ²t)^{1/4} for MAE.
+Decay of one side. If the encoder alone decays, nothing holds it once the predictor is found, and it
+falls to 0, the only state at rest. If the predictor alone decays, the encoder makes up for what the
+predictor loses and grows without bound, so there is no state at rest; at L = 1, M = 1 it grows as
+ρ √(2ηt) for JEPA, and as (4ηρ²t)^{1/4} for MAE.
 
-Without decay z²/α changes at the same pace in all layers of a feature, so that the differences
+No decay. z²/α changes at the same pace in all layers of a feature, so that the differences
 between layers are kept from the start (`settled`).
 """
 
@@ -34,16 +34,17 @@ from jaxtyping import Array, Bool, Float
 
 from jepa_sim.model.training import Training
 
-BISECTIONS = 60
-SMALL_START = 0.02  # of the plateau: what a start of squares below it keeps does not matter
+BISECTIONS = 60  # more than float64 has bits, so that a bracket shrinks to rounding
+SMALL_START = 0.02  # a start whose squares are below this share of the plateau's is as good as 0
 
 
 class Layers(eqx.Module):
-    """The layers of every feature at time 0, as far as the flow without decay keeps them apart.
+    """The layers of every feature at time 0. The flow without decay keeps their differences.
 
-    encoder, predictor: (layers, d) squares of singular values; one row stands for all layers.
+    encoder, predictor: (layers, d) squares of singular values; a single row stands for all layers.
     sign: (d,) −1 where the predictor sends a feature away from its target, else 1.
-    is_known: (d,) whether the start is aligned with the feature, so that this is all of it.
+    is_known: (d,) whether the start is aligned with the feature, so that these numbers are all that
+    matters to it.
     largest: (d,) the largest square of any singular value that could reach the feature.
     """
 
@@ -55,7 +56,7 @@ class Layers(eqx.Module):
 
 
 def level(encoder: Float[Array, " d"], predictor: Float[Array, " d"]) -> Layers:
-    """Of an aligned start whose layers have these squares, all of the encoder the same."""
+    """The layers of an aligned start: one square for all of the encoder, one for the predictor."""
     ones = jnp.ones_like(encoder)
     largest = jnp.maximum(encoder, predictor)
     return Layers(encoder[None, :], predictor[None, :], ones, ones > 0, largest)
@@ -88,9 +89,10 @@ def rest(
     training: Training,
     time_constant: Float[Array, ""] | None,
 ) -> Rest:
-    """States at rest; predictor_depth: M, None for an objective without predictor.
+    """States at rest.
 
-    time_constant: of a moving-average teacher.
+    predictor_depth: M, None for an objective without predictor.  time_constant: τ of a
+    moving-average teacher, None for other teachers.
     """
     (a, b), dtype = exponents, lam.dtype
     q = a - 1
@@ -103,7 +105,7 @@ def rest(
         decay = training.encoder_decay.astype(dtype)
 
     can_learn = lam > 0
-    lam = jnp.where(can_learn, lam, 1)
+    lam = jnp.where(can_learn, lam, 1)  # powers of λ ≤ 0 have no derivatives; 0 is put in below
     plateau = (lam / s) ** (1 / b)
     top = plateau * (q / (q + b)) ** (1 / b)
     threshold = c * lam * b / (q + b) * top**q
@@ -116,13 +118,14 @@ def rest(
     def root(low: Float[Array, " d"], high: Float[Array, " d"], rising: bool) -> Array:
         def halve(_: Array, bracket: tuple) -> tuple:
             low, high = bracket
-            half = jnp.sqrt(low * high)
+            half = jnp.sqrt(low * high)  # in ln u, since an edge can be very small
             above = (net(half) >= 0) == rising
             return jnp.where(above, low, half), jnp.where(above, half, high)
 
         low, high = jax.lax.fori_loop(0, BISECTIONS, halve, (low, high))
         return _polished(net, jnp.sqrt(low * high))
 
+    # at q = 0 the top is at u = 0, from where a geometric mean would not move
     stable = root(jnp.where(top > 0, top, plateau * jnp.finfo(dtype).eps), plateau, rising=False)
     # the edge lies above (η/(cλ))^{1/q}, where λ alone balances the decay; there is none at q = 0
     has_edge = survives & (decay > 0) & (q > 0)
@@ -141,7 +144,7 @@ def rest(
     if predictor_depth is not None:
         grows = can_learn & predictor_alone
         stable = jnp.where(grows, jnp.inf, stable)
-        # of several predictor layers a small start is lost before the encoder has grown
+        # with several predictor layers a small start is lost before the encoder has grown
         from_anywhere = jnp.where(predictor_depth <= 1, 0.0, jnp.nan)
         edge = jnp.where(grows, from_anywhere, edge)
     return Rest(jnp.where(can_learn, threshold, 0), stable, edge)
@@ -156,19 +159,19 @@ def settled(
     start: Layers,
     has_copy: bool,
 ) -> Float[Array, " d"]:
-    """Encoder gains at rest without decay: what differs between layers at the start is kept.
+    """Encoder gains at rest without decay. The flow keeps differences between layers of the start.
 
     With one x for all layers of a feature, z² = α (x + z(0)²/α), the residual vanishes:
     w̄^t v̄ = ρ, with t = 0 for JEPA and 1 for MAE. x ≥ −min z(0)²/α: there the smallest layer is 0.
 
-    A start of the wrong sign comes to that point first. Where the smallest layer is the predictor's
-    it changes its sign there, and the feature is learned. Where it is the encoder's a JEPA loses
-    the feature; so does an MAE where two layers are the smallest. So with ρ < 0, or a predictor
-    that starts negative, and L = M = 1: w̄ = √(ρ² + κ) if κ = w² − v² > 0, else 0.
+    A start of the wrong sign reaches that point first. If the smallest layer is in the predictor,
+    it changes its sign there, and the feature is learned. If it is in the encoder, a JEPA loses the
+    feature; an MAE loses it if two layers are the smallest. So for L = M = 1, with ρ < 0 or a
+    predictor that starts negative: w̄ = √(ρ² + κ) if κ = w² − v² > 0, else 0.
 
-    depths: (L, M).  has_copy: whether a teacher's copy may carry the feature past that point; then
-    it is not known (NaN) what follows. NaN too for a start that is not aligned and not small, and
-    where two layers of the predictor reach 0 together.
+    depths: (L, M).  has_copy: whether there is a teacher's copy, which may carry the feature past
+    that point; what follows is then not known (NaN). The result is also NaN for a start that is
+    neither aligned nor small, and where two layers of the predictor reach 0 together.
     """
     (_, b), (depth, predictor_depth) = exponents, depths
     target = jnp.abs(lam) / variance
@@ -180,8 +183,9 @@ def settled(
     v = jnp.where(aligned, start.predictor / predictor_rate, 0)
     least_w, least_v = jnp.min(w, axis=0), jnp.min(v, axis=0)
     least = jnp.minimum(least_w, least_v)
-    in_encoder, in_predictor = depth / w.shape[0], predictor_depth / v.shape[0]  # layers a row
-    power = (b - predictor_depth) / depth
+    # how many layers a row stands for
+    in_encoder, in_predictor = depth / w.shape[0], predictor_depth / v.shape[0]
+    power = (b - predictor_depth) / depth  # t of w̄^t v̄ = ρ
 
     def gains(x: Float[Array, " d"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
         """(w̄, v̄) where the smallest layer has z²/α = x."""
@@ -200,13 +204,13 @@ def settled(
         above = excess(half) > 0
         return jnp.where(above, low, half), jnp.where(above, half, high)
 
-    # where every layer but the smallest has more, x is at most what it would be alone
+    # the other layers are larger than the smallest: x is at most what it is when all are alike
     alone = jnp.maximum(target ** (2 / b), target ** (2 / predictor_depth))
     widest = (1 + alone) * (1 + 1 / encoder_rate + 1 / predictor_rate)
     _, x = jax.lax.fori_loop(0, 2 * BISECTIONS, halve, (jnp.zeros_like(widest), widest))
     found, _ = gains(_polished(excess, x))
 
-    is_jepa = power < 0.5  # w̄^0
+    is_jepa = power < 0.5  # t = 0; it is 1 for MAE
     turned = start.sign * jnp.sign(lam) < 0
     smallest = in_encoder * jnp.sum(jnp.where(w == least[None, :], 1.0, 0.0), axis=0)
     smallest = smallest + in_predictor * jnp.sum(jnp.where(v == least[None, :], 1.0, 0.0), axis=0)
@@ -224,7 +228,10 @@ def settled(
 def _polished(
     function: Callable[[Float[Array, " d"]], Float[Array, " d"]], root: Float[Array, " d"]
 ) -> Float[Array, " d"]:
-    """A root after one step of Newton's, which also gives it its derivatives."""
+    """A root after one step of Newton's method, which also gives the root its derivatives.
+
+    Bisection alone would give it wrong ones, since comparisons have no derivative.
+    """
     root = jax.lax.stop_gradient(root)
     _, slope = jax.jvp(function, (root,), (jnp.ones_like(root),))
     slope = jnp.asarray(jax.lax.stop_gradient(slope))
@@ -248,7 +255,7 @@ def _attracts(
     ww, vw = (depth - 2) * decay - depth * pull, predictor_depth * (decay - pull)
     wv, vv = depth * (decay - pull), (predictor_depth - 2) * decay - predictor_depth * pull
     teacher = target * (decay + pull)
-    held = pace * (ww * vv - vw * wv)  # determinant with the teacher held, and with it let go
+    held = pace * (ww * vv - vw * wv)  # the determinant with the teacher held fixed
     free = held + pace * teacher * (vv - vw)
     first, second = 1 - tau * (ww + pace * vv), tau * held - (ww + pace * vv + teacher)
     return (first > 0) & (second > 0) & (first * second > tau * free)

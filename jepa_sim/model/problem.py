@@ -1,4 +1,4 @@
-"""A problem: what is simulated, and nothing of how."""
+"""A problem says what is simulated; a solver says how."""
 
 import dataclasses
 
@@ -15,18 +15,19 @@ from jepa_sim.arguments.types import is_concrete, to_numpy
 from jepa_sim.data.moments import Features, Moments
 from jepa_sim.model.equilibria import Layers, Rest, level, rest, settled
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import JEPA, AbstractObjective
-from jepa_sim.model.starts import AbstractStart, frame_sizes, shapes
+from jepa_sim.model.objectives import AbstractObjective
+from jepa_sim.model.starts import AbstractStart, frame_sizes
 from jepa_sim.model.state import Gains, Weights
-from jepa_sim.model.training import DirectPred, Training
+from jepa_sim.model.training import Training
 from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, make_curve
 
 
 class Problem(Checked):
     """Moments, an objective, a network and its start, and how its factors are trained.
 
-    What is simulated, in flow time; how is up to the solver. Moments, objective and frames are
-    checked against each other here, the start and whole depths when it is simulated.
+    It says what is simulated, in flow time; the solver says how. Whether moments, objective and
+    frames fit together is checked here; whether the start fits and depths are whole, when the
+    problem is simulated.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -88,19 +89,20 @@ class Problem(Checked):
         return ReducedFlow(lam, variance, self.scale, self.depth, a, b, self._made_curve())
 
     def with_curve(self) -> "Problem":
-        """With the curve of its exponents made, so that compiled programs need not make it."""
+        """This problem with its curve made, so that compiled programs need not make it."""
+        # is_leaf: else a None is no place in the tree, and cannot be replaced
         return eqx.tree_at(lambda p: p.curve, self, self._made_curve(), is_leaf=lambda x: x is None)
 
     def _made_curve(self) -> Curve:
         depths = (self.network.depth, self.network.predictor_depth)
         known = is_concrete(depths, self.objective)
         if self.curve is not None and not known:
-            return self.curve
+            return self.curve  # made outside of the program that traces the depths
         a, b = self.objective.exponents(*map(float, depths)) if known else self.exponents
         return make_curve((a - 1) / b, self.moments.xx.dtype)
 
     def with_known_curve(self) -> "Problem":
-        """`with_curve`, and a ValueError where depths are out of the range of curves."""
+        """`with_curve`, with a ValueError where depths are out of the range of curves."""
         curve = self._made_curve()
         if is_concrete(curve.c) and np.isnan(to_numpy(curve.c)):
             a, b = (float(x) for x in self.exponents)
@@ -112,13 +114,15 @@ class Problem(Checked):
     def rest(self) -> Rest:
         """Where features come to rest from an aligned start, and how much weight decay they bear.
 
-        All NaN where that is not known: a predictor set by a formula, several frames, or, without
-        stop-gradient, a target that x predicts without error (else everything collapses).
+        All is NaN where that is not known: with a predictor set by a formula, with several frames,
+        and, without stop-gradient, for a target that x predicts without error. Without
+        stop-gradient everything else collapses.
         """
         features, objective = self.features, self.objective
         lam, variance = objective.coefficients(features)
         if objective.teacher.passes_gradient:
-            predicted = lam * features.rho  # of the target's variance, by x
+            predicted = lam * features.rho  # what x predicts of the target's variance
+            # a margin: λ and ρ come from an eigenproblem, whose rounding is far above eps
             rounding = 1e4 * jnp.finfo(lam.dtype).eps * features.target_variance
             collapses = features.target_variance > predicted + rounding
             nothing = jnp.where(collapses, jnp.zeros_like(lam), jnp.nan)
@@ -138,7 +142,7 @@ class Problem(Checked):
             has_copy=tau is not None,
         )
         decays = (training.encoder_decay > 0) | (training.predictor_decay > 0)
-        # what a start keeps, and how long, is not known under decay, unless all layers stay alike
+        # under decay it is not known what is kept of a start, unless all layers stay alike
         alike = (training.encoder_rate == training.predictor_rate) & (
             training.encoder_decay == training.predictor_decay
         )
@@ -149,8 +153,10 @@ class Problem(Checked):
 
     @property
     def layers(self) -> Layers:
-        """The layers of every feature at time 0; those of an aligned start of the same scale where
-        the start does not say."""
+        """The layers of every feature at time 0.
+
+        Where the start does not say, they are those of an aligned start of the same scale.
+        """
         features = self.features
         found = self.start.layers(features, self.objective, self.depth)
         if found is not None:
@@ -162,33 +168,29 @@ class Problem(Checked):
     def plateaus(self) -> Float[Array, " d"]:
         """w̄*: where the encoder gain of each feature settles from an aligned start, `rest.stable`.
 
-        ρ^{L/M} for JEPA and ρ^{L/(L+M)} for MAE; lower with weight decay, 0 where a feature cannot
-        be learned (ρ ≤ 0, too much decay, no stop-gradient). For several frames ρ is replaced by
-        the norm of the regression coefficients over frames, ‖Σyx Σxx⁻¹‖ of the feature. Those of
-        the reduced theory: where moments do not commute, the matrix flow ends some percent lower.
+        It is ρ^{L/M} for JEPA and ρ^{L/(L+M)} for MAE, lower with weight decay, and 0 where a
+        feature cannot be learned (ρ ≤ 0, too much decay, no stop-gradient). For several frames ρ is
+        replaced by the norm of the regression coefficients over frames, ‖Σyx Σxx⁻¹‖ of the feature.
+        These are the plateaus of the reduced theory: where moments do not commute, the matrix flow
+        ends some percent lower.
         """
         if self.network.frames != (1, 1):
             return self._plateaus_of_frames()
-        rule = self.training.predictor
-        if isinstance(rule, DirectPred) and rule.boost == 0:
-            return self._plateaus_of_direct_pred()
+        by_formula = self.training.predictor.plateaus(self.features, self.training)
+        if by_formula is not None:
+            return by_formula
         if not self.is_plain:
             return self.rest.stable
         lam, variance = self.objective.coefficients(self.features)
         learned = lam > 0
-        ratio = jnp.where(learned, lam, 1) / variance
+        ratio = jnp.where(learned, lam, 1) / variance  # 1: a power of λ ≤ 0 has no derivative
         return jnp.where(learned, ratio ** (self.depth / self.exponents[1]), 0)
-
-    def _plateaus_of_direct_pred(self) -> Float[Array, " d"]:
-        """ρ/σ, where v̄ = σ w̄ is ρ; NaN with weight decay."""
-        features = self.features
-        found = jnp.maximum(features.rho, 0) / jnp.sqrt(features.variance)
-        return jnp.where(self.training.encoder_decay > 0, jnp.nan, found)
 
     def _plateaus_of_frames(self) -> Float[Array, " d"]:
         """‖B‖^{L/b}, with B = Σyx Σxx⁻¹ over the frames of one feature.
 
-        In place of ρ: the predictor ends as B, and its norm keeps in balance with the layers.
+        ‖B‖ stands in place of ρ: the predictor ends as B, and its norm stays balanced with the
+        layers.
         """
         alone = self.moments.per_feature(self.features, self.network.frames)
         regression = jnp.linalg.solve(alone.xx, alone.yx.swapaxes(1, 2))
@@ -204,9 +206,9 @@ class Problem(Checked):
     def is_plain(self) -> bool:
         """Whether features follow the reduced flow once they are aligned and balanced.
 
-        That takes a learned predictor, no weight decay, one learning rate, the encoder itself as
-        teacher with stop-gradient, a network of single frames, and a start without differences
-        between layers that would be kept.
+        For that the predictor must be learned, without weight decay and with one learning rate, the
+        teacher must be the encoder itself with stop-gradient, frames must be single, and the start
+        must have no differences between layers, which the flow would keep.
         """
         teacher = self.objective.teacher
         return (
@@ -240,9 +242,10 @@ class Problem(Checked):
         return Weights(found.encoder, found.predictor, found.encoder)
 
     def separate(self) -> "Problem":
-        """One problem per feature, of width one, all in one with a leading axis over features.
+        """One problem per feature, of width one: all in one, with a leading axis over features.
 
-        What a diagonal network does: exact where moments commute and the start is aligned.
+        This is what a diagonal network does. It is exact where moments commute and the start is
+        aligned.
         """
         alone = self.moments.per_feature(self.features, self.network.frames)
         network = dataclasses.replace(self.network, width=None)
@@ -252,25 +255,15 @@ class Problem(Checked):
 
     def check(self) -> None:
         """ValueError where moments, objective, network, start and training do not fit together."""
-        (_, predictor_depth), frames = self.network.whole(), self.network.frames
-        (first, *_), _ = shapes(self.moments, self.objective, self.network)
+        self.network.whole()
+        d, _ = frame_sizes(self.moments, self.objective, self.network)
         jax.eval_shape(self.weights, jr.key(0))  # the start's own checks
-        if self.training.predictor.is_learned:
-            return
-        rule = type(self.training.predictor).__name__
-        if predictor_depth != 1:
-            checks.fail("network.predictor_depth", f"be 1 with {rule}", predictor_depth)
-        if not isinstance(self.objective, JEPA):
-            checks.fail("objective", f"be JEPA with {rule}", self.objective.name)
-        if frames != (1, 1) and isinstance(self.training.predictor, DirectPred):
-            checks.fail("network.frames", f"be (1, 1) with {rule}", frames)
-        if first[0] > first[1]:
-            checks.fail("network.width", f"be at most d = {first[1]} with {rule}", first[0])
+        self.training.predictor.check(self.objective, self.network, d)
 
     def check_read(self, what: str) -> None:
         """ValueError where y has fewer entries than x: no predictor reads the features beyond them.
 
-        They rest at ε, which the theory of single features has no place for.
+        Those features stay at ε, which the theory of single features does not describe.
         """
         frames, moments = self.network.frames, self.moments
         d, dy = moments.dimension // frames[0], moments.target_dimension // frames[1]
@@ -281,8 +274,8 @@ class Problem(Checked):
     def reduced(self, what: str) -> "Problem":
         """The problem as the reduced theory takes it: with depths that are traced numbers.
 
-        ValueError, naming `what` needs it, where the reduced theory does not apply: a start that is
-        not balanced, a bottleneck, or a problem that is not plain.
+        ValueError where the reduced theory does not apply: where the start is not balanced, the
+        network is a bottleneck, or the problem is not plain. The message names `what` needs it.
         """
         if not self.start.is_balanced:
             checks.fail("start", f"be balanced for `{what}`", type(self.start).__name__)

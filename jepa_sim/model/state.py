@@ -1,8 +1,8 @@
-"""What a simulation's state is, and what it can be asked.
+"""The state of a simulation, and what observables can ask of it.
 
-A state is all matrices (`Weights`); the same for every feature by itself, as a network of width one
-(`Separate`); or, from a balanced start in the reduced theory, one number per feature (`Gains`). All
-answer the same questions, so that observables do not ask which of them they are looking at.
+A state is all matrices (`Weights`); a network of width one for every feature (`Separate`); or, from
+a balanced start in the reduced theory, one number per feature (`Gains`). All have the same methods,
+so observables need not know which one they have.
 """
 
 import abc
@@ -63,8 +63,8 @@ class Weights(AbstractState):
 
     teacher: the moving average of the encoder's factors; None where the objective keeps none.
 
-    There may be more encoder factors than the depth L: the surplus, at the input, are identities
-    that do not move. So networks of several depths become one compiled program.
+    There may be more encoder factors than the depth L. The first ones, at the input, are then
+    identities that do not move: so networks of several depths share one compiled program.
     """
 
     encoder: Factors
@@ -85,7 +85,7 @@ class Weights(AbstractState):
     def predictor_gains(
         self, features: Features, objective: AbstractObjective, frames: Frames
     ) -> Float[Array, " d"]:
-        """Of several frames, the mean over context and the sum over targets, scaled by √(n_c/n_t).
+        """With several frames, the mean over context and the sum over targets, times √(n_c/n_t).
 
         That is ⟨ô, V̄ ẑ⟩ of unit vectors ẑ (the latent of the pattern in every context frame) and ô
         (its target in every target frame).
@@ -97,7 +97,7 @@ class Weights(AbstractState):
         wanted = jnp.tile(target, (frames[1], 1))
         reached = jnp.sum(wanted * (product(self.predictor) @ context), axis=0)
         size = jnp.linalg.norm(context, axis=0) * jnp.linalg.norm(wanted, axis=0)
-        nothing = jnp.equal(size, 0)
+        nothing = jnp.equal(size, 0)  # a feature that is not passed on has the gain 0, not 0/0
         return jnp.where(nothing, 0, reached / jnp.add(size, nothing.astype(size.dtype)))
 
     def loss(
@@ -119,13 +119,14 @@ class Weights(AbstractState):
 
     def balancedness(self, depth: Scalar) -> Float[Array, ""]:
         factors = (*self.encoder, *self.predictor)
-        surplus = len(self.encoder) - depth
+        surplus = len(self.encoder) - depth  # identities, which are balanced with nothing
         gaps = [
             jnp.where(i >= surplus, jnp.sum((after.T @ after - before @ before.T) ** 2), 0)
             for i, (before, after) in enumerate(itertools.pairwise(factors))
             if after.shape[1] == before.shape[0]  # not across frames
         ]
-        return jnp.sqrt(jnp.max(jnp.stack([jnp.zeros_like(gaps[0]), *gaps])))
+        # 0 where no two factors are neighbours: one layer of encoder, before a predictor of frames
+        return jnp.sqrt(jnp.max(jnp.stack([jnp.zeros((), factors[0].dtype), *gaps])))
 
 
 class Separate(AbstractState):
@@ -229,7 +230,7 @@ def spread(matrix: Float[Array, "rows columns"], count: int) -> Float[Array, "_ 
 
 
 def gather(blocks: Float[Array, "_ _"], count: int) -> Float[Array, "rows columns"]:
-    """The sum of the diagonal blocks: what the pulls on all frames are on the shared matrix."""
+    """The sum of the diagonal blocks: the pull on a shared matrix from the pulls on all frames."""
     if count == 1:
         return blocks
     rows, columns = blocks.shape[0] // count, blocks.shape[1] // count
@@ -237,7 +238,7 @@ def gather(blocks: Float[Array, "_ _"], count: int) -> Float[Array, "rows column
 
 
 def pad_encoder(weights: Weights, count: int) -> Weights:
-    """The same network with identities at the input that do not move, `count` factors in all."""
+    """The same network, with as many identities at the input as make `count` encoder factors."""
 
     def pad(factors: Factors) -> Factors:
         first = factors[0]

@@ -1,6 +1,7 @@
 """How factors are trained: learning rates, weight decay, and how the predictor is found."""
 
 import abc
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,41 +10,54 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked
 from jepa_sim.arguments.types import Scalar, as_float_array, is_concrete, to_numpy
-from jepa_sim.data.moments import Moments
-from jepa_sim.model.objectives import Maps
+from jepa_sim.data.moments import Features, Moments
+from jepa_sim.model.network import DeepLinear
+from jepa_sim.model.objectives import JEPA, AbstractObjective, Maps
+
+if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
 
 
 class AbstractPredictor(Checked):
-    """How the predictor V̄ is found."""
+    """How the predictor V̄ is found.
 
-    @property
-    @abc.abstractmethod
-    def is_learned(self) -> bool:
-        """Whether it moves by the flow; else `formula` sets it at every time."""
+    A subclass sets these class attributes, or has properties of the same names where they depend
+    on its fields. is_learned: whether the predictor moves by the flow; else `formula` sets it at
+    every time. is_separable: whether the formula for one feature is known to depend on no other.
+    """
 
-    @property
-    @abc.abstractmethod
-    def is_separable(self) -> bool:
-        """Whether the formula for one feature is known to depend on no other."""
+    is_learned: AbstractClassVar[bool]
+    is_separable: AbstractClassVar[bool]
 
     @abc.abstractmethod
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         """The predictor for the encoder (and teacher) in `maps`."""
 
+    @abc.abstractmethod
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        """ValueError where it does not fit the objective or the network, for d = `dimension`."""
+
+    @abc.abstractmethod
+    def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
+        """w̄* where the formula says it, NaN where it is not known; None where the flow decides."""
+
 
 class Learned(AbstractPredictor):
     """The predictor follows its own flow."""
 
-    @property
-    def is_learned(self) -> bool:
-        return True
-
-    @property
-    def is_separable(self) -> bool:
-        return True
+    is_learned: ClassVar[bool] = True
+    is_separable: ClassVar[bool] = True
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         return maps.predictor
+
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        """Fits every objective and network."""
+
+    def plateaus(self, features: Features, training: "Training") -> None:
+        return None
 
 
 class DirectPred(AbstractPredictor):
@@ -55,27 +69,38 @@ class DirectPred(AbstractPredictor):
 
     boost: ≥ 0; couples all features through the largest s.
 
-    Raises ValueError where boost is negative.
+    Raises ValueError where boost is negative; in `simulate` and `sweep` where the objective or the
+    network does not fit.
     """
 
     boost: float = 0.0
+    is_learned: ClassVar[bool] = False
 
     def __check_init__(self):
         checks.check_not_negative("boost", self.boost)
 
     @property
-    def is_learned(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
+    def is_separable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the boost is known to be 0: a boost couples the features."""
         return _is(self.boost, 0.0)
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         w = maps.encoder
         s, basis = jnp.linalg.eigh(w @ moments.xx @ w.T)
-        s = jnp.maximum(s, 0)
+        s = jnp.maximum(s, 0)  # rounding makes zeros negative
         return (basis * (jnp.sqrt(s) + self.boost * jnp.max(s))[None, :]) @ basis.T
+
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        if network.frames != (1, 1):
+            checks.fail("network.frames", "be (1, 1) with DirectPred", network.frames)
+        _check_formula("DirectPred", objective, network, dimension)
+
+    def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
+        """ρ/σ, where v̄ = σ w̄ is ρ; NaN with weight decay, None where a boost couples features."""
+        if self.boost != 0:
+            return None
+        found = jnp.maximum(features.rho, 0) / jnp.sqrt(features.variance)
+        return jnp.where(training.encoder_decay > 0, jnp.nan, found)
 
 
 class FastPredictor(AbstractPredictor):
@@ -83,20 +108,23 @@ class FastPredictor(AbstractPredictor):
 
     For one layer of predictor and JEPA. Where W̄ is invertible there is no residual left: nothing
     moves the encoder but weight decay.
+
+    Raises ValueError, in `simulate` and `sweep`, where the objective or the network does not fit.
     """
 
-    @property
-    def is_learned(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return True
+    is_learned: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = True
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         latent = maps.encoder @ moments.xx @ maps.encoder.T
         cross = maps.teacher @ moments.yx @ maps.encoder.T
         return jnp.linalg.solve(latent, cross.T).T
+
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        _check_formula("FastPredictor", objective, network, dimension)
+
+    def plateaus(self, features: Features, training: "Training") -> None:
+        return None
 
 
 class Training(Checked):
@@ -107,8 +135,8 @@ class Training(Checked):
     encoder_decay, predictor_decay: η of one group of factors, in place of `decay`.
     predictor: `Learned()` (the default), `DirectPred()` or `FastPredictor()`.
     All numbers may be traced.
-    is_scaled: whether one rate is known to hold for all factors, without decay, and the predictor
-    is learned: the reduced theory's flow in another unit of time.
+    is_scaled: whether the flow is known to be that of the reduced theory, in another unit of time:
+    one rate for all factors, no decay, and a learned predictor.
 
     Raises ValueError where a rate is not positive or a decay is negative.
     """
@@ -143,10 +171,25 @@ class Training(Checked):
         self.predictor = predictor
         self.is_scaled = (
             predictor.is_learned
+            # one traced number for both is known to be equal to itself
             and (predictor_rate is encoder_rate or _is(encoder_rate, predictor_rate))
             and _is(encoder_decay, 0.0)
             and _is(predictor_decay, 0.0)
         )
+
+
+def _check_formula(
+    rule: str, objective: AbstractObjective, network: DeepLinear, dimension: int
+) -> None:
+    """What every formula needs: JEPA, one layer of predictor, and no more rows than columns."""
+    _, predictor_depth = network.whole()
+    if predictor_depth != 1:
+        checks.fail("network.predictor_depth", f"be 1 with {rule}", predictor_depth)
+    if not isinstance(objective, JEPA):
+        checks.fail("objective", f"be JEPA with {rule}", objective.name)
+    if network.latent(dimension) > dimension:
+        found = network.latent(dimension)
+        checks.fail("network.width", f"be at most d = {dimension} with {rule}", found)
 
 
 def _is(value: Scalar, wanted: Scalar) -> bool:

@@ -1,7 +1,7 @@
-"""Compiled programs kept on disk, so that another process need not compile them again.
+"""Compiled programs are kept on disk, so that another process need not compile them again.
 
-JAX has such a cache; to be quick and quiet with these programs it needs settings of three packages,
-two of which must be made before JAX is imported. `import jepa_sim` by itself does not import JAX.
+JAX has such a cache. To be quick and quiet with these programs it needs settings of three packages,
+and two of these must be made before JAX is imported. `import jepa_sim` alone does not import JAX.
 """
 
 import os
@@ -9,23 +9,24 @@ import sys
 import warnings
 from pathlib import Path
 
-# Read by jaxlib when it is imported: else its CPU loader prints false alarms on every kept program.
+# jaxlib reads this when it is imported. Without it, its CPU loader prints false alarms about every
+# program that it loads.
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-# Read by equinox when it is imported: with host callbacks JAX 0.9 cannot keep a solver's program.
+# equinox reads this when it is imported. Its default makes host callbacks, and JAX 0.9 cannot keep
+# a program that has them.
 _ON_ERROR = "EQX_ON_ERROR"
 
 
 def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path | None:
-    """Keep compiled programs in a folder, and take those from it that are there.
+    """Keep compiled programs in a folder, and load those that are already there.
 
     folder: None takes what JEPA_SIM_CACHE names (nothing is kept where that is empty), or else the
     user's cache folder. Returns the folder, or None where nothing is kept.
 
     Call it before JAX is imported: first in a script or notebook, after `import jepa_sim as js`.
-    The command line does so by itself. The second process then starts in about half the time: what
-    is left is tracing. Several processes may share the folder; a program that one of them is just
-    writing is compiled again. Values that would be errors inside a solver are NaN then, as in
-    sweeps.
+    The command line calls it by itself. A second process then starts in about half the time; the
+    rest is tracing. Several processes may share the folder; a program that one of them is just
+    writing is compiled again. What would be an error inside a solver is then a NaN, as in sweeps.
 
     Warns where JAX has been imported before: its CPU loader then prints pages of false alarms.
     """
@@ -46,7 +47,7 @@ def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    # what another process is just writing is compiled again, without a word
+    # a program that another process is just writing is compiled again; no one needs to know
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     return Path(folder)
 

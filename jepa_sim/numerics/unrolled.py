@@ -1,8 +1,8 @@
 """Explicit Runge–Kutta steps with their stages written out, one after the other.
 
-diffrax loops over the stages and keeps them in one array: every stage then reads all of it, with
-zeros for the stages to come, and a batch of matrix flows waits for memory rather than for products.
-Written out, a stage reads what it needs. The numbers are the same.
+diffrax loops over the stages and keeps them in one array. Every stage then reads the whole array,
+with zeros for the stages to come, and a batch of matrix flows waits for memory, not for products.
+Where stages are written out, each reads only what it needs. The numbers are the same.
 """
 
 from typing import Any, ClassVar
@@ -32,7 +32,7 @@ class Unrolled(dfx.AbstractAdaptiveSolver):
 
     @property
     def interpolation_cls(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Of the method itself, from stages that are gathered when a time is asked for."""
+        """The method's own interpolation; stages are gathered only where a time is asked for."""
         gathered = self.method.interpolation_cls
 
         class Interpolation(dfx.AbstractLocalInterpolation):

@@ -1,1 +1,1 @@
-"""What a run tells: observables, critical times, the order of features, a diagnosis."""
+"""Results of a run: observables, critical times, the order of features, a diagnosis."""

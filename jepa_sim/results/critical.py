@@ -1,7 +1,7 @@
 """Critical times in the reduced theory: exact, and for a small start.
 
 t* is the first time at which a feature's encoder gain w̄ reaches a fraction of its own plateau, or
-a level common to all features. The two can order features differently. Times are flow times
+a level common to all features. The two can put features in different orders. Times are flow times
 (t = kα for step k of gradient descent with learning rate α); the formulas of Littwin et al. use
 τ = L t.
 """
@@ -23,7 +23,7 @@ Target = Float[Array, ""] | None
 def check_target(
     problem: Problem, fraction: Scalar | None, level: Scalar | None
 ) -> tuple[Target, Target]:
-    """Fraction and level as arrays. ValueError unless one of them is given, and in range."""
+    """Fraction and level as arrays. ValueError unless exactly one is given, and is in range."""
     if (fraction is None) == (level is None):
         checks.fail("fraction", "be given, or else `level`, and not both", f"{fraction}, {level}")
     dtype = problem.moments.xx.dtype
@@ -36,7 +36,7 @@ def check_target(
 
 
 def critical_level(problem: Problem, fraction: Target, level: Target) -> Float[Array, " d"]:
-    """(d,) the gain w̄ to be reached; inf for a fraction of no plateau, NaN of an unknown one."""
+    """(d,) the gain w̄ to be reached; inf for a fraction of a plateau 0, NaN of an unknown one."""
     plateaus = problem.plateaus
     if fraction is not None:
         return jnp.where(plateaus == 0, jnp.inf, fraction * plateaus)
@@ -70,7 +70,8 @@ def critical_times(
 @eqx.filter_jit
 def _exact_times(problem: Problem, fraction: Target, level: Target) -> Float[Array, " d"]:
     flow = problem.flow
-    # ln(u/u*) of the target. For a fraction it does not depend on the plateau; keep it exact.
+    # ln(u/u*) of the target. For a fraction it does not depend on the plateau, so that it is exact;
+    # through the plateau it would be rounded.
     if fraction is None:
         log_level = jnp.log(critical_level(problem, None, level)) / flow.depth
         return flow.hitting_time(log_level - flow.log_plateau)
@@ -88,7 +89,8 @@ def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Fl
 
     JEPA (q = 2L + M − 2, b = M) with M = 1, times L, is the theorem of Littwin et al. (2024); the
     leading term does not depend on ρ. MAE (q = L + M − 2, b = L + M) has one term, without ρ.
-    The error is Θ(1); without the logarithm it is Θ(ln ε) where there is one. inf where ρ ≤ 0.
+    The error is Θ(1); if the logarithm is left out where there is one, it is Θ(ln ε). The times are
+    inf where ρ ≤ 0.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))

@@ -1,4 +1,4 @@
-"""What became of every feature in a run, and why: in words and in numbers."""
+"""What became of every feature in a run, and why, in words and in numbers."""
 
 import enum
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from jepa_sim.arguments.types import ResultCode, is_concrete
 from jepa_sim.model.problem import Problem
 from jepa_sim.results.trajectory import Trajectory
 
-LEARNED = 0.1  # within so much of the plateau
-SMALL = 0.1  # of its plateau: not learned
-STEADY = 1e-3  # changes by less than this share from one half of the saved times to the next
-ROUNDING = 1e-8  # of the largest predictor gain: less has no sign
+LEARNED = 0.1  # a feature is learned if its gain is within this share of its plateau
+SMALL = 0.1  # a gain below this share of its plateau is not learned
+STEADY = 1e-3  # a gain is steady if it changes by less than this share in the second half
+ROUNDING = 1e-8  # the sign of a predictor gain below this share of the largest means nothing
 
 
 class Status(enum.Enum):
@@ -67,10 +67,10 @@ class Diagnosis(NamedTuple):
 def diagnose(run: Trajectory) -> Diagnosis:
     """Say of every feature whether it is learned, growing, stuck or collapsed, and why.
 
-    run: one trajectory with the observable `features`; with `predictor_gains` too (saved by
-    default) misaligned predictors are recognised. Plateaus, thresholds of weight decay and basins
-    are those of the reduced theory (`Problem.rest`), for moments that do not commute an estimate.
-    What neither the run nor the theory decides is undetermined, with the reason.
+    run: one trajectory with the observable `features`. Misaligned predictors are recognised if it
+    has `predictor_gains` too, which is saved by default. Plateaus, thresholds of weight decay and
+    basins are those of the reduced theory (`Problem.rest`); where moments do not commute, they are
+    estimates. A feature that neither the run nor the theory decides is undetermined, with a reason.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -91,7 +91,7 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
     problem, features = run.problem, run.problem.features
     rho, gains = np.asarray(features.rho), np.asarray(run.features)
     rest, plateaus = problem.rest, np.asarray(problem.plateaus)
-    known = gains[-1] >= np.asarray(run.floor)
+    known = gains[-1] >= np.asarray(run.floor)  # below it the solver cannot tell a gain from 0
     predictor = np.where(known | np.isnan(gains[-1]), _predictor_gains(run), 0)
     starts, layers = _starting_gains(run), problem.layers
     says_layers = problem.start.is_balanced or problem.start.keeps_differences
@@ -116,7 +116,7 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
 
 
 def _predictor_gains(run: Trajectory) -> np.ndarray:
-    """v̄ at the end, 0 where it is no more than rounding; NaN where it was not saved."""
+    """v̄ at the end; 0 where it is only rounding, NaN where it was not saved."""
     saved = run.values.get("predictor_gains") if run.problem.objective.uses_predictor else None
     if saved is None:
         return np.full(run.features.shape[1], np.nan)
@@ -125,7 +125,7 @@ def _predictor_gains(run: Trajectory) -> np.ndarray:
 
 
 def _starting_gains(run: Trajectory) -> np.ndarray:
-    """Encoder gains at time 0; NaN where a random start does not say."""
+    """Encoder gains at time 0; NaN where the start is random and they were not saved."""
     problem, gains = run.problem, np.asarray(run.features)
     if run.times[0] == 0:
         return gains[0]
@@ -143,7 +143,7 @@ def _half(run: Trajectory) -> int:
 
 
 class _Case(NamedTuple):
-    """All that the verdict on one feature rests on."""
+    """All that decides the verdict on one feature."""
 
     problem: Problem
     feature: int
@@ -168,7 +168,7 @@ class _Case(NamedTuple):
 
     @property
     def pull(self) -> float:
-        """v̄, positive where it has the sign of ρ, with which the feature is learned."""
+        """v̄ times the sign of ρ: where it is positive, the feature is learned."""
         return self.predictor * np.sign(self.rho)
 
     def verdict(self) -> tuple[Status, str]:

@@ -1,8 +1,8 @@
 """Observables: pure functions of (t, state, problem), evaluated during a solve at the saved times.
 
-Any function of that signature that returns an array (or a pytree of arrays) can be given to
-`simulate`; its name (`name`, or `__name__` of a function) is its key in the result. d: number of
-features.
+Any function with these arguments that returns an array (or a pytree of arrays) can be given to
+`simulate`. Its name (its attribute `name`, or else `__name__`) is its key in the result. d is the
+number of features.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,13 +38,14 @@ Observable = Callable[[Time, AbstractState, Problem], PyTree]
 
 def name_of(observable: Observable) -> str:
     """The key of an observable in a result."""
+    # an object such as `ProbeRisk` has a `name`, a function only its `__name__`
     return getattr(observable, "name", None) or observable.__name__
 
 
 def check_names(observables: Sequence[Observable], taken: Iterable[str] = ()) -> None:
-    """ValueError unless names differ, and none is that of another observable, or one of `taken`.
+    """ValueError unless names differ, and none is that of a built-in observable or in `taken`.
 
-    What has the name of a built-in observable would be read, labelled and drawn as that.
+    A result with the name of a built-in observable would be read, labelled and drawn as that one.
     """
     names = [name_of(observable) for observable in observables]
     if len(set(names)) < len(names):
@@ -84,6 +85,7 @@ def effective_rank(t: Time, state: AbstractState, problem: Problem) -> Float[Arr
     """exp of the entropy of the encoder's normalised singular values (Roy & Vetterli 2007)."""
     share = state.singular_values()
     share = share / jnp.sum(share)
+    # 0 ln 0 = 0, and its derivative is finite
     positive = jnp.where(share > 0, share, jnp.ones_like(share))
     return jnp.exp(-jnp.sum(share * jnp.log(positive)))
 
@@ -126,10 +128,10 @@ class ProbeRisk(Checked):
 
         risk = (tr Σss − tr Σsx W̄ᵀ (W̄ Σxx W̄ᵀ + α I)⁻¹ W̄ Σxs) / tr Σss        in [0, 1]
 
-    Without a ridge an encoder of full rank would lose nothing, however small its gains.
+    Without a ridge the risk of an encoder of full rank would not depend on its gains.
 
-    ridge: α > 0.  cross: (q, d) Σsx = E[s xᵀ].  signal: (q, q) Σss. Left out, s is what the views
-    x = s + n and y = s + n' have in common, Σsx = Σss = Σyx.
+    ridge: α > 0.  cross: (q, d) Σsx = E[s xᵀ].  signal: (q, q) Σss. Without them s is what the
+    views x = s + n and y = s + n' have in common, Σsx = Σss = Σyx.
 
     Raises ValueError where the ridge is not positive or one of cross and signal is missing.
     """
@@ -146,7 +148,8 @@ class ProbeRisk(Checked):
 
     def __call__(self, t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
         features = problem.features
-        # in the parts c = vᵀx of the features, which do not correlate: z = W̄ P c, Σcc = diag(σ²)
+        # In the parts c = vᵀx of the features, which do not correlate: z = W̄ P c, Σcc = diag(σ²).
+        # Only the Gram matrix of W̄ P is needed, which every kind of state knows.
         if self.cross is None or self.signal is None:
             to_parts, power = features.patterns * features.lam[None, :], jnp.sum(features.lam)
         else:

@@ -6,14 +6,14 @@ from jaxtyping import Array, Float
 
 from jepa_sim.data.moments import Features
 
-NOISY = 0.5  # a feature of smaller ρ is more noise than signal
+NOISY = 0.5  # a feature with a smaller ρ is more noise than signal
 
 
 def kendall(times: Float[Array, " d"], value: Float[Array, " d"]) -> Float[Array, ""]:
     """Kendall's τ_b between being learned early and having a large `value`, in [−1, 1].
 
-    times: (d,) when each feature is learned; inf, never, is later than all others; NaN gives NaN.
-    NaN too where all times or all values are alike.
+    times: (d,) when each feature is learned; inf, for never, is later than all others. The result
+    is NaN where a time is NaN, and where all times or all values are equal.
     """
     early, large = _signs(-times), _signs(value)
     pairs = jnp.sqrt(jnp.sum(early**2) * jnp.sum(large**2))
@@ -22,20 +22,20 @@ def kendall(times: Float[Array, " d"], value: Float[Array, " d"]) -> Float[Array
 
 
 def flips(times: Float[Array, " d"], value: Float[Array, " d"]) -> Float[Array, ""]:
-    """Pairs of features of which the one of larger `value` is learned later; NaN as `times`."""
+    """How many pairs have the feature of larger `value` learned later; NaN where a time is NaN."""
     pairs = jnp.sum((_signs(-times) * _signs(value) < 0).astype(times.dtype)) / 2
     return jnp.where(jnp.isnan(times).any(), jnp.nan, pairs)
 
 
 def noisy(features: Features) -> Array:
-    """(d,) whether a feature is learned at all (ρ > 0) and more noise than signal, ρ < 1/2."""
+    """(d,) whether a feature can be learned (ρ > 0) and is more noise than signal (ρ < 1/2)."""
     return (features.rho > 0) & (features.rho < NOISY)
 
 
 def first_noisy(times: Float[Array, " d"], features: Features) -> Float[Array, ""]:
-    """How many features are learned before the first noisy one; all that are, if none of it is.
+    """How many features are learned before the first noisy one, in the sense of `noisy`.
 
-    Noisy is what `noisy` says. NaN where a time is.
+    If no noisy feature is learned, all that are learned count. NaN where a time is.
     """
     of_noise = jnp.min(jnp.where(noisy(features), times, jnp.inf))
     before = jnp.sum((times < of_noise).astype(times.dtype))
@@ -53,7 +53,8 @@ def order(times: Float[Array, " d"], features: Features) -> dict[str, Array]:
 
 
 def _signs(x: Float[Array, " d"]) -> Float[Array, "d d"]:
-    """Of all differences xᵢ − xⱼ; 0 between infinities of one sign."""
+    """The signs of all differences xᵢ − xⱼ; 0 between infinities of one sign."""
+    # by comparisons: inf − inf would be NaN
     above = (x[:, None] > x[None, :]).astype(x.dtype)
     return above - above.T
 

@@ -1,4 +1,4 @@
-"""The result of one simulation: saved observables that can say when features are learned."""
+"""The result of one simulation: saved observables, and when features are learned."""
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ from jepa_sim.results.critical import Target, check_target, critical_level
 from jepa_sim.results.order import order
 from jepa_sim.theory import ReducedFlow
 
-NEAR_PLATEAU = 1e-3  # closer than this (in ln u) a saved gain no longer tells the time since
+NEAR_PLATEAU = 1e-3  # a saved gain that is closer (in ln u) no longer tells when it got there
 
 
 class Trajectory(eqx.Module):
@@ -36,7 +36,7 @@ class Trajectory(eqx.Module):
 
     @property
     def floor(self) -> Float[Array, "*lanes_or_d"]:
-        """Gains w̄ below it, atol^L, the solver does not tell from 0; 0 where it is exact."""
+        """atol^L: the solver cannot tell smaller gains w̄ from 0. It is 0 where that is exact."""
         if self.atol is None:
             return jnp.zeros((), self.times.dtype)
         return self.atol ** self.problem.depth.astype(self.atol.dtype)
@@ -62,10 +62,10 @@ class Trajectory(eqx.Module):
     ) -> Float[Array, " d"]:
         """(d,) first time at which each gain w̄ reaches a fraction of its plateau, or a level.
 
-        Exactly one of fraction (of `Problem.plateaus`) and level is given.
-        The first saved time (0 from a balanced start) where it is there already; inf where the run
-        ends before; NaN where it failed before, or the plateau is not known. Where moments do not
-        commute, a gain may fall below again, when another feature had carried it there.
+        Exactly one of fraction (of `Problem.plateaus`) and level is given. The result is the first
+        saved time (0 from a balanced start) where the gain is there already, inf where the run ends
+        before, and NaN where the run failed before or the plateau is not known. Where moments do
+        not commute, a gain may fall again later, if another feature had carried it there.
 
         Between the two saved times that bracket the crossing, the reduced flow's own time is
         interpolated: linearly, or by a cubic through the rates where they were saved. From a
@@ -80,12 +80,13 @@ class Trajectory(eqx.Module):
     def order(
         self, *, fraction: Scalar | None = None, level: Scalar | None = None
     ) -> dict[str, Array]:
-        """In which order features were learned, from `critical_times` of the same arguments.
+        """In which order features were learned, from `critical_times` with the same arguments.
 
-        order_rho, order_lam: Kendall's τ_b between being learned early and ρ, or λ.  flips: pairs
-        of features of which the one of larger λ is learned later.  first_noisy: how many features
-        are learned before the first with 0 < ρ < 1/2.  at_start: features that the start has there
-        or above, which count as learned first though nothing was learned.
+        order_rho, order_lam: Kendall's τ_b between being learned early and ρ, or λ.  flips: how
+        many pairs of features there are in which the one of larger λ is learned later.
+        first_noisy: how many features are learned before the first with 0 < ρ < 1/2.  at_start: how
+        many features are there at the start already; they count as learned first, though nothing
+        was learned.
         """
         times = self.critical_times(fraction=fraction, level=level)
         at_start = jnp.sum((times <= 0).astype(times.dtype))
@@ -115,14 +116,14 @@ class Trajectory(eqx.Module):
 def _critical_times(run: Trajectory, fraction: Target, level: Target) -> Float[Array, " d"]:
     target = critical_level(run.problem, fraction, level)
     times, gains = run.times, run.features
-    rates = gains * jnp.nan if run.rates is None else run.rates
-    if run.problem.starts_level:  # what it was at time 0 is known
+    rates = gains * jnp.nan if run.rates is None else run.rates  # NaN stands for not saved
+    if run.problem.starts_level:  # the gain at time 0 is known
         first = jnp.full_like(gains[:1], 1) * run.problem.scale
         times = jnp.concatenate([jnp.zeros_like(times[:1]), times])
         gains = jnp.concatenate([first, gains])
         rates = jnp.concatenate([first * jnp.nan, rates])
     reached = gains >= target[None, :]
-    after = jnp.argmax(reached, axis=0)
+    after = jnp.argmax(reached, axis=0)  # the first save at which it is reached
     before = jnp.maximum(after - 1, 0)
     columns = jnp.arange(gains.shape[1])
     last = _Save(times[before], gains[before, columns], rates[before, columns])
@@ -149,7 +150,7 @@ def _crossing(
     interval = after.time - before.time
 
     def log_u(gain: Float[Array, " d"]) -> Float[Array, " d"]:
-        return jnp.log(jnp.where(gain > 0, gain, 1)) / flow.depth
+        return jnp.log(jnp.where(gain > 0, gain, 1)) / flow.depth  # 1: finite derivatives at 0
 
     def slope(save: _Save) -> Float[Array, " d"]:
         """d ln u/dt over the interval's length; the mean slope where no rate was saved."""
@@ -163,7 +164,7 @@ def _crossing(
     if not is_plain:
         return before.time + interval * by_gain
 
-    # In the reduced flow's time, whose rate along the reduced flow is 1
+    # In the time of the reduced flow: along it that time passes at the rate 1, and is linear
     from_plateau = [x - flow.log_plateau for x in (start, middle, end)]
     rising = flow.travel_time(from_plateau[0], from_plateau[1])
     whole = flow.travel_time(from_plateau[0], from_plateau[2])
@@ -172,7 +173,7 @@ def _crossing(
     last = jnp.where(has_rates, slope(after) / flow.speed(end), whole)
     by_flow = _cubic_root(rising, whole, first, last)
 
-    # From a gain on the plateau no time can be told: the flow's time from the save before.
+    # A gain on the plateau tells no time: take the reduced flow's time from the save before.
     on_plateau = jnp.abs(from_plateau[2]) < NEAR_PLATEAU
     by_flow = jnp.where(on_plateau, jnp.minimum(rising / interval, 1), by_flow)
     connected = flow.is_learned & jnp.isfinite(rising) & (on_plateau | jnp.isfinite(whole))
@@ -196,6 +197,6 @@ def _cubic_root(
         above = cubic(half) >= target
         return jnp.where(above, low, half), jnp.where(above, half, high)
 
-    steps = jnp.finfo(target.dtype).nmant + 2
+    steps = jnp.finfo(target.dtype).nmant + 2  # a halving for every bit
     low, high = jax.lax.fori_loop(0, steps, halve, (jnp.zeros_like(target), jnp.ones_like(target)))
     return (low + high) / 2

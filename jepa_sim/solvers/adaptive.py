@@ -1,20 +1,17 @@
-"""What solvers of flows with adaptive steps share: their fields, and the choice of a method."""
+"""The fields that solvers with adaptive steps share, and how they choose a method."""
 
 import dataclasses
+from typing import ClassVar
 
 import diffrax as dfx
 import equinox as eqx
-import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.model.problem import Problem
 from jepa_sim.numerics.stabilised import ROCK4
 from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver
-from jepa_sim.solvers.stiffness import stiffness
-
-EASY_STEPS = 200.0  # that accuracy takes where nothing is stiff
-STIFF = 1000.0  # relaxation times above which ROCK4 takes fewer right-hand sides than Tsit5
+from jepa_sim.solvers.stiffness import EASY_STEPS, stiffness
 
 
 class AbstractAdaptive(AbstractMatrixSolver):
@@ -24,6 +21,8 @@ class AbstractAdaptive(AbstractMatrixSolver):
     rtol: eqx.AbstractVar[float | None]
     atol: eqx.AbstractVar[float | None]
     max_steps: eqx.AbstractVar[int]
+    is_random: ClassVar[bool] = False
+    is_exact: ClassVar[bool] = False
 
     def __check_init__(self):
         for name, value in (("rtol", self.rtol), ("atol", self.atol)):
@@ -34,12 +33,9 @@ class AbstractAdaptive(AbstractMatrixSolver):
             check_method(self.solver)
 
     @property
-    def is_random(self) -> bool:
-        return False
-
-    @property
-    def is_exact(self) -> bool:
-        return False
+    def is_implicit(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the method solves systems of equations in its steps."""
+        return isinstance(self.solver, dfx.AbstractImplicitSolver)
 
     @property
     def method(self) -> dfx.AbstractSolver:
@@ -48,16 +44,16 @@ class AbstractAdaptive(AbstractMatrixSolver):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return EASY_STEPS + stiffness(problem, times)
 
-    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
+    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
+        """Tsit5 where problems are easy and ROCK4 where they are stiff, if no method is given."""
         if self.solver is not None:
-            return [(np.full(work.shape, True), self)]
-        stiff = work > EASY_STEPS + STIFF
-        methods = ((~stiff, dfx.Tsit5()), (stiff, ROCK4()))
-        return [(lanes, dataclasses.replace(self, solver=m)) for lanes, m in methods if lanes.any()]
+            return self, self
+        easy, stiff = (dataclasses.replace(self, solver=m) for m in (dfx.Tsit5(), ROCK4()))
+        return easy, stiff
 
 
 def check_method(method: dfx.AbstractSolver) -> None:
-    """A method of diffrax that takes a plain ODE and estimates its error."""
+    """ValueError unless a method of diffrax takes plain ODEs and estimates its error."""
     is_plain = method.term_structure in (dfx.AbstractTerm, dfx.ODETerm)
     if not is_plain or not isinstance(method, dfx.AbstractAdaptiveSolver):
         rule = "be a diffrax method for ODEs that estimates its error, such as `Tsit5()`"

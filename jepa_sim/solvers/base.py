@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -25,16 +25,24 @@ from jepa_sim.results.observables import (
     predictor_gains,
 )
 from jepa_sim.results.trajectory import Trajectory
+from jepa_sim.solvers.stiffness import EASY_STEPS, STIFF
 
+if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
+
+STIFF_WORK = EASY_STEPS + STIFF  # predicted steps above which a problem counts as stiff
 Observe = Callable[[Float[Array, ""], Any], dict]  # of a time and a state
 
 
 class Solution(eqx.Module):
-    """What a solver hands back.
+    """What a solver returns.
 
     times: (t,) flow times.  values: observables by name, each with a leading time axis.  result: a
     `ResultCode`.  stats: counts of the solver's work.  rates: (t, d) dw̄/dt, where it is known.
-    atol: () or (d,) what the solver does not tell from 0 in a layer; None where it is exact.
+    atol: () or (d,) the size below which the solver cannot tell a layer from 0; None where it is
+    exact.
     """
 
     times: Float[Array, " t"]
@@ -46,33 +54,39 @@ class Solution(eqx.Module):
 
 
 class AbstractSolver(Checked):
-    """A level of fidelity. Strategies are objects with fields of their own."""
+    """A level of fidelity: one way to solve a problem, with fields of its own.
 
-    @property
-    @abc.abstractmethod
-    def is_random(self) -> bool:
-        """Whether a run depends on a key beyond its start."""
+    A subclass sets these class attributes, or has properties of the same names where they depend
+    on its fields. is_random: whether a run depends on a key beyond its start.  is_exact: whether
+    its critical times are those of the exact solution.  is_implicit: whether its steps solve
+    systems of equations, which no program for several devices can; False unless it is set.
+    """
 
-    @property
-    @abc.abstractmethod
-    def is_exact(self) -> bool:
-        """Whether its critical times are those of the exact solution."""
+    is_random: AbstractClassVar[bool]
+    is_exact: AbstractClassVar[bool]
+    is_implicit: ClassVar[bool] = False
 
     @abc.abstractmethod
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
-        """Predicted steps, up to a factor: a sweep batches lanes of like work."""
+        """Predicted steps, up to a factor. A sweep puts lanes of like work into one batch."""
 
     @abc.abstractmethod
-    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, "AbstractSolver"]]:
-        """Solvers and the lanes (a mask) that each is for: more than this one, and without a choice
-        left open, where the best depends on the work."""
+    def alternatives(self) -> tuple["AbstractSolver", "AbstractSolver"]:
+        """What runs in place of this solver: on easy problems, and on stiff ones.
+
+        Most solvers run themselves, `(self, self)`. One that leaves its method open, as
+        `GradientFlow()` does, returns two that do not; `work` then decides between them.
+        """
 
     @abc.abstractmethod
     def prepare(self, problem: Problem) -> Problem:
-        """The problem in the form that `solve` wants; ValueError where it does not apply."""
+        """The problem in the form that `solve` needs; ValueError where it does not apply."""
 
     def check_times(self, times: ArrayLike) -> None:
-        """ValueError where a run cannot be saved at these times."""
+        """ValueError where a run cannot be saved at these times.
+
+        A solver with a rule of its own for times, such as `Descent`, overrides this.
+        """
         checks.check_times(times)
 
     @abc.abstractmethod
@@ -136,8 +150,9 @@ def simulate(
     `jepa_sim.observables`.
     key: for random starts and minibatches.
 
-    A solve that runs out of steps or leaves the finite numbers raises nothing: it has a result
-    code, and NaN from there on. Compiled once per solver, shapes and (for matrices) depths.
+    A solve that runs out of steps or leaves the finite numbers raises no error: it has a result
+    code, and its values are NaN from there on. It is compiled once per solver, shapes and (for
+    matrices) depths.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -155,11 +170,12 @@ def simulate(
         checks.fail("key", "be given for a solver that draws minibatches", key)
     problem = solver.prepare(problem)
     times = jnp.asarray(times, problem.moments.xx.dtype)
-    if len(solver.suited(np.asarray([0.0, np.inf]))) > 1:
+    easy, stiff = solver.alternatives()
+    if stiff is not easy:
         work = eqx.filter_jit(solver.work)(problem, times)
-        [(_, solver)] = solver.suited(np.asarray([float(work) if is_concrete(work) else 0.0]))
+        solver = stiff if is_concrete(work) and float(work) > STIFF_WORK else easy
     run = _simulate(problem, times, solver, tuple(observables), key)
-    # what was made for the program: a problem with other depths has another
+    # the curve was made for this program; a copy of the problem with other depths needs its own
     return eqx.tree_at(lambda r: r.problem.curve, run, None, is_leaf=lambda x: x is None)
 
 
@@ -182,7 +198,7 @@ def record(
     observables: tuple[Observable, ...],
     solve: Callable[[Problem, Observe], Solution],
 ) -> Trajectory:
-    """The trajectory of one solve, with the features solved for once rather than at every time."""
+    """The trajectory of one solve. Its features are solved for once, not at every saved time."""
     moments = problem.moments.with_features(problem.features)
     problem = eqx.tree_at(lambda p: p.moments, problem, moments)
 
@@ -201,8 +217,19 @@ def record(
     )
 
 
+def split_by_work(
+    solver: AbstractSolver, work: np.ndarray
+) -> list[tuple[np.ndarray, AbstractSolver]]:
+    """Masks of the lanes of a sweep, by their predicted work, and the solver that runs each."""
+    easy, stiff = solver.alternatives()
+    if stiff is easy:
+        return [(np.full(work.shape, True), easy)]
+    is_stiff = work > STIFF_WORK
+    return [(lanes, one) for lanes, one in ((~is_stiff, easy), (is_stiff, stiff)) if lanes.any()]
+
+
 def blank_unless(reached: Bool[Array, " t"], values: dict) -> dict:
-    """Saved values, NaN at times that were not reached."""
+    """Saved values, with NaN at times that were not reached."""
 
     def blank(value: Array) -> Array:
         if not jnp.issubdtype(value.dtype, jnp.floating):

@@ -1,7 +1,8 @@
 """The exact solution of the reduced flow: no steps, every time on its own."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments.types import ResultCode
@@ -13,32 +14,27 @@ from jepa_sim.solvers.reduced import observe_gains
 class ClosedForm(AbstractSolver):
     """u̇ = u^a (λ − σ² u^b) solved exactly, from balanced starts, for real depths L, M.
 
-    c = (a − 1)/b must be at least 0 and below 255: JEPA of 2L + M ≥ 2, MAE of L + M ≥ 2; NaN where
-    traced depths are not. Results are those of inputs λ, σ², ε and t that differ from the given
-    ones by at most 8 units in the last place, rounded to within 8 such units; they are
-    differentiable in λ, ρ, ε and t. Exact for the matrix flow where
-    moments commute and features stay aligned, which can be unstable (see the concepts, "Beyond
-    alignment"); an approximation elsewhere. A run whose fastest
-    transition falls between neighbouring floating-point times has the result code `unresolved`;
-    its values still belong to the times as given.
+    c = (a − 1)/b must be at least 0 and below 255: 2L + M ≥ 2 for JEPA, L + M ≥ 2 for MAE. Results
+    are NaN where traced depths break this rule. Results are exact, to 8 units in the last place,
+    for inputs λ, σ², ε and t that differ from the given ones by at most 8 such units; they are
+    differentiable in λ, ρ, ε and t. They are exact for the matrix flow where moments commute and
+    features stay aligned, and an approximation elsewhere; alignment can be unstable (see the
+    concepts, "Beyond alignment"). A run whose fastest transition falls between neighbouring
+    floating-point times has the result code `unresolved`; its values still belong to the times as
+    given.
 
     Raises ValueError, in `simulate` and `sweep`, where c is out of range or the problem is not one
     of the reduced theory (see `Problem.reduced`).
     """
 
-    @property
-    def is_random(self) -> bool:
-        return False
-
-    @property
-    def is_exact(self) -> bool:
-        return True
+    is_random: ClassVar[bool] = False
+    is_exact: ClassVar[bool] = True
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
-    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
-        return [(np.full(work.shape, True), self)]
+    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
+        return self, self
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("ClosedForm")
@@ -56,5 +52,5 @@ class ClosedForm(AbstractSolver):
         spacing = flow.resolution(times.dtype)
         values = observe_gains(problem, times, log_u, gap, observe)
         code = jnp.where(jnp.any(spacing > 1), ResultCode.unresolved, ResultCode.success)
-        is_known = ~jnp.isnan(log_u[:, -1])  # what is not known is so at all times
+        is_known = ~jnp.isnan(log_u[:, -1])  # a feature that is not known is so at all times
         return Solution(times, values, finite_code(is_known, code), {})

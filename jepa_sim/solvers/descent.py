@@ -1,7 +1,7 @@
-"""The discrete optimiser beside the flow: optax on the population loss or on minibatches."""
+"""Steps of an optax optimiser, on the population loss or on minibatches."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -38,20 +38,19 @@ from jepa_sim.solvers.base import (
 class Descent(AbstractMatrixSolver):
     """Steps of an optax optimiser; step k is at time t = kα.
 
-    optimizer: from a learning rate to an optax transformation (`optax.sgd`, `optax.adam`, …), so
-    that α ties steps to time in one place.  learning_rate: α; may be traced.  batch_size: None for
-    the population loss; else the gradient of each step is that of a fresh minibatch.
-    samples: (x, y), (n, d) and (n, dy), drawn from with replacement, centred as the problem's
-    moments are; None draws minibatches from
-    the Gaussian with the problem's moments.  max_steps: beyond it the run has the result code
-    `out_of_steps`.
+    optimizer: a function from a learning rate to an optax transformation (`optax.sgd`,
+    `optax.adam`, …), so that α ties steps to time in one place.  learning_rate: α; may be traced.
+    batch_size: None for the population loss; else each step takes the gradient of a fresh
+    minibatch.  samples: (x, y) of shapes (n, d) and (n, dy), centred as the problem's moments are;
+    minibatches are drawn from them with replacement. None draws minibatches from the Gaussian with
+    the problem's moments.  max_steps: a run that needs more has the result code `out_of_steps`.
 
-    The optimiser is handed minus the whole velocity of a factor, rates and weight decay included
-    (L2, not decoupled). A moving-average teacher follows with the momentum m = 1 − α/τ, whatever
-    the optimiser; a predictor set by a formula is set after every step.
+    The optimiser gets minus the whole velocity of a factor as its gradient, with rates and weight
+    decay (L2, not decoupled). A moving-average teacher follows with the momentum m = 1 − α/τ,
+    whatever the optimiser; a predictor set by a formula is set after every step.
 
-    Saved times are the nearest multiples of α, which must differ; of times that a sweep spaces
-    itself (`CriticalGrid`, `LogGrid`), those closer than α repeat a step. Not differentiable in
+    Saved times are the nearest multiples of α, which must differ. Where a sweep spaces times itself
+    (`CriticalGrid`, `LogGrid`), times closer than α repeat a step. A run is not differentiable in
     reverse mode, because the number of steps follows the times.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
@@ -61,8 +60,8 @@ class Descent(AbstractMatrixSolver):
     Array([[0.175, 0.097],
            [0.81 , 0.09 ]], dtype=float64)
 
-    Raises ValueError where the learning rate or a count is not positive, `optimizer` is none, the
-    samples do not fit the problem, or two times fall on one step.
+    Raises ValueError where the learning rate or a count is not positive, `optimizer` is not a
+    function, the samples do not fit the problem, or two times fall on one step.
     """
 
     optimizer: Callable[[Scalar], optax.GradientTransformation] = eqx.field(static=True)
@@ -70,6 +69,7 @@ class Descent(AbstractMatrixSolver):
     batch_size: int | None = eqx.field(static=True, default=None)
     samples: tuple[Float[Array, "n d"], Float[Array, "n dy"]] | None = None
     max_steps: int = eqx.field(static=True, default=1_000_000)
+    is_exact: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -96,18 +96,15 @@ class Descent(AbstractMatrixSolver):
         self.samples = samples and (as_float_array(samples[0]), as_float_array(samples[1]))
 
     @property
-    def is_random(self) -> bool:
+    def is_random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether a run draws minibatches, for which it needs a key."""
         return self.batch_size is not None
-
-    @property
-    def is_exact(self) -> bool:
-        return False
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return times[-1] / jnp.asarray(self.learning_rate, times.dtype)
 
-    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
-        return [(np.full(work.shape, True), self)]
+    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
+        return self, self
 
     def check_times(self, times: ArrayLike) -> None:
         checks.check_times(times)
@@ -145,7 +142,7 @@ class Descent(AbstractMatrixSolver):
         observe: Observe,
         key: PRNGKeyArray | None,
     ) -> Solution:
-        def trained(weights: Weights) -> Any:  # the teacher's copy is no business of the optimiser
+        def trained(weights: Weights) -> Any:  # the optimiser does not move the teacher's copy
             return weights.encoder, weights.predictor
 
         rate = jnp.asarray(self.learning_rate, times.dtype)
@@ -161,7 +158,7 @@ class Descent(AbstractMatrixSolver):
                 updates, memory = optimizer.update(uphill, memory, trained(weights))
             encoder, predictor = cast(Any, optax.apply_updates(trained(weights), updates))
             moved = Weights(encoder, predictor, weights.teacher)
-            teacher = jax.tree.map(  # momentum m = 1 − α/τ
+            teacher = jax.tree.map(  # momentum m = 1 − α/τ; None maps to None
                 lambda copy, speed: copy + rate * speed, moved.teacher, follow(problem, moved)
             )
             return settle(drawn, Weights(encoder, predictor, teacher)), memory
@@ -185,7 +182,10 @@ class Descent(AbstractMatrixSolver):
     def _batches(
         self, moments: Moments, key: PRNGKeyArray | None
     ) -> Callable[[Int[Array, ""]], Moments] | None:
-        """From a step to the second moments of its minibatch: all that the gradient depends on."""
+        """A function from a step to the second moments of its minibatch.
+
+        The gradient depends on nothing else of the minibatch.
+        """
         if self.batch_size is None or key is None:
             return None
         draw = _gaussian(moments) if self.samples is None else _resample(*self.samples)
@@ -211,12 +211,12 @@ def _resample(x: Float[Array, "n d"], y: Float[Array, "n dy"]) -> Draw:
 
 
 def _gaussian(moments: Moments) -> Draw:
-    """x ~ N(0, Σxx), y = Σyx Σxx⁻¹ x + noise with what is left of Σyy."""
+    """x ~ N(0, Σxx), y = Σyx Σxx⁻¹ x + noise, whose covariance is the rest of Σyy."""
     factor = jnp.linalg.cholesky(moments.xx)
     regression = jnp.linalg.solve(moments.xx, moments.yx.T).T
     rest = moments.yy - regression @ moments.yx.T
     size, basis = jnp.linalg.eigh((rest + rest.T) / 2)
-    noise = basis * jnp.sqrt(jnp.maximum(size, 0))[None, :]
+    noise = basis * jnp.sqrt(jnp.maximum(size, 0))[None, :]  # rounding makes zeros negative
 
     def draw(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
         x_key, y_key = jr.split(key)

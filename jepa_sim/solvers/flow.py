@@ -19,14 +19,13 @@ from jepa_sim.solvers.integrate import integrate, tolerances
 class GradientFlow(AbstractAdaptive):
     """Ż of every factor, integrated by a diffrax solver with adaptive steps.
 
-    solver: any diffrax ODE solver; None takes Tsit5, and ROCK4, a stabilised explicit method, where
-    the run is to last more than 1000 relaxation times of its fastest feature, as the closed form
-    predicts (`Tsit5` where nothing can be predicted, under a transformation of JAX that traces the
-    problem).  rtol: relative tolerance per step; None takes 1e-8 in float64
-    and 1e-5 in float32.  atol: absolute tolerance; None takes rtol times the smallest
-    root-mean-square singular value of the starting factors, since an atol that does not follow the
-    scale ε of the start gives wrong times.  max_steps: beyond it the run has the result code
-    `out_of_steps`.
+    solver: any diffrax ODE solver. None takes ROCK4, a stabilised explicit method, where the closed
+    form predicts that the run lasts more than 1000 relaxation times of its fastest feature, and
+    Tsit5 otherwise. Where a transformation of JAX traces the problem, nothing can be predicted, and
+    None takes Tsit5.  rtol: relative tolerance per step; None takes 1e-8 in float64 and 1e-5 in
+    float32.  atol: absolute tolerance; None takes rtol times the smallest root-mean-square singular
+    value of the starting factors, since an atol that does not follow the scale ε of the start gives
+    wrong times.  max_steps: a run that needs more has the result code `out_of_steps`.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-1))
@@ -72,4 +71,5 @@ class GradientFlow(AbstractAdaptive):
         solution = integrate(
             move, start, times, observe_both, self.method, rtol, atol, self.max_steps
         )
+        # its values are {"values": …, "rates": …}, as saved above: the two fields of these names
         return dataclasses.replace(solution, **solution.values)

@@ -24,19 +24,18 @@ def integrate(
     atol: float | Float[Array, ""],
     max_steps: int,
 ) -> Solution:
-    """Integrate from time 0 to the last of `times`.
-
-    The PI coefficients keep a batch from its stragglers: with diffrax's default of a pure I
-    controller, single lanes of a vmapped solve can reject thousands of steps.
-    """
+    """Integrate from time 0 to the last of `times`."""
 
     def save(t: Float[Array, ""], state: PyTree, args: Any) -> dict:
         return {"values": observe(t, state), "finite": all_finite(state)}
 
     solver = write_out(solver)
-    if isinstance(solver, AbstractStabilised):
+    is_stabilised = isinstance(solver, AbstractStabilised)
+    if is_stabilised:
         controller = PredictiveController(rtol, atol)
     else:
+        # Not diffrax's default, a pure I controller: with that, single lanes of a vmapped solve can
+        # reject thousands of steps, and the whole batch waits for them.
         controller = dfx.PIDController(rtol, atol, pcoeff=0.4, icoeff=0.3)
     sol = dfx.diffeqsolve(
         dfx.ODETerm(velocity),
@@ -45,14 +44,15 @@ def integrate(
         t1=times[-1],
         dt0=None,
         y0=start,
-        saveat=dfx.SaveAt(ts=times, fn=save, solver_state=isinstance(solver, AbstractStabilised)),
+        saveat=dfx.SaveAt(ts=times, fn=save, solver_state=is_stabilised),
         stepsize_controller=controller,
         max_steps=max_steps,
         throw=False,
     )
     assert sol.ts is not None
     assert isinstance(sol.ys, dict)
-    reached = jnp.isfinite(sol.ts)  # diffrax leaves inf where it did not come
+    reached = jnp.isfinite(sol.ts)  # diffrax leaves inf at times that it did not reach
+    # a time that was not reached says nothing about whether the state was finite
     values, finite = blank_unless(reached, sol.ys["values"]), sol.ys["finite"] | ~reached
     out_of_steps = sol.result == dfx.RESULTS.max_steps_reached
     succeeded = sol.result == dfx.RESULTS.successful
@@ -62,7 +62,7 @@ def integrate(
         jnp.where(out_of_steps, ResultCode.out_of_steps, ResultCode.not_finite),
     )
     stats = {"steps": sol.stats["num_steps"], "accepted": sol.stats["num_accepted_steps"]}
-    if isinstance(solver, AbstractStabilised):
+    if is_stabilised:
         stats["rhs"] = rhs_count(sol)
     if isinstance(solver, Unrolled):
         stats["rhs"] = stats["steps"] * solver.rhs
@@ -73,10 +73,10 @@ def integrate(
 def tolerances(
     start: Weights, rtol: float | None, atol: float | None
 ) -> tuple[float, float | Float[Array, ""]]:
-    """Those given; else 1e-8 (1e-5 in float32), and that times the start's smallest scale.
+    """(rtol, atol): given, or 1e-8 (1e-5 in float32), and that times the start's smallest scale.
 
-    The smallest scale is that of the factor of smallest root-mean-square singular value: an atol
-    that does not follow the scale ε of the start gives wrong times.
+    The smallest scale is the smallest root-mean-square singular value of a factor: an atol that
+    does not follow the scale ε of the start gives wrong times.
     """
     factors = (*start.encoder, *start.predictor)
     if rtol is None:

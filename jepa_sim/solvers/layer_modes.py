@@ -1,7 +1,7 @@
 """The diagonal network: every feature by itself, one scalar per layer, by diffrax.
 
-A network of width one per feature is the matrix flow with 1 × 1 matrices: the same objectives,
-rates, decays and teachers, with steps of its own for every feature.
+A network of width one per feature is the matrix flow with 1 × 1 matrices. It has the same
+objectives, rates, decays and teachers, but every feature has its own steps.
 """
 
 import dataclasses
@@ -28,10 +28,10 @@ from jepa_sim.solvers.integrate import integrate, tolerances
 class LayerModes(AbstractAdaptive):
     """One scalar per layer and feature (and per teacher's copy), with adaptive steps per feature.
 
-    Takes every objective, rate, decay and teacher that the matrix flow takes, any predictor that is
-    learned or set feature by feature (`DirectPred` without boost), and any start that says how a
-    single feature starts; random starts draw every feature's scalars by themselves.
-    Exact for the matrix flow where moments commute and the start is aligned with the features.
+    It takes every objective, rate, decay and teacher that the matrix flow takes, any predictor that
+    is learned or set feature by feature (`DirectPred` without boost), and any start that says how a
+    single feature starts. A random start draws the scalars of each feature independently.
+    It is exact for the matrix flow where moments commute and the start is aligned with features.
 
     solver, rtol, atol: as for `GradientFlow`.  max_steps: per feature.
 
@@ -98,10 +98,12 @@ class LayerModes(AbstractAdaptive):
         def observe_at(t: Float[Array, ""], networks: Weights) -> dict:
             return observe(t, Separate(networks))
 
+        # saved weights have the axes (feature, time): observables see all features at one time
         values = jax.vmap(observe_at, in_axes=(0, 1))(times, solved.values["weights"])
         stats = {name: jnp.sum(count) for name, count in solved.stats.items()}
         rates = solved.values["rate"].T
-        return Solution(times, values, jnp.max(solved.result), stats, rates, solved.atol)
+        worst = jnp.max(solved.result)  # success is the smallest code
+        return Solution(times, values, worst, stats, rates, solved.atol)
 
 
 def _with(problem: Problem, moments: Moments) -> Problem:

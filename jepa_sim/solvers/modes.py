@@ -1,21 +1,20 @@
 """The reduced flow by diffrax: one scalar system per feature, each with steps of its own.
 
-With z = u^b/ρ, c = (a − 1)/b and κ = b λ ρ^c the reduced flow is ż = κ z^{1+c} (1 − z). Integrated
-as it stands it is explosive before the transition and stiff after it. In the logarithm that suits
-where it starts it is neither, and errors are relative errors of u and of 1 − u/u*:
+With z = u^b/ρ, c = (a − 1)/b and κ = b λ ρ^c the reduced flow is ż = κ z^{1+c} (1 − z). In z it is
+explosive before the transition and stiff after it. In one of these logarithms, chosen by where it
+starts, it is neither, and errors are relative errors of u and of 1 − u/u*:
 
     0 < z < 1   y = ln(z/(1−z))    ẏ =  κ z^c
     z > 1       y = ln(z − 1)      ẏ = −κ z^{1+c}
     λ ≤ 0       y = ln u           ẏ = e^{(a−1)y} (λ − σ² e^{by})
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
@@ -39,6 +38,8 @@ class Modes(AbstractSolver):
     solver: dfx.AbstractSolver = dfx.Tsit5()
     tolerance: float | None = None
     max_steps: int = eqx.field(static=True, default=10_000)
+    is_random: ClassVar[bool] = False
+    is_exact: ClassVar[bool] = False
 
     def __check_init__(self):
         if self.tolerance is not None:
@@ -47,18 +48,15 @@ class Modes(AbstractSolver):
         check_method(self.solver)
 
     @property
-    def is_random(self) -> bool:
-        return False
-
-    @property
-    def is_exact(self) -> bool:
-        return False
+    def is_implicit(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the method solves systems of equations in its steps."""
+        return isinstance(self.solver, dfx.AbstractImplicitSolver)
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
-    def suited(self, work: np.ndarray) -> list[tuple[np.ndarray, AbstractSolver]]:
-        return [(np.full(work.shape, True), self)]
+    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
+        return self, self
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("Modes")
@@ -84,7 +82,7 @@ class Modes(AbstractSolver):
                 times,
                 lambda t, y: {"mode": chart.mode(y)},
                 self.solver,
-                0.0,
+                0.0,  # y is a logarithm: its absolute errors are relative errors of u
                 tolerance,
                 self.max_steps,
             )
@@ -120,8 +118,9 @@ class _Chart(eqx.Module):
 
     def start(self) -> Float[Array, ""]:
         log_z = self.b * self.log_start - self.log_rho
+        # ln |z − 1|. The −1 stands for z = 1, where the logarithm and its derivative are infinite.
         distance = jnp.log(jnp.abs(jnp.expm1(jnp.where(log_z == 0, -1, log_z))))
-        at_plateau = -jnp.log(jnp.finfo(log_z.dtype).max)  # z = 1 stays there
+        at_plateau = -jnp.log(jnp.finfo(log_z.dtype).max)  # in place of −∞: z = 1 stays there
         distance = jnp.where(log_z == 0, at_plateau, distance)
         odds = jnp.where(self.below, log_z - distance, distance)
         return jnp.where(self.learned, odds, self.log_start)

@@ -1,4 +1,4 @@
-"""From singular values per feature and time to observables; shared by the two reduced solvers."""
+"""Observables from the singular value of every feature at every time, for both reduced solvers."""
 
 import jax
 from jaxtyping import Array, Float

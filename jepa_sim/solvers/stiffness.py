@@ -1,9 +1,12 @@
-"""How stiff a flow will be, from the closed form: what its integration will cost."""
+"""How stiff a flow will be, predicted from the closed form: this tells what a solve will cost."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jepa_sim.model.problem import Problem
+
+EASY_STEPS = 200.0  # steps that accuracy takes where nothing is stiff
+STIFF = 1000.0  # for more relaxation times ROCK4 takes fewer right-hand sides than Tsit5
 
 
 def stiffness(problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -59,8 +58,7 @@ class Program(eqx.Module):
         `shard_map`.
         """
         devices, every = jax.local_devices(), jax.vmap(self._run_one, in_axes=(0, None))
-        method = getattr(self.solver, "solver", None)
-        if len(devices) == 1 or isinstance(method, dfx.AbstractImplicitSolver):
+        if len(devices) == 1 or self.solver.is_implicit:
             return every(which, lanes)
         mesh, split = Mesh(np.asarray(devices), ("lanes",)), PartitionSpec("lanes")
         specs = (split, PartitionSpec())

@@ -24,7 +24,7 @@ from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ArrayLike, Number
 from jepa_sim.model.objectives import OneOf
 from jepa_sim.results.observables import Observable, check_names, features, loss
-from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver
+from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, split_by_work
 from jepa_sim.sweeps.dataset import TAKEN, label
 from jepa_sim.sweeps.grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim.sweeps.lanes import Lanes, lanes_at
@@ -110,8 +110,8 @@ class Sweep:
         """Shape and type of what is saved of a lane, by name."""
         index = np.zeros((len(self.axes), jax.local_device_count()), int)
         [(program, which), *_] = self._programs(index)
-        [(_, solver), *_] = self.solver.suited(np.zeros(1))
-        program = dataclasses.replace(program, solver=solver)
+        easy, _ = self.solver.alternatives()
+        program = dataclasses.replace(program, solver=easy)
         lanes = _with_curves(self.grid, program, lanes_at(self.grid, index), index, which)
         found = eqx.filter_eval_shape(program.run, jnp.asarray(which), lanes)
         return {
@@ -133,7 +133,7 @@ class Sweep:
                 continue
             lanes = _with_curves(self.grid, program, every, index, which)
             work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
-            programs += len(self.solver.suited(work))
+            programs += len(split_by_work(self.solver, work))
             seconds += float(work.sum()) * (STEP_SECONDS + MATRIX_SECONDS * d**3)
         return programs, seconds * total / len(some)
 
@@ -325,7 +325,7 @@ def _plan(
         largest = min(largest, entries // dimension**2, MATRIX_LANES)
         work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
     seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
-    for suits, solver in program.solver.suited(work):
+    for suits, solver in split_by_work(program.solver, work):
         chunks = schedule(work[suits], max(largest, 1), seconds)
         places = which[suits]
         program = dataclasses.replace(program, solver=solver)

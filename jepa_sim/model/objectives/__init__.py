@@ -1,4 +1,4 @@
-"""Objectives: what the network is asked to do, the field that follows, its reduced flow.
+"""Objectives: what the network is to learn, how that moves its weights, and its reduced flow.
 
 Encoder W̄ = W_L … W_1, predictor (or decoder) V̄ = V_M … V_1, and a target map T:
 
@@ -9,8 +9,8 @@ An objective pulls on the products W̄ and V̄; every factor Z of a product take
 Ż = (product of the factors left of Z)ᵀ pull (product of the factors right of Z)ᵀ.
 With the residual R = T Σyx − V̄ W̄ Σxx the pulls of a prediction are V̄ᵀR on W̄ and R W̄ᵀ on V̄.
 
-For JEPA this field is the gradient of no function (the target moves too), so objectives own the
-field and nothing differentiates a one-argument loss.
+For JEPA these pulls are not the gradient of any function, since the target moves too. So each
+objective states its pulls, and no code takes the gradient of a loss in the weights alone.
 """
 
 from jepa_sim.model.objectives.base import AbstractObjective as AbstractObjective

@@ -1,6 +1,7 @@
 """What an objective is."""
 
 import abc
+from typing import TYPE_CHECKING
 
 from jaxtyping import Array, Float
 
@@ -10,14 +11,24 @@ from jepa_sim.data.moments import Features, Moments
 from jepa_sim.model.objectives.maps import Maps
 from jepa_sim.model.teachers import AbstractTarget
 
+if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
+
 
 class AbstractObjective(Checked):
-    """An objective owns its pulls, its loss, and its reduced flow u̇ = u^a (λ − σ² u^b)."""
+    """An objective owns its pulls, its loss, and its reduced flow u̇ = u^a (λ − σ² u^b).
 
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """What the objective is called in a sweep's result."""
+    A subclass sets these class attributes, or has properties of the same names where they depend
+    on its fields. name: what the objective is called in a sweep's result.
+    encodes_target: whether y goes through an encoder too; y must then be of the dimension of x.
+    uses_predictor: whether a predictor (or decoder) is part of the objective.
+    """
+
+    name: AbstractClassVar[str]
+    encodes_target: AbstractClassVar[bool]
+    uses_predictor: AbstractClassVar[bool]
 
     @property
     @abc.abstractmethod
@@ -31,16 +42,6 @@ class AbstractObjective(Checked):
     @abc.abstractmethod
     def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
         """The population loss."""
-
-    @property
-    @abc.abstractmethod
-    def encodes_target(self) -> bool:
-        """Whether y goes through an encoder too, so that it must be of the dimension of x."""
-
-    @property
-    @abc.abstractmethod
-    def uses_predictor(self) -> bool:
-        """Whether a predictor (or decoder) is part of the objective."""
 
     @abc.abstractmethod
     def output_frame(

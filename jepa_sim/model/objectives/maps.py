@@ -1,4 +1,4 @@
-"""Products of factors, and what every factor has of a pull on its product."""
+"""Products of factors, and the share that every factor has in a pull on its product."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -16,6 +16,8 @@ def product(factors: Sequence[Float[Array, "_ _"]]) -> Float[Array, "_ _"]:
 
 def shares(factors: Factors, pull: Float[Array, "_ _"]) -> Factors:
     """Ż of all factors of a product, from the pull on the product."""
+    # From the last factor to the first: `pull` collects the transposed factors left of Z, `below`
+    # holds the products right of it. None stands for an empty product, which costs no matmul.
     below = [None, *(product(factors[: i + 1]) for i in range(len(factors) - 1))]  # right of Z_i
     velocities = []
     for factor, right in zip(reversed(factors), reversed(below), strict=True):
@@ -25,10 +27,12 @@ def shares(factors: Factors, pull: Float[Array, "_ _"]) -> Factors:
 
 
 class Maps(eqx.Module):
-    """The products of a network's factors; or the pulls on them, of the same shapes.
+    """The products of a network's factors.
 
-    encoder: (k, d) W̄.  predictor: (o, k) V̄.  teacher: (k, dy) W̄ᵗ, what encodes the target y. Of
-    stacks of n_c and n_t frames all are block matrices, (n_c k, n_c d) and so on.
+    The pulls on these products have the same shapes, and are `Maps` too.
+
+    encoder: (k, d) W̄.  predictor: (o, k) V̄.  teacher: (k, dy) W̄ᵗ, which encodes the target y. For
+    stacks of n_c and n_t frames all three are block matrices, (n_c k, n_c d) and so on.
     """
 
     encoder: Float[Array, "k d"]

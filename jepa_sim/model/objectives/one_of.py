@@ -1,6 +1,7 @@
 """Several objectives as one program."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ class OneOf(AbstractObjective):
 
     options: tuple[AbstractObjective, ...]
     which: Int[Array, ""]
+    name: ClassVar[str] = "one of several"
 
     @staticmethod
     def can_share(objectives: Sequence[AbstractObjective]) -> bool:
@@ -33,10 +35,6 @@ class OneOf(AbstractObjective):
         )
 
     @property
-    def name(self) -> str:
-        return "one of several"
-
-    @property
     def teacher(self) -> AbstractTarget:
         return StopGradient()
 
@@ -44,6 +42,7 @@ class OneOf(AbstractObjective):
         return jax.lax.select_n(self.which, *values) if len(values) > 1 else values[0]
 
     def pulls(self, maps: Maps, moments: Moments) -> Maps:
+        # `can_share` has checked that all are predictions; the condition is for type checkers
         targets = [
             option.encode_target(maps.teacher, moments.yx)
             for option in self.options
@@ -55,11 +54,13 @@ class OneOf(AbstractObjective):
         return self._choose([option.loss(maps, moments) for option in self.options])
 
     @property
-    def encodes_target(self) -> bool:
+    def encodes_target(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether one of them does."""
         return any(option.encodes_target for option in self.options)
 
     @property
-    def uses_predictor(self) -> bool:
+    def uses_predictor(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether one of them does."""
         return any(option.uses_predictor for option in self.options)
 
     def output_frame(

@@ -1,6 +1,7 @@
 """Predictions: of a representation, or of the input itself."""
 
 import abc
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -26,11 +27,13 @@ class AbstractPrediction(AbstractObjective):
         held = prediction_pulls(target, maps, moments)
         if not self.teacher.passes_gradient:
             return held
+        # the pull on the teacher's map W̄ᵗ
         back = maps.predictor @ maps.encoder @ moments.yx.T - maps.teacher @ moments.yy
         return Maps(held.encoder, held.predictor, back)
 
     def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
         prediction = maps.predictor @ maps.encoder
+        # T Σyy Tᵀ
         size = self.encode_target(maps.teacher, self.encode_target(maps.teacher, moments.yy).T)
         return (
             jnp.vdot(prediction, prediction @ moments.xx) / 2
@@ -56,9 +59,12 @@ class JEPA(AbstractPrediction):
     """
 
     target: AbstractTarget = StopGradient()
+    encodes_target: ClassVar[bool] = True
+    uses_predictor: ClassVar[bool] = True
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """`jepa`, and how its teacher differs from the encoder with stop-gradient."""
         return "jepa" + self.target.suffix
 
     @property
@@ -69,14 +75,6 @@ class JEPA(AbstractPrediction):
         self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
         return teacher @ moment
-
-    @property
-    def encodes_target(self) -> bool:
-        return True
-
-    @property
-    def uses_predictor(self) -> bool:
-        return True
 
     def output_frame(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
@@ -94,9 +92,9 @@ class MAE(AbstractPrediction):
     deep linear autoencoder (Saxe et al. 2014).
     """
 
-    @property
-    def name(self) -> str:
-        return "mae"
+    name: ClassVar[str] = "mae"
+    encodes_target: ClassVar[bool] = False
+    uses_predictor: ClassVar[bool] = True
 
     @property
     def teacher(self) -> AbstractTarget:
@@ -106,14 +104,6 @@ class MAE(AbstractPrediction):
         self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
         return moment
-
-    @property
-    def encodes_target(self) -> bool:
-        return False
-
-    @property
-    def uses_predictor(self) -> bool:
-        return True
 
     def output_frame(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
@@ -125,7 +115,7 @@ class MAE(AbstractPrediction):
 
 
 def prediction_pulls(target: Float[Array, "o d"], maps: Maps, moments: Moments) -> Maps:
-    """The pulls of ½ E ‖V̄ W̄ x − T y‖² with target = T Σyx held."""
+    """The pulls of ½ E ‖V̄ W̄ x − T y‖², with target = T Σyx held fixed."""
     w, v = maps.encoder, maps.predictor
     residual = target - v @ (w @ moments.xx)
     return Maps(v.T @ residual, residual @ w.T, jnp.zeros_like(maps.teacher))

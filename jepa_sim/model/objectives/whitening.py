@@ -1,4 +1,6 @@
-"""Joint embeddings without a predictor, which whitening keeps from collapse."""
+"""Joint embeddings without a predictor; whitening keeps them from collapse."""
+
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,16 +17,16 @@ from jepa_sim.model.teachers import AbstractTarget, StopGradient
 class BarlowTwins(AbstractObjective):
     """Linear Barlow Twins, ‖W̄ Γ W̄ᵀ − I‖² with Γ = (Σyx + Σyxᵀ)/2; no predictor (Simon et al. 2023).
 
-    The pull on the encoder is −4 (W̄ Γ W̄ᵀ − I) W̄ Γ; what stands in the predictor's place stays
-    where it starts. Reduced flow u̇ = 4λ u^{2L−1} (1 − λ u^{2L}), plateau w̄ = λ^{−1/2}; at L = 1 the
+    The pull on the encoder is −4 (W̄ Γ W̄ᵀ − I) W̄ Γ; the predictor is not used, and stays where it
+    starts. Reduced flow u̇ = 4λ u^{2L−1} (1 − λ u^{2L}), plateau w̄ = λ^{−1/2}; at L = 1 the
     gains are w̄² = 1/(λ + (w̄(0)⁻² − λ) e^{−8λt}): features are learned in steps, the largest λ
     first. Every W̄ with W̄ Γ W̄ᵀ = I is at rest, so a bottleneck of k rows ends in the k features of
     largest λ only up to what a small random start has let grow of the others.
     """
 
-    @property
-    def name(self) -> str:
-        return "barlow_twins"
+    name: ClassVar[str] = "barlow_twins"
+    encodes_target: ClassVar[bool] = True
+    uses_predictor: ClassVar[bool] = False
 
     @property
     def teacher(self) -> AbstractTarget:
@@ -42,14 +44,6 @@ class BarlowTwins(AbstractObjective):
 
     def _gap(self, w: Float[Array, "k d"], gamma: Float[Array, "d d"]) -> Float[Array, "k k"]:
         return w @ gamma @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
-
-    @property
-    def encodes_target(self) -> bool:
-        return True
-
-    @property
-    def uses_predictor(self) -> bool:
-        return False
 
     def output_frame(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
@@ -82,13 +76,12 @@ class WhitenedJoint(AbstractObjective):
     """
 
     penalty: Float[Array, ""] = eqx.field(converter=as_float_array, default=10.0)
+    name: ClassVar[str] = "whitened_joint"
+    encodes_target: ClassVar[bool] = True
+    uses_predictor: ClassVar[bool] = False
 
     def __check_init__(self):
         checks.check_positive("penalty", self.penalty)
-
-    @property
-    def name(self) -> str:
-        return "whitened_joint"
 
     @property
     def teacher(self) -> AbstractTarget:
@@ -107,14 +100,6 @@ class WhitenedJoint(AbstractObjective):
 
     def _gap(self, w: Float[Array, "k d"], moments: Moments) -> Float[Array, "k k"]:
         return w @ moments.xx @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
-
-    @property
-    def encodes_target(self) -> bool:
-        return True
-
-    @property
-    def uses_predictor(self) -> bool:
-        return False
 
     def output_frame(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]

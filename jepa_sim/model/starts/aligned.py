@@ -1,5 +1,7 @@
 """Starts whose predictor is aligned with the encoder, or turned from it by a known angle."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -19,36 +21,28 @@ from jepa_sim.model.state import Weights
 class Balanced(AbstractStart):
     """All factors have the one singular value ε^{1/L}, so every encoder gain starts at ε = `scale`.
 
-    The start of the reduced theory. As it stands every factor is ε^{1/L} I, which is aligned with
-    any features. rotated: factors are rotated by random orthogonal matrices in the hidden layers
-    (one set per key) that keep balance and, for JEPA, the predictor positive in the latent space;
-    gains of features do not depend on them while alignment is stable. A bottleneck must be
-    rotated: it starts from a random subspace.
+    This is the start of the reduced theory. Without rotations every factor is ε^{1/L} I, which is
+    aligned with any features. rotated: factors are rotated by random orthogonal matrices in the
+    hidden layers (one set per key). These keep balance and, for JEPA, the predictor positive in the
+    latent space; gains of features do not depend on them while alignment is stable. A bottleneck
+    must be rotated: it starts from a random subspace.
 
     Raises ValueError where scale is not positive.
     """
 
     scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     rotated: bool = eqx.field(static=True, default=False)
+    is_level: ClassVar[bool] = True
+    is_balanced: ClassVar[bool] = True
+    is_separable: ClassVar[bool] = True
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
 
     @property
-    def is_random(self) -> bool:
+    def is_random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether `weights` needs a key: for the rotations."""
         return self.rotated
-
-    @property
-    def is_level(self) -> bool:
-        return True
-
-    @property
-    def is_balanced(self) -> bool:
-        return True
-
-    @property
-    def is_separable(self) -> bool:
-        return True
 
     def weights(
         self,
@@ -65,9 +59,9 @@ class Balanced(AbstractStart):
 class Unbalanced(AbstractStart):
     """As `Balanced`, but the predictor's singular values v are not the encoder's u: v² − u² = κ.
 
-    So W₂ᵀW₂ − W₁W₁ᵀ = κI between the last layer of the encoder and the first of the predictor,
-    which the flow keeps: from lazy (|κ| large: one side hardly moves) to rich (κ = 0) in the words
-    of Dominé et al. (2024).
+    So W₂ᵀW₂ − W₁W₁ᵀ = κI between the last layer of the encoder and the first of the predictor, and
+    the flow keeps this. In the words of Dominé et al. (2024) a large |κ| is lazy, since one side
+    hardly moves, and κ = 0 is rich.
 
     scale: ε.  imbalance: κ > −ε^{2/L}.  rotated: see `Balanced`.
 
@@ -77,26 +71,19 @@ class Unbalanced(AbstractStart):
     scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     imbalance: Float[Array, ""] = eqx.field(converter=as_float_array)
     rotated: bool = eqx.field(static=True, default=False)
+    is_level: ClassVar[bool] = True
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = True
+    keeps_differences: ClassVar[bool] = True
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
         checks.check_finite("imbalance", self.imbalance)
 
     @property
-    def is_random(self) -> bool:
+    def is_random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether `weights` needs a key: for the rotations."""
         return self.rotated
-
-    @property
-    def is_level(self) -> bool:
-        return True
-
-    @property
-    def is_balanced(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return True
 
     def weights(
         self,
@@ -113,10 +100,6 @@ class Unbalanced(AbstractStart):
         square = u**2 + self.imbalance.astype(u.dtype)
         frames = Frames(moments, objective, network, key if self.rotated else None)
         return frames.weights(u, jnp.sqrt(square), frames.aligned)
-
-    @property
-    def keeps_differences(self) -> bool:
-        return True
 
     def layers(self, features: Features, objective: AbstractObjective, depth: Scalar) -> Layers:
         """Encoder layers have the square ε^{2/L}, predictor layers κ more."""
@@ -138,26 +121,14 @@ class Misaligned(AbstractStart):
 
     scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     angle: Float[Array, ""] = eqx.field(converter=as_float_array)
+    is_random: ClassVar[bool] = True
+    is_level: ClassVar[bool] = True
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = False
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
         checks.check_finite("angle", self.angle)
-
-    @property
-    def is_random(self) -> bool:
-        return True
-
-    @property
-    def is_level(self) -> bool:
-        return True
-
-    @property
-    def is_balanced(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return False
 
     def weights(
         self,

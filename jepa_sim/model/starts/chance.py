@@ -1,5 +1,7 @@
 """Starts of independent random factors."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -25,25 +27,13 @@ class Orthogonal(AbstractStart):
     """
 
     scale: Float[Array, ""] = eqx.field(converter=as_float_array)
+    is_random: ClassVar[bool] = True
+    is_level: ClassVar[bool] = True
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = True
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
-
-    @property
-    def is_random(self) -> bool:
-        return True
-
-    @property
-    def is_level(self) -> bool:
-        return True
-
-    @property
-    def is_balanced(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return True
 
     def weights(
         self,
@@ -71,25 +61,13 @@ class RandomGaussian(AbstractStart):
     """
 
     scale: Float[Array, ""] = eqx.field(converter=as_float_array)
+    is_random: ClassVar[bool] = True
+    is_level: ClassVar[bool] = False
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = True
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
-
-    @property
-    def is_random(self) -> bool:
-        return True
-
-    @property
-    def is_level(self) -> bool:
-        return False
-
-    @property
-    def is_balanced(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return True
 
     def weights(
         self,

@@ -74,6 +74,7 @@ class Frames:
             self.frames = [first, *orthogonal(inner, hidden, k, dtype)[:, :, :rank]]
         target = self.frames[0]
         if moments.target_dimension // network.frames[1] != d:
+            # y has another dimension: its directions are those that Σyx pairs with those of x
             u, _, vt = jnp.linalg.svd(moments.yx, full_matrices=False)
             target = u @ (vt @ target)
         self.aligned = objective.output_frame(self.frames[self.depth], target)
@@ -85,6 +86,7 @@ class Frames:
         frames = [*self.frames, last]
         factors = [after @ before.T for before, after in itertools.pairwise(frames)]
         context, target = self.between
+        # each frame of the target reads all frames of the context alike; of norm 1
         mean = jnp.full((target, context), (context * target) ** -0.5, u.dtype)
         return Weights(
             tuple(u * z for z in factors[: self.depth]),
@@ -111,4 +113,5 @@ def orthogonal(
 ) -> Float[Array, "{count} {size} {size}"]:
     """Orthogonal matrices from Haar's measure, by one batched QR (Mezzadri 2007)."""
     q, r = jnp.linalg.qr(jr.normal(key, (count, size, size), dtype))
+    # the signs of R's diagonal: without them the law of Q depends on the algorithm
     return q * jnp.sign(jax.vmap(jnp.diagonal)(r))[:, None, :]

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +30,11 @@ class Given(AbstractStart):
     encoder: Factors
     predictor: Factors
     scale: Float[Array, ""]
+    is_random: ClassVar[bool] = False
+    is_level: ClassVar[bool] = False
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = False
+    keeps_differences: ClassVar[bool] = True
 
     def __init__(self, encoder: Sequence[ArrayLike], predictor: Sequence[ArrayLike]):
         for name, factors in (("encoder", encoder), ("predictor", predictor)):
@@ -47,22 +53,6 @@ class Given(AbstractStart):
         w = product(self.encoder)
         self.scale = jnp.sqrt(jnp.sum(w**2) / w.shape[1])
 
-    @property
-    def is_random(self) -> bool:
-        return False
-
-    @property
-    def is_level(self) -> bool:
-        return False
-
-    @property
-    def is_balanced(self) -> bool:
-        return False
-
-    @property
-    def is_separable(self) -> bool:
-        return False
-
     def weights(
         self,
         moments: Moments,
@@ -79,12 +69,11 @@ class Given(AbstractStart):
                 checks.fail(f"start.{name}", f"have factors of shapes {wants}", f"of {found}")
         return Weights(self.encoder, self.predictor)
 
-    @property
-    def keeps_differences(self) -> bool:
-        return True
-
     def layers(self, features: Features, objective: AbstractObjective, depth: Scalar) -> Layers:
-        """Followed from layer to layer; known where every factor keeps the features apart."""
+        """Features are followed from layer to layer.
+
+        The result is known where every factor keeps the features apart.
+        """
         patterns = features.patterns
         eps = jnp.finfo(patterns.dtype).eps
         overlap = patterns.T @ patterns - jnp.eye(patterns.shape[1], dtype=patterns.dtype)
@@ -94,7 +83,7 @@ class Given(AbstractStart):
         cosine = jnp.sum(output * target, axis=0)
         ends = jnp.equal(jnp.sum(output**2, axis=0), 0) | (jnp.abs(cosine) > 1 - jnp.sqrt(eps))
         off = jnp.maximum(jnp.max(jnp.abs(overlap), axis=0), jnp.maximum(bent, bent_further))
-        squares = jnp.concatenate([encoder, predictor])  # what a factor sends to 0 is not followed
+        squares = jnp.concatenate([encoder, predictor])  # a feature sent to 0 cannot be followed on
         sizes = [jnp.linalg.norm(factor, 2) for factor in (*self.encoder, *self.predictor)]
         return Layers(
             encoder,
@@ -108,14 +97,14 @@ class Given(AbstractStart):
 def _follow(
     factors: Factors, directions: Float[Array, "_ d"]
 ) -> tuple[Float[Array, "_ d"], Float[Array, "n d"], Float[Array, " d"]]:
-    """Where unit directions are sent, the square of what each layer does to their lengths, and how
-    far they are from its singular vectors."""
+    """Where unit directions are sent, by which squared factor each layer changes their lengths,
+    and how far they are from being its singular vectors."""
     squares, bent = [], jnp.zeros_like(directions[0])
     for factor in factors:
         z = factor.astype(directions.dtype)
         image = z @ directions
         size = jnp.sqrt(jnp.sum(image**2, axis=0))
-        image = image / jnp.where(size == 0, 1, size)[None, :]
+        image = image / jnp.where(size == 0, 1, size)[None, :]  # 1: no 0/0
         gap = jnp.sqrt(jnp.sum((z.T @ image - directions * size[None, :]) ** 2, axis=0))
         norm = jnp.sqrt(jnp.sum(z**2))
         bent = jnp.maximum(bent, gap / jnp.where(norm == 0, 1, norm))

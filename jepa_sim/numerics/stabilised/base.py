@@ -1,4 +1,4 @@
-"""What stabilised methods share: how many stages a step needs, and what goes on to the next."""
+"""What stabilised methods share: how many stages a step takes, and what the next step reuses."""
 
 import abc
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from jepa_sim.numerics.stabilised.radius import frozen, power_iteration
 from jepa_sim.numerics.stabilised.trees import combine, norm, real_dtype, waves
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
     from typing import ClassVar as AbstractClassVar
 else:
     from equinox import AbstractClassVar

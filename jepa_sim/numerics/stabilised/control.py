@@ -49,7 +49,7 @@ class PredictiveController(dfx.AbstractAdaptiveStepSizeController):
         func: Callable,
         error_order: Any,
     ) -> tuple[Any, tuple]:
-        """The first step, as `PIDController` takes it; last step and error of none yet."""
+        """The first step is that of `PIDController`; there is no last step or error yet."""
         pid = dfx.PIDController(self.rtol, self.atol, norm=self.norm)
         first, _ = pid.init(terms, t0, t1, y0, dt0, args, func, error_order)
         step = jnp.asarray(first - t0)
@@ -78,9 +78,10 @@ class PredictiveController(dfx.AbstractAdaptiveStepSizeController):
         size = jnp.asarray(self.norm(jax.tree.map(scaled, y0, y1_candidate, y_error)), h.dtype)
         error = jax.lax.stop_gradient(size)
         keep = error < 1
+        # 1e-12 keeps r finite where the error is 0; `factormax` then bounds the step
         r = jnp.power(jnp.maximum(error, 1e-12), jnp.asarray(-1 / error_order, h.dtype))
         trend: Any = jnp.where(is_later, jnp.abs(h / last_h) * r / last_r, 1)
-        most: Any = jnp.where(was_rejected, 1, self.factormax)
+        most: Any = jnp.where(was_rejected, 1, self.factormax)  # no growth just after a rejection
         factor = jnp.where(keep, jnp.minimum(r * jnp.minimum(trend, 1), most / self.safety), r)
         factor = jnp.clip(self.safety * factor, self.factormin, jnp.where(keep, most, self.safety))
         next_t0 = jnp.where(keep, t1, t0)

@@ -1,4 +1,4 @@
-"""The spectral radius of ∂f/∂y by power iteration, begun from the last step's eigenvector."""
+"""The spectral radius of ∂f/∂y by power iteration, which starts from the last step's vector."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,10 +27,11 @@ def power_iteration(
 ) -> tuple[Array, PyTree, Array]:
     """max |λ| of ∂f/∂y, its vector, and how many products ∂f/∂y·v it took.
 
-    `vector` and `radius` are the estimates before; one product suffices where they still hold, or
-    where the estimate is below `enough`, and four are the most: later steps go on from there. For
-    a pair of complex eigenvalues the estimate is |Jv|/|v|, which their rotation leaves alone where
-    J is normal; the largest of the last two is taken. Not differentiated.
+    `vector` and `radius` are the estimates of the last step. One product is enough where they still
+    hold, or where the estimate is below `enough`; four are the most, since later steps go on from
+    there. For a pair of complex eigenvalues the estimate is |Jv|/|v|, which their rotation does not
+    change where J is normal; the larger of the last two estimates is taken. Nothing here is
+    differentiated.
     """
     field = frozen(eqx.filter_closure_convert(field, t, y, args))
     t, y, args = frozen((t, y, args))

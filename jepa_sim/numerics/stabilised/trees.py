@@ -43,7 +43,10 @@ def normalise(tree: PyTree, otherwise: PyTree) -> PyTree:
 
 
 def waves(tree: PyTree) -> PyTree:
-    """A fixed vector of norm 1 with no zero entries and no symmetries: cosines of 1, √2·2, … ."""
+    """A fixed vector of norm 1, ∝ cos √(7n) for n = 1, 2, …, with no zeros and no symmetries.
+
+    A start with a symmetry of the problem would miss eigenvectors without it.
+    """
     leaves, structure = jax.tree.flatten(tree)
     ends = [0]
     for x in leaves:
