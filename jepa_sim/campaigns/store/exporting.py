@@ -14,7 +14,7 @@ from typing import IO, Any
 import h5netcdf
 import xarray as xr
 
-from jepa_sim.campaigns.store.disk import written_aside
+from jepa_sim.campaigns.store.disk import remove_left, written_aside
 
 OVERHEAD = 2**16  # bytes that HDF5 needs at most for an array, beside its values
 
@@ -31,7 +31,7 @@ def export(dataset: xr.Dataset, path: Path) -> None:
         return
     chosen = [name for name, value in dataset.items() if "time" not in value.dims]
     frame = dataset[chosen].drop_vars("time_fraction", errors="ignore")
-    with written_aside(path) as partial:
+    with _written(path) as partial:
         frame.to_dataframe().reset_index().to_parquet(partial)
 
 
@@ -40,7 +40,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
 
     Raises OSError, with nothing written, where there is no room for it.
     """
-    with written_aside(path) as partial:
+    with _written(path) as partial:
         # HDF5 ends the process where a write fails. So Python writes an empty file and gives it all
         # of its room, and HDF5 fills it. At its end HDF5 gives back what it did not need.
         words = sum(len(str(value)) for value in dataset.attrs.values())
@@ -51,6 +51,15 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
                 _reserve(file, partial, size)
         with _one_thread():
             dataset.to_netcdf(partial, mode="a", engine="h5netcdf")
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """`written_aside`, in a folder that is made, without what killed processes have left there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_left(path)
+    with written_aside(path) as partial:
+        yield partial
 
 
 def check_room(path: Path, size: int) -> None:

@@ -18,7 +18,7 @@ import xarray as xr
 
 from jepa_sim.arguments.errors import StoreError
 from jepa_sim.campaigns.store.contents import GROUP, checksum, describe, open_array
-from jepa_sim.campaigns.store.disk import aside, flush, flush_tree, write_json
+from jepa_sim.campaigns.store.disk import flush, flush_tree, write_json, written_aside
 from jepa_sim.campaigns.store.errors import damaged, explained, undamaged
 from jepa_sim.campaigns.store.lock import lock
 from jepa_sim.campaigns.store.template import PENDING as PENDING
@@ -224,12 +224,11 @@ def create(
     block_shape: tuple[int, ...],
     manifest: Mapping[str, Any],
 ) -> Store:
-    """A new run, without blocks: made aside, then named. Where somebody was faster, theirs.
+    """A new run, without blocks. If another process makes it first, that one is returned.
 
     variables: of the lanes; by name, the axes inside a lane, their lengths, type and attributes.
     `result` must be among them.  known: coordinates, and what does not depend on the lane.
     """
-    partial = aside(path)
     layout: dict[str, Any] = {
         "format": FORMAT,
         "lane_axes": list(lane_axes),
@@ -239,19 +238,17 @@ def create(
     }
     with explained(path):
         try:
-            (partial / "done").mkdir(parents=True)
-            make_arrays(partial / GROUP, variables, known, lane_axes, block_shape)
-            flush_tree(partial)
-            lengths = {axis: known.sizes[axis] for axis in lane_axes}
-            layout["holds"] = describe(partial, tuple(variables), lengths)
-            write_json(partial / "manifest.json", {**manifest, **layout})
-            partial.rename(path)
+            with written_aside(path) as partial:
+                (partial / "done").mkdir(parents=True)
+                make_arrays(partial / GROUP, variables, known, lane_axes, block_shape)
+                flush_tree(partial)
+                lengths = {axis: known.sizes[axis] for axis in lane_axes}
+                layout["holds"] = describe(partial, tuple(variables), lengths)
+                write_json(partial / "manifest.json", {**manifest, **layout})
             flush(path.parent)
-        except OSError:
+        except OSError:  # of the renaming, where another process has made the run meanwhile
             if not (path / "manifest.json").is_file():
                 raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of who was killed
         shutil.rmtree(left, ignore_errors=True)
     return open_store(path)
