@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 from jepa_sim.arguments.errors import StoreError
-from jepa_sim.campaigns.store import create, differences, open_run, open_store, verify
+from jepa_sim.campaigns.store import create, differences, open_run, open_store, status, verify
 from jepa_sim.campaigns.store import store as writing
 
 AXES = ("objective", "depth", "predictor_depth", "scale", "seed", "spectrum")
@@ -215,10 +215,10 @@ def test_one_writer_or_the_shards_of_one_array(tmp_path, monkeypatch):
                 store.lock(shard).__enter__()
         with pytest.raises(StoreError, match=r"of one number, not of 3: process .* `lock-0-of-2`"):
             store.lock((1, 3)).__enter__()
-    assert "nobody" in store.status(store)
+    assert "nobody" in status(store)
     with store.lock():
         monkeypatch.setattr(os, "access", lambda *_: False)  # as of a folder that may only be read
-        assert f"process {os.getpid()} on" in store.status(store)
+        assert f"process {os.getpid()} on" in status(store)
     with pytest.raises(ConnectionError), store.lock():  # what goes wrong inside is not the lock's
         raise ConnectionError
 
