@@ -265,7 +265,7 @@ def test_collapse_of_a_dataset(dataset: xr.Dataset):
         (plot.collapse, r"must be one trajectory, but has the axes \['depth', 'objective'\]"),
         (lambda ds: plot.critical_times(ds, against="sigma"), r"be one of \['rho', 'lam'\]"),
         (lambda ds: plot.order_matrix(ds.sel(depth=1)), r"be of one objective, but is of"),
-        (lambda ds: plot.phase_diagram(ds.critical_time), r"must have two axes, but has"),
+        (lambda ds: plot.phase_diagram(ds.critical_time), r"must be of two axes, but is of"),
     ],
 )
 def test_what_is_not_one_thing_is_refused(draw, words, dataset: xr.Dataset):
@@ -305,7 +305,7 @@ def test_spectra_of_sweeps_as_they_are():
     ours, same = (plot.spectrum(x).collections[0].get_offsets() for x in (ds, moments))
     np.testing.assert_array_equal(ours, same)
     two = xr.concat([ds, ds], "spectrum")
-    with pytest.raises(ValueError, match="must have one spectrum, but has 2"):
+    with pytest.raises(ValueError, match="must be of one spectrum, but is of 2"):
         plot.spectrum(two)
 
 

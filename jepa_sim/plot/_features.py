@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments import checks
 from jepa_sim.data.moments import Moments
 from jepa_sim.plot._style import COLUMN, one_panel, panels, pyplot, rho_colours, style
 from jepa_sim.results.trajectory import Trajectory
@@ -33,7 +34,7 @@ def spectrum(
     if lam.ndim == 2 and len(lam) == 1:
         lam, rho = lam[0], rho[0]
     if lam.ndim != 1:
-        raise ValueError(f"Argument `data` must have one spectrum, but has {lam.shape[0]}.")
+        checks.fail("data", "be of one spectrum", f"of {lam.shape[0]}")
     order = np.argsort(-lam, kind="stable")
     lam, rho = lam[order], rho[order]
     rank, is_learned = np.arange(1, len(lam) + 1), lam > 0
@@ -74,10 +75,10 @@ def patches(
     if shape is not None and found.ndim == 2 and found.shape[1] == shape[0] * shape[1]:
         found = found.reshape(-1, *shape)
     if found.ndim != 3 or len(found) == 0:
-        wanted = "be (n, rows, columns), or (n, pixels) of `shape`"
-        raise ValueError(f"Argument `images` must {wanted}, but is {np.shape(images)}.")
+        rule = "be (n, rows, columns), or (n, pixels) of `shape`"
+        checks.fail("images", rule, np.shape(images))
     if titles is not None and len(titles) != len(found):
-        raise ValueError(f"Argument `titles` must have {len(found)} entries, not {len(titles)}.")
+        checks.fail("titles", f"be of {len(found)} entries", f"of {len(titles)}")
     n, height, width = found.shape
     columns = min(columns, n)
     rows = -(-n // columns)

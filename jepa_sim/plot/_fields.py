@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments import checks
 from jepa_sim.plot._selection import Run, learned
 from jepa_sim.plot._style import COLUMN, look, one_panel, pyplot, style
 
@@ -56,8 +57,7 @@ def phase_diagram(
     Raises ValueError where `values` has not two axes.
     """
     if values.ndim != 2:
-        axes = [str(name) for name in values.dims]
-        raise ValueError(f"Argument `values` must have two axes, but has {axes}.")
+        checks.fail("values", "be of two axes", f"of {[str(name) for name in values.dims]}")
     rows, columns = (_Axis.of(values, str(name)) for name in values.dims)
     numbers = np.asarray(values.values, dtype=float)
     with style():
@@ -96,11 +96,10 @@ def order_matrix(
     Raises ValueError where `run` has further axes, or `by` is something else.
     """
     if by not in LETTERS:
-        raise ValueError(f"Argument `by` must be one of {list(LETTERS)}, but is {by!r}.")
+        checks.fail("by", f"be one of {list(LETTERS)}", repr(by))
     found = learned(run, fraction)
     if len(found.objectives) != 1:
-        wanted = f"be of one objective, but is of {list(found.objectives)}"
-        raise ValueError(f"Argument `run` must {wanted}.")
+        checks.fail("run", "be of one objective", f"of {list(found.objectives)}")
     order = np.argsort(-getattr(found, by), kind="stable")
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(found.times[0][order])

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments import checks
 from jepa_sim.results.trajectory import Trajectory
 
 Run = xr.Dataset | Trajectory
@@ -53,7 +54,7 @@ def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
     if "critical_fraction" in found.dims:
         known = found.critical_fraction.values.tolist()
         if fraction not in known:
-            raise ValueError(f"Argument `fraction` must be one of {known}, but is {fraction}.")
+            checks.fail("fraction", f"be one of {known}", str(fraction))
         found = found.sel(critical_fraction=fraction)
     check_axes(found, {"objective", "feature"}, "have the axes `objective` and `feature` alone")
     if "objective" not in found.dims:
@@ -64,6 +65,7 @@ def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
 
 
 def check_axes(values: xr.DataArray, wanted: set[str], rule: str, argument: str = "run") -> None:
+    """ValueError, with the rule, where a dataset has other axes than those wanted."""
     left = sorted({str(name) for name in values.dims} - wanted)
     if left:
         raise ValueError(f"Argument `{argument}` must {rule}, but has the axes {left}.")

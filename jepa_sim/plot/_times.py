@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments import checks
 from jepa_sim.plot._lines import Flags
 from jepa_sim.plot._selection import Learned, Run, check_axes, learned
 from jepa_sim.plot._style import FLOW_TIME, PAGE, look, one_panel, panels, style
@@ -36,7 +37,7 @@ def critical_times(
     Raises ValueError where `run` has further axes, or `against` is something else.
     """
     if against not in AGAINST:
-        raise ValueError(f"Argument `against` must be one of {list(AGAINST)}, but is {against!r}.")
+        checks.fail("against", f"be one of {list(AGAINST)}", repr(against))
     found = learned(run, fraction, times)
     at = getattr(found, against)
     within = found.times[np.isfinite(found.times) & (found.times > 0)]
