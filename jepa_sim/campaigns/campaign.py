@@ -42,7 +42,9 @@ from jepa_sim.sweeps.sweep import Sweep
 
 FIRST_CALL = 15.0  # seconds, of a program: traced and compiled, which is cached
 BLOCK_BYTES = 2**26  # of what is saved
-MATRIX_LANES = 256  # of a block of matrices, which are computed for seconds
+# Most lanes of a block where matrices are integrated: a kill loses the block in hand, and 256 lanes
+# take seconds. `sweeps.sweep.MATRIX_LANES` is another limit: of lanes that run in lock-step.
+MATRIX_BLOCK_LANES = 256
 
 
 @checked
@@ -228,7 +230,7 @@ def block_shape(planned: Sweep, per_lane: int) -> tuple[int, ...]:
     room = max(BLOCK_BYTES // per_lane, 1)
     apart = isinstance(planned.solver, AbstractMatrixSolver) and not planned.padded
     if isinstance(planned.solver, AbstractMatrixSolver):
-        room = min(room, MATRIX_LANES)
+        room = min(room, MATRIX_BLOCK_LANES)
     shape = []
     for name, length in reversed(axes.items()):
         alone = apart and name in ("objective", "depth", "predictor_depth")
