@@ -1,4 +1,4 @@
-"""Files that are on the disk when a function returns, whole or not at all."""
+"""Write files that are complete on the disk when a function returns, or else not there."""
 
 import contextlib
 import glob
