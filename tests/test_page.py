@@ -457,5 +457,5 @@ def test_a_port_that_is_taken_is_one_line(live: str, folder: Path):
         command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"jepa-sim: error: Port {port} cannot be had")
+    assert ended.stderr.startswith(f"jepa-sim: error: Port {port} cannot be used")
     assert len(ended.stderr.splitlines()) == 1

@@ -28,6 +28,7 @@ def solve(setting: Setting) -> xr.Dataset:
     same of a feature of any ρ.
     """
     depths = (setting.depth, setting.predictor_depth)
+    # the depths are known here: outside of `jit` numpy makes the tables, and keeps them
     exponents = np.array([o.exponents(*depths) for o in OBJECTIVES])
     curves = stack_curves((exponents[:, 0] - 1) / exponents[:, 1], jnp.zeros(()).dtype)
     numbers = (setting.lam, setting.rho, setting.scale, *depths, setting.fraction)
@@ -69,6 +70,7 @@ def _solve(
             Problem(m, objective, network, start, curve=curve) for m in (moments, profile)
         )
         late = critical_times(problem, fraction=fraction)
+        # 1/λ where all features start above the fraction, so that late is 0
         last = jnp.maximum(jnp.max(late), 1 / jnp.max(lam))
         end = 10 ** jnp.ceil(jnp.log10(1.2 * last))
         times = end * jnp.logspace(-DECADES, 0, COUNT, dtype=lam.dtype)

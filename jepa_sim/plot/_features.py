@@ -40,6 +40,7 @@ def spectrum(
     rank, is_learned = np.arange(1, len(lam) + 1), lam > 0
     with style():
         ax = one_panel(ax)
+        # ρ = 0 has λ = 0, which is not drawn
         ax.plot(rank[is_learned], (lam / np.where(rho == 0, 1, rho))[is_learned], "_", color="0.6")
         points = {"c": rho[is_learned], "cmap": rho_colours().cmap, "vmin": 0, "vmax": 1}
         drawn = ax.scatter(rank[is_learned], lam[is_learned], s=12, zorder=2, **points)

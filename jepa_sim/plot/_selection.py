@@ -1,4 +1,4 @@
-"""What figures need of a trajectory or of a selection of a sweep, as plain arrays."""
+"""Plain arrays for figures, from a trajectory or from a selection of a sweep."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ class Curves(NamedTuple):
 
 
 def curves(run: Run) -> Curves:
-    """Of one trajectory. ValueError where a dataset has further axes."""
+    """The curves of one trajectory. ValueError where a dataset has further axes."""
     if isinstance(run, Trajectory):
         features = run.problem.features
         found = (run.times, run.features, features.rho, features.lam, run.problem.plateaus)
@@ -44,7 +44,11 @@ class Learned(NamedTuple):
 
 
 def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
-    """By every objective. ValueError where a dataset has other axes than objective and feature."""
+    """When features are learned, by every objective.
+
+    Raises ValueError where a dataset has other axes than objective and feature, or lacks the
+    fraction.
+    """
     if isinstance(run, Trajectory):
         features = run.problem.features
         late = np.asarray(run.critical_times(fraction=fraction))[None]

@@ -80,10 +80,11 @@ def learning_time(
     that of the feature of largest ρ.
 
     ds: a dataset in which all axes but objective, depth and feature have been selected.
-    axes: one per depth.  times: the variable with the learning times. Features that are never
-    learned (inf) are triangles along the upper edge, those that start there (0) along the lower;
-    the cleanest feature is the cleanest of those that do not.  noisy: (feature,) which features to
-    fill.
+    axes: one per depth.  times: the variable with the learning times.  noisy: (feature,) which
+    features to fill.
+
+    Features that are never learned (inf) are triangles along the upper edge, those that start there
+    (0) along the lower. The cleanest feature is chosen among the others.
 
     Raises ValueError where `ds` has further axes, such as `critical_fraction`.
     """

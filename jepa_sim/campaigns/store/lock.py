@@ -35,7 +35,7 @@ def lock(run: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
         if shard is None:
             held.enter_context(_file(run, run / "lock", fcntl.LOCK_EX))
         else:
-            # shared: shards do not exclude each other, but who wants the whole run
+            # shared: shards write beside each other, but not beside one who holds the whole run
             held.enter_context(_file(run, run / "lock", fcntl.LOCK_SH))
             for other in run.glob("lock-*-of-*"):
                 if not other.name.endswith(f"-of-{shard[1]}") and (owner := _holder(other)):
@@ -76,7 +76,7 @@ def _locked(file: TextIO, kind: int) -> bool:
 @contextlib.contextmanager
 def _file(run: Path, path: Path, kind: int) -> Iterator[None]:
     """Hold the lock of one file."""
-    # a stack, for `explained` must not take the errors of what runs under the lock for the lock's
+    # a stack, so that only opening is explained: errors under the lock are not the lock's
     with contextlib.ExitStack() as opened:
         with explained(path):
             file = opened.enter_context(path.open("a+", encoding="utf-8"))
