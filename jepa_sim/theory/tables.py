@@ -37,7 +37,7 @@ FAR = 40.0
 SMALL = 1.0  # X up to which G is a quadrature with the weight s^c
 BELOW_ZERO, LARGEST_C = -1e-6, 255.0  # c lies between; rounding may put 0 a little below
 LEAST_C = 1e-20  # in place of c = 0, by which formulas divide
-STEPS = 4  # of Newton's method, from a guess with three digits
+STEPS = 4  # of Newton's method, from a guess with three digits; 3 pass the quick tests too
 NU_MAX = 80.0  # e^−NU_MAX is below rounding; without it e^ν would overflow
 
 _COUNTS = [len(cells.edges[0]) for cells in (*[FORWARD] * 3, *[INVERSE] * 2, *[DECAYED] * 2)]
