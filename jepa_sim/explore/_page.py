@@ -25,7 +25,7 @@ PATIENCE = 60.0  # seconds that opening a stored sweep may take
 
 
 class Run(NamedTuple):
-    """A stored sweep: its name, how to open it, and the errors of one that cannot be."""
+    """A stored sweep: its name, how to open it, and the errors that it raises if it cannot be."""
 
     name: str
     open: Callable[[], tuple[xr.Dataset, str | None]]  # the dataset, and the TOML that made it
@@ -160,7 +160,7 @@ def _reading(knob: Knob, setting: Setting) -> str:
 
 
 async def _stored_page(ui: Any, run: Run) -> None:
-    """Opens the run again for every visit, which so shows all blocks written until then."""
+    """Open the run again for every visit, to show all blocks that are written by then."""
     _head(ui, run.name)
 
     def opened() -> tuple[xr.Dataset, str | None, str]:
@@ -299,7 +299,9 @@ def _picture(ui: Any, png: bytes, width: str, words: Callable[[float, float], st
     picture = ui.interactive_image(
         _source(png), on_mouse=over, events=["mousemove"], cross="#bbbbbb"
     ).classes(width)
-    picture.on("mouseleave", lambda: latest.ask(-1.0, -1.0))  # words of a picture that may change
+    picture.on(
+        "mouseleave", lambda: latest.ask(-1.0, -1.0)
+    )  # outside: no words of an earlier picture stay
     reading = ui.label(" ").classes("reading h-6 font-mono text-sm whitespace-pre")
     return picture
 

@@ -93,7 +93,7 @@ def describe(
 
 
 def inventory(store: "Store") -> tuple[dict[str, tuple[Any, Any]], dict[str, Damaged]]:
-    """All arrays by name, coordinates and constants with their values; and the errors of others."""
+    """All arrays by name, coordinates and constants with values; errors of damaged ones."""
     held, lengths = store.manifest.get("holds"), store.lengths
     found, faults = {}, {}
     try:

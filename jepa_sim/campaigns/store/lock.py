@@ -35,7 +35,7 @@ def lock(run: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
         if shard is None:
             held.enter_context(_file(run, run / "lock", fcntl.LOCK_EX))
         else:
-            # shared: shards write beside each other, but not beside one who holds the whole run
+            # shared: shards write beside each other, but not beside one for the whole run
             held.enter_context(_file(run, run / "lock", fcntl.LOCK_SH))
             for other in run.glob("lock-*-of-*"):
                 if not other.name.endswith(f"-of-{shard[1]}") and (owner := _holder(other)):

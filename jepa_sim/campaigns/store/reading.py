@@ -101,7 +101,7 @@ class _Lanes(BackendArray):
             lanes = lanes[(slice(None),) * axis + (index,)]
         lanes = lanes.squeeze(dropped)
         blank = np.asarray(self.blank, self.dtype)
-        if lanes.all():  # nothing is read, which may be damaged
+        if lanes.all():  # files of pending blocks may be damaged
             return np.full(self._shape_of(key), blank)
         found = self._found(key)
         lanes = lanes.reshape(*lanes.shape, *(1,) * (found.ndim - lanes.ndim))
