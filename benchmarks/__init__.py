@@ -1,1 +1,1 @@
-"""Benchmarks: our time beside that of the usual ways, each with its error; see `make bench`."""
+"""Benchmarks: the time and error of jepa_sim beside those of other packages (`make bench`)."""

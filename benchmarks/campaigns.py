@@ -1,9 +1,9 @@
-"""Campaigns of the size they are made for: time, memory, disk, and what storing costs.
+"""Large campaigns: time, memory, disk, and the cost of storing.
 
 `python -m benchmarks.campaigns closed_form`: a million trajectories (2 objectives × 5 depths × 4
 scales × 25,000 spectra of 8 features, critical times and gains at 32 times).
 `python -m benchmarks.campaigns flow`: 1,536 matrix flows of 8 features.
-A number after it makes it so many spectra.
+A further argument is the number of spectra.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def planned(kind: str, spectra: int) -> js.Sweep:
 
 
 def measure(plan: js.Sweep) -> None:
-    """A campaign; then its blocks again, in turns computed alone and computed and written."""
+    """Run a campaign; then take some of its blocks, compute each again, and write it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         begin = time.perf_counter()
@@ -77,7 +77,7 @@ def measure(plan: js.Sweep) -> None:
 
 
 def compute(plan: js.Sweep, store, block) -> tuple[dict, dict]:
-    """A block as if nothing were there."""
+    """Compute a block as if nothing of it were on disk."""
     shape, region = store.shape(block), store.region(block)
     index = np.indices(shape).reshape(len(shape), -1)
     index += np.array([part.start for part in region])[:, None]

@@ -1,6 +1,6 @@
-"""Fixtures of the benchmarks: rows of the table, and a race of ours against peers.
+"""Fixtures of the benchmarks: rows of the table, and a race of jepa_sim against its peers.
 
-Everything runs in float64 and without the compilation cache, so that compile times are true.
+Everything runs in float64, and without the compilation cache, which would hide compile times.
 """
 
 import time
@@ -30,7 +30,7 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture
 def record(request) -> Callable[[Row], None]:
-    """Add a row to the table, which is written at once: a run that is stopped leaves its rows."""
+    """Add a row to the table. The table is written each time, so that a stopped run leaves it."""
 
     def add(row: Row) -> None:
         rows = request.config.stash[ROWS]
@@ -42,7 +42,7 @@ def record(request) -> Callable[[Row], None]:
 
 @pytest.fixture
 def race(benchmark) -> Callable[..., dict[str, float]]:
-    """Fewest seconds of ours and of each peer, in turns, so that noise strikes all alike."""
+    """Fewest seconds of ours and of each peer. They run in turns, so noise affects all alike."""
 
     def run(
         ours: Callable[[], Any], peers: dict[str, Callable[[], Any]], rounds: int = 3

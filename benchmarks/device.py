@@ -1,8 +1,8 @@
 """`make bench-gpu`: the closed form and the matrix flow on one device, in float64 and float32.
 
-The roofline of the closed form is the larger of two measured times for an array of its size: to
-write it, and one pass of `jnp.exp`. Each precision is a process of its own. Sizes: `small` is for
-trying it on a CPU, `full` is 10⁶ trajectories × 64 features × 256 times, in chunks.
+The roofline of the closed form is the larger of two measured times for an array of its size: the
+time to write it, and the time of one pass of `jnp.exp`. Each precision runs in its own process.
+Sizes: `small` is for a CPU, `full` is 10⁶ trajectories × 64 features × 256 times, in chunks.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from benchmarks.report import FOLDER, Row, facts, write
 
 # trajectories in all, trajectories of a chunk, features, times, matrix flows
 SIZES = {"small": (2_000, 500, 8, 64, 8), "full": (1_000_000, 4_000, 64, 256, 1024)}
-BUDGET = 200.0  # seconds of a precision: then chunks that are left are reckoned from those done
+BUDGET = 200.0  # seconds of a precision; chunks left after it are estimated from those measured
 
 
 def seconds(function, *arguments, rounds: int = 3) -> float:
-    """Fewest seconds of a call, compiled before."""
+    """Fewest seconds of a call, without compiling."""
     jax.block_until_ready(function(*arguments))
     fewest = float("inf")
     for _ in range(rounds):
@@ -38,7 +38,7 @@ def seconds(function, *arguments, rounds: int = 3) -> float:
 
 
 def closed_form_rows(size: str, deadline: float) -> list[Row]:
-    """All trajectories in chunks: against writing the result, and in passes of exp; a gradient."""
+    """All trajectories in chunks, beside writing the result and passes of exp; and a gradient."""
     total, chunk, features, count, _ = SIZES[size]
 
     def gains(lam, rho):
@@ -126,7 +126,7 @@ def array_bytes(shape: tuple[int, ...]) -> int:
 
 
 def flow_rows(size: str, deadline: float) -> list[Row]:
-    """Matrix flows, d=16, L=2, by every solver that there is, each with its error."""
+    """Matrix flows, d=16, L=2, by every explicit solver, each with its error."""
     count, double = SIZES[size][4], jax.config.jax_enable_x64
     flows, rows = random_flows(count, 16, 0.1, 2), []
     rtol = 1e-6 if double else 1e-4

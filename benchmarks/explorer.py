@@ -2,8 +2,8 @@
 
     python -m benchmarks.explorer
 
-Every slider goes from one end to the other in a hundred steps; a step is solving, drawing and
-encoding the picture. The goal is 50 ms.
+Every slider goes from one end to the other in a hundred steps. Each step solves, draws and encodes
+the picture. The goal is 50 ms.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""What float32 gives: the same sweeps in float32 and float64, their times the same numbers.
+"""The accuracy of float32: the same sweeps in float32 and float64, at the same times.
 
 `python -m benchmarks.float32` prints, for every solver and scale, how many runs float32 resolves,
 and the largest relative errors of critical times and gains among those.
@@ -22,7 +22,7 @@ KEPT = ("critical_time", "features", "result")
 
 
 def compute(path: Path, double: bool) -> None:
-    """All sweeps in one precision, to a file."""
+    """Write all sweeps, in one precision, to a file."""
     jax.config.update("jax_enable_x64", double)
     number = np.float64 if double else np.float32
     draw = np.random.default_rng(0)

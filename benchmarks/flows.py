@@ -1,10 +1,10 @@
-"""Matrix flows that ours and every peer solve, with the exact gains beside them.
+"""Matrix flows that jepa_sim and every peer solve, with the exact gains beside them.
 
-The field is written once, for NumPy, JAX and PyTorch alike, straight from the objective:
+The field is written once for NumPy, JAX and PyTorch, directly from the objective:
 
     R = W̄ Σyx − V W̄ Σxx,   V̇ = R W̄ᵀ,   Ẇ_i = (V W_L … W_{i+1})ᵀ R (W_{i−1} … W_1)ᵀ
 
-so that peers owe nothing to our code. Flows have a leading axis; moments commute, in random bases.
+so that peers use no code of jepa_sim. Flows have a leading axis; moments commute, in random bases.
 """
 
 import dataclasses
@@ -136,13 +136,13 @@ TOLERANCES = tuple(float(x) for x in 10.0 ** -np.arange(2, 10.1, 0.5))
 def tune(solve, flows: Flows, wanted: float):
     """The loosest tolerance at which `solve(tolerance)` = (gains, work) is within `wanted`.
 
-    From `wanted` on, in half decades. Returns (tolerance, error, work); None where no
-    tolerance reaches it. A peer may raise at a tolerance that is too loose.
+    The search begins at `wanted` and goes down in half decades. Returns (tolerance, error, work),
+    or None where no tolerance is tight enough. Peers may raise where one is too loose.
     """
     for tolerance in (t for t in TOLERANCES if t <= 1.01 * wanted):
         try:
             gains, work = solve(tolerance)
-        except (AssertionError, ValueError):  # the step of torchdiffeq has come to 0
+        except (AssertionError, ValueError):  # torchdiffeq's step has become 0
             continue
         if (error := flows.error(gains)) <= wanted:
             return tolerance, error, work

@@ -1,7 +1,7 @@
 """How time grows: log-log figures of time against each size of a problem, with fitted slopes.
 
 A slope is the exponent p of seconds ~ size^p, fitted to the larger half of the sizes, where fixed
-costs no longer count.
+costs are small.
 """
 
 import time
@@ -17,14 +17,14 @@ from benchmarks import peers
 from benchmarks.flows import random_flows
 from benchmarks.report import slope
 
-# Okabe and Ito's colours, which the colour-blind tell apart; markers differ too.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; markers differ too.
 STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
 
 Curve = tuple[list[float], list[float]]  # sizes, seconds
 
 
 def seconds(function, rounds: int = 2) -> float:
-    """Fewest seconds of a call, compiled before."""
+    """Fewest seconds of a call, without compiling."""
     jax.block_until_ready(function())
     fewest = float("inf")
     for _ in range(rounds):
@@ -67,7 +67,7 @@ def matrix_flow(lanes: int = 16, d: int = 8, scale: float = 0.1, depth: int = 2,
 
 
 def measure() -> dict[str, dict[str, Curve]]:
-    """Curves by what grows and by the name of the solver."""
+    """Curves, by the size that grows and by the name of the solver."""
 
     def curve(sizes, run) -> Curve:
         return [float(s) for s in sizes], [seconds(run(s)) for s in sizes]

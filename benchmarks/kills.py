@@ -1,8 +1,8 @@
-"""Kill −9 at random moments of a campaign: nothing is lost, and the arrays end bit for bit alike.
+"""Kill a campaign with SIGKILL at random moments: no block may be lost or differ by a bit.
 
-`python -m benchmarks.kills 200` kills a local run 200 times, `python -m benchmarks.kills 200 dask`
-one on a Dask cluster: the client with all workers, single workers, and the client alone in turn.
-Then the run goes on to its end and is compared with one that nobody killed.
+`python -m benchmarks.kills 200` kills a local run 200 times. `python -m benchmarks.kills 200 dask`
+does so on a Dask cluster, in turns the client with all workers, one worker, and the client alone.
+Then the run is continued to its end and compared with a run that was not killed.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def run(path: Path, engine: str) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     seeds, d, times = 8, 4, 16
-    campaign.MATRIX_LANES = 8
+    campaign.MATRIX_BLOCK_LANES = 8
     campaign.Task = Counted
     draw = np.random.default_rng(0)
     lam, rho = draw.uniform(0.1, 1, (BLOCKS, d)), draw.uniform(0.2, 0.9, (BLOCKS, d))
@@ -62,7 +62,7 @@ def run(path: Path, engine: str) -> None:
 
 
 def kill_often(folder: Path, kills: int, engine: str, longest: float = 3.0) -> dict[str, float]:
-    """Kill a run so often, let it end, and compare. Returns what was counted."""
+    """Kill a run `kills` times, let it end, and compare. Returns counts of what happened."""
     from jepa_sim.campaigns.store import open_store
 
     def start(path: Path, log: Path) -> subprocess.Popen:
@@ -83,7 +83,7 @@ def kill_often(folder: Path, kills: int, engine: str, longest: float = 3.0) -> d
             time.sleep(0.02)
         try:
             child.wait(draw.uniform(0, longest))
-            ended += 1  # it came to its end before: what is to be killed is another run
+            ended += 1  # before it was killed: a new run takes its place
             assert_alike(whole, killed)
             (killed / "manifest.json").unlink()
             killed.rename(folder / f"ended-{ended}")
@@ -94,7 +94,7 @@ def kill_often(folder: Path, kills: int, engine: str, longest: float = 3.0) -> d
                 time.sleep(draw.uniform(0.1, 1.0))
             if engine == "dask" and done % 3 == 2:
                 child.kill()
-                left += workers  # they notice, while the next client runs already
+                left += workers  # they end when they notice, while the next client runs already
             else:
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()

@@ -1,8 +1,8 @@
-"""How else one would integrate the flows: each peer is flows → (tolerance → (gains, rhs)).
+"""Other ways to integrate the flows: each peer is a function flows → (tolerance → (gains, work)).
 
 A peer returns None where its package is not installed. Tolerances are relative; absolute ones refer
-to the start's singular value, as ours do. rhs counts evaluations of the right-hand side, of the
-whole batch where a peer steps in batches, and is None where a peer does not tell.
+to the start's singular value, as ours do. work["rhs"] counts evaluations of the right-hand side, of
+the whole batch where a peer steps in batches, and is None where a peer does not count them.
 """
 
 import functools
@@ -20,7 +20,7 @@ from scipy.integrate import solve_ivp
 import jepa_sim as js
 from benchmarks.flows import Flows, encoder_product, field
 
-MAX_STEPS = 50_000  # what needs more has gone astray: a step too long, and the run diverges
+MAX_STEPS = 50_000  # a run that needs more has diverged, after a step that was too long
 
 
 def ours(flows: Flows, solver=None, max_steps: int = MAX_STEPS):
@@ -122,7 +122,7 @@ def plain_diffrax(solver: dfx.AbstractSolver):
 
 
 def jax_odeint(flows: Flows):
-    """`jax.experimental.ode.odeint`, vmapped; compiled for each tolerance, as it demands."""
+    """`jax.experimental.ode.odeint`, vmapped; compiled again for each tolerance."""
 
     @functools.partial(jax.jit, static_argnums=0)
     def run(tolerance):
@@ -175,9 +175,9 @@ def torchdiffeq(flows: Flows):
 
 
 def torch_loop(flows: Flows):
-    """Runge and Kutta's classical method in a PyTorch loop, all flows as one batch.
+    """The classical Runge–Kutta method in a PyTorch loop, all flows as one batch.
 
-    The step is 12 tolerance^{1/4}: its error is of fourth order, and of the tolerance's size.
+    Its error is of fourth order: at the step 12 tolerance^{1/4} it has the size of the tolerance.
     """
     if not importlib.util.find_spec("torch"):
         return None

@@ -1,7 +1,7 @@
-"""What a benchmark found, as rows of one table, in Markdown and JSON.
+"""The results of benchmarks, as rows of one table, in Markdown and JSON.
 
-A row is one quantity of ours, what peers took for the same in the same run, and how far each was
-from the exact solution. A row with a goal says whether it was met.
+A row is one quantity of jepa_sim, the same quantity of its peers in the same run, and the error of
+each against the exact solution. A row with a goal says whether the goal was met.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ class Row:
 
 
 def number(value: Any) -> str:
-    """Three digits, or the words that stand for a missing number."""
+    """A number to three digits; words, which stand for a missing number, as they are."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -124,7 +124,7 @@ def write(rows: list[Row], facts: dict[str, Any], stem: str = "table") -> str:
 
 
 def facts() -> dict[str, Any]:
-    """What the numbers depend on: machine, versions, precision, date."""
+    """The conditions of the measurements: machine, versions, precision, date."""
     import jax
 
     versions = [

@@ -16,7 +16,7 @@ WANTED = 1e-5  # relative error of a gain
 
 
 def rotated(scale):
-    """A start; one function, lest every sweep be compiled again."""
+    """A start. It is one function of the module: another one would be compiled again."""
     return js.Balanced(scale, rotated=True)
 
 
@@ -59,7 +59,7 @@ def test_step(race, record, d, lanes):
     def problem_of(xx, yx):
         return js.Problem(js.Moments(xx, yx), js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
 
-    # features are solved for beforehand: a step is to be measured, not an eigenproblem
+    # features are computed before: the time of a step must not contain an eigenproblem
     moments = jax.vmap(lambda xx, yx: problem_of(xx, yx).moments)(flows.xx, flows.yx)
     moments = jax.vmap(lambda m: m.with_features(m.features()))(moments)
 

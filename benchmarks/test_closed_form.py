@@ -1,7 +1,7 @@
-"""What the closed form costs, in passes of `jnp.exp` over an array of the same size.
+"""The cost of the closed form, in passes of `jnp.exp` over an array of the same size.
 
-A pass is jitted `jnp.exp` over the array of gains: the least that any formula could cost that takes
-one exponential for each output. Only the gains are computed, no loss.
+A pass is jitted `jnp.exp` over the array of gains: the least cost of any formula with one
+exponential for each output. Only the gains are computed, no loss.
 """
 
 import jax
@@ -226,7 +226,7 @@ def test_equations(benchmark, record):
 
 
 def equations(jaxpr):
-    """How many, those of functions within included."""
+    """How many equations a program has, with those of inner functions."""
 
     def is_jaxpr(value):
         return hasattr(value, "jaxpr") or hasattr(value, "eqns")

@@ -1,6 +1,6 @@
-"""What one waits for before the first number: the import, and first calls that compile.
+"""The time until the first number: of the import, and of first calls, which compile.
 
-Each is a fresh process. A second process finds the compiled programs in the persistent cache.
+Each is measured in a fresh process. A second process finds the compiled programs in the cache.
 """
 
 import os
@@ -37,7 +37,7 @@ CALLS = {
 
 
 def seconds_in_process(code: str, **environment: str) -> float:
-    """What a fresh process prints as its seconds."""
+    """The seconds that a fresh process prints."""
     found = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
@@ -53,7 +53,7 @@ def test_import(benchmark, record):
         code = f"import time; b = time.perf_counter(); import {name}\n"
         return code + "print('seconds', time.perf_counter() - b)"
 
-    # what is public is loaded when it is first used, so one name of each kind is asked for
+    # public names are loaded when they are first used, so some of each kind are used here
     used = imported("jepa_sim").replace(
         "import jepa_sim\n", "import jepa_sim as js; js.simulate, js.sweep, js.ClosedForm\n"
     )
@@ -131,7 +131,7 @@ def test_first_call(benchmark, record, tmp_path, name):
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "EQX_ON_ERROR": "nan",  # as the command line has it: else nothing of diffrax is kept
+        "EQX_ON_ERROR": "nan",  # as the command line sets it: else programs of diffrax are not kept
     }
     first = seconds_in_process(code, **cache)
     second = benchmark.pedantic(lambda: seconds_in_process(code, **cache), rounds=1)

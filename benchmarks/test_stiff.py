@@ -1,7 +1,7 @@
 """Small ε and depth: right-hand sides and time at equal measured error.
 
-Before the transition the flow is slow, after it stiff: an explicit method must keep its steps below
-the limit of stability for times that grow like ε^{−(2L−1)/L}.
+The flow is slow before the transition and stiff after it. There the steps of an explicit method
+must stay below the limit of stability, for times that grow like ε^{−(2L−1)/L}.
 """
 
 import time
@@ -28,7 +28,7 @@ def stiff():
 
 
 def timed(solve, tolerance):
-    """(seconds, gains, work); one run after a first that compiles."""
+    """(seconds, gains, work) of a second run; the first one compiles."""
     solve(tolerance)
     begin = time.perf_counter()
     gains, work = solve(tolerance)
@@ -66,7 +66,7 @@ def test_right_hand_sides(benchmark, record, stiff, rtol):
 
 
 def test_stiff_peers(benchmark, record, stiff):
-    """Everyone at the loosest tolerance within 1e-4."""
+    """Every solver at the loosest tolerance with which its error is within 1e-4."""
     wanted = 1e-4
     own = {"Tsit5": dfx.Tsit5(), "Kvaerno5": dfx.Kvaerno5(), **peers.stabilised()}
     every = {f"ours {name}": peers.ours(stiff, solver) for name, solver in own.items()}

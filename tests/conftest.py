@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-# Programs with host callbacks, which equinox's runtime errors are, cannot be cached by all versions
-# of JAX; as NaN they can. Equinox reads this when it is imported.
+# Equinox's runtime errors are host callbacks, and some versions of JAX cannot cache programs that
+# have them. As NaN they can. Equinox reads this when it is imported.
 os.environ.setdefault("EQX_ON_ERROR", "nan")
 # Else some versions of jaxlib print false alarms for every program from the cache.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,9 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def time_limit() -> Callable[[float], AbstractContextManager[None]]:
-    """`with time_limit(60): …` ends the process, with all stacks printed, when time is up.
+    """`with time_limit(60): …` ends the process, and prints all stacks, when the time is up.
 
-    A thread outside Python keeps the time, so that deadlocks in compiled code end too.
+    A thread outside of Python measures the time, so that it also ends deadlocks in compiled code.
     """
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Do sampled pairs have the moments that are said to be exact?"""
+"""Checks that sampled pairs have the exact moments of their model."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Every name of a configuration chooses what it says."""
+"""Every name of a configuration chooses the object of that name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -347,7 +347,7 @@ def pixels() -> data.Gaussian:
 def test_data_models(keys: str, views: Callable[[], data.AbstractViews]):
     expected = views()
     same_moments(built(data=keys).grid.spectrum, expected.exact_moments())
-    if "digits" not in keys:  # some pixels hardly ever vary, and a small sample says so
+    if "digits" not in keys:  # some pixels hardly vary, and a small sample warns of it
         sampled = built(data=f"{keys}\npairs = 100\nseed = 3").grid.spectrum
         same_moments(sampled, expected.sampled_moments(100, seed=3))
 

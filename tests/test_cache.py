@@ -1,4 +1,4 @@
-"""Compiled programs are kept, without a word, for any number of processes at once."""
+"""Compiled programs are kept for several processes at once, without messages."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Campaigns: the arrays of `sweep`, however often the work was stopped, split or made longer."""
+"""Campaigns: the arrays of `sweep`, however often a run was stopped, split or extended."""
 
 import json
 import os
@@ -26,8 +26,8 @@ SOLVER = js.Descent(optax.sgd, 1e-2)
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    """Two seeds and both spectra a block."""
-    monkeypatch.setattr(campaign, "MATRIX_LANES", 4)
+    """Blocks of two seeds and both spectra."""
+    monkeypatch.setattr(campaign, "MATRIX_BLOCK_LANES", 4)
 
 
 def grid(seeds=5, scales=(0.1, 0.2), lam=0.5):
@@ -92,11 +92,11 @@ def test_it_is_the_sweep_and_goes_on_where_it_was_stopped(tmp_path, whole):
     assert len(open_store(tmp_path / "stopped").pending()) == 4
     second = Counted()
     assert_same(run(tmp_path / "stopped", engine=second), expected)
-    assert len(second.blocks) == 4  # of six: nothing is done again
+    assert len(second.blocks) == 4  # the other two blocks are not computed again
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
     done = open_store(tmp_path / "whole")
     task = campaign.Task(planned(), str(done.path), again=False)
-    arrays, mark = task.compute(done, done.blocks[0])  # as of a worker that died after writing
+    arrays, mark = task.compute(done, done.blocks[0])  # as if a worker had died after writing
     assert mark["computed"] == 0
     np.testing.assert_array_equal(arrays["result"], done.read(done.blocks[0])["result"])
     third = Counted()
@@ -217,14 +217,14 @@ def test_a_cluster_that_is_not_there_is_said_and_the_run_goes_on(tmp_path, whole
 
 
 class Lazy(js.Local):
-    """Does some of what it is asked for, and says nothing of the rest."""
+    """An engine that computes some of its blocks and leaves out the rest."""
 
     def run(self, task, blocks):
         yield from super().run(task, blocks[:2])
 
 
 class Idle(js.Local):
-    """Says that all is done, and does nothing."""
+    """An engine that reports all blocks as written, and writes none."""
 
     def run(self, task, blocks):
         return iter([{"computed": 1, "failed": 0}] * len(blocks))

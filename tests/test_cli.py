@@ -1,4 +1,4 @@
-"""The command line: results, exit codes, messages, and that faults write nothing."""
+"""The command line: results, exit codes, messages; after a fault nothing is written."""
 
 import contextlib
 import os
@@ -44,7 +44,7 @@ def cache() -> str:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, cache: str) -> Path:
-    """A folder in which a sweep has run; `printed` is what it said."""
+    """A folder in which a sweep has run; `printed` is its output."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "run.toml").write_text(RUN)
     with (
@@ -134,7 +134,7 @@ def test_sweep_keeps_a_result_unless_told(
     assert cli.main(["sweep", "run.toml", "--quiet", "--overwrite"]) == 0
     assert capsys.readouterr() == ("", "")
     xr.testing.assert_identical(result_of(folder), result_of(finished))
-    assert (folder / "old").read_text() == "old"  # replaced, not written over
+    assert (folder / "old").read_text() == "old"  # replaced as a whole
 
 
 @pytest.mark.parametrize(
@@ -491,7 +491,7 @@ def test_moments_that_no_memory_holds(
 def test_runs_are_read_where_files_cannot_be_locked(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """As on Windows, where there is no fcntl."""
+    """As on Windows, which has no fcntl."""
     Path("large.toml").write_text(DESCENT.replace("STOP", "2"))
     assert cli.main(["sweep", "large.toml", "--quiet"]) == 0
     code = (

@@ -1,4 +1,4 @@
-"""Every fault of a configuration: one line with the key, the rule and the value."""
+"""Every fault of a configuration is one line with the key, the rule and the value."""
 
 import math
 from pathlib import Path
@@ -460,7 +460,7 @@ def test_moments_that_are_none(rows: dict[str, str], key: str):
 
 
 def test_the_sentences_of_all_these_faults():
-    """They stand in problems/faults.txt. Read a new one aloud before it goes there."""
+    """The messages are in problems/faults.txt. Read a new one aloud before you add it."""
     found = [
         *(faults(toml(**tables)) for tables, _ in FAULTS),
         *(faults(toml(data=data)) for data, _ in FAULTS_OF_DATA),

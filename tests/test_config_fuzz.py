@@ -1,4 +1,4 @@
-"""Random documents, valid, nearly valid and hostile: a configuration, or one clear error."""
+"""Random documents, valid, nearly valid or hostile, give a configuration or one clear error."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md says what is so."""
+"""The facts in CONTRIBUTING.md are true."""
 
 import re
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The closed form against quadrature in 60 digits (`tests/problems/reduced_flow.py`).
 
-A result is right when it is exact for inputs that differ by at most 8 units in the last place each,
-up to 8 such units of its own.
+A result is right if it is exact, up to 8 units in its last place, for inputs that differ by at most
+8 units in the last place each.
 """
 
 import jax
@@ -64,7 +64,7 @@ def exponents(rng, depth, predictor_depth):
 
 
 def draw(rng, kind, least_scale=-12.0):
-    """A row of inputs of the stated domain, at a time when it is anywhere on its way."""
+    """A row of inputs within the documented domain, at any time of the flow."""
     while True:
         whole = rng.random() < 0.5
         depth = float(rng.integers(1, 9)) if whole else 10 ** rng.uniform(0, 1.5)
@@ -203,7 +203,7 @@ def test_what_is_hit_at_once_and_never(over_rows):
 
 
 def test_travel_time():
-    """Also of short ways, 1e-9 of where they begin, whose time is no difference of two times."""
+    """Also for short ways, 1e-9 of their start, where a difference of two times would cancel."""
     below = np.array([-20.0, -3.0, -1e-9, -3.0, -2.0, -0.3, -1e-6])
     after = np.array([-3.0, -0.1, -1e-12, -20.0, -2 * (1 - 1e-9), -0.3 * (1 - 1e-9), -0.9e-6])
     starts, ends = np.concatenate([below, -below / 5]), np.concatenate([after, -after / 5])
@@ -235,7 +235,7 @@ def time_of(log_ratio, lam, variance, scale, depth, a, b):
 
 
 def flow_from(lam, variance, scale, depth, a, b):
-    """With a curve that is made in the program."""
+    """The exponents are traced: the curve is made inside the program."""
     curve = make_curve((a - 1) / b, DTYPE)
     return ReducedFlow(lam[None], variance[None], scale, depth, a, b, curve)
 
@@ -380,7 +380,7 @@ def test_float32(over_rows):
 
 
 def equations(jaxpr):
-    """All of them, those of functions within included."""
+    """All equations of a program, with those of inner functions."""
     inner = [
         v for e in jaxpr.eqns for v in jax.tree.leaves(list(e.params.values()), is_leaf=is_jaxpr)
     ]
@@ -392,7 +392,7 @@ def is_jaxpr(value):
 
 
 def test_programs_are_small():
-    """Half of a first answer is the time that tracing takes."""
+    """Tracing takes half of the time of a first answer."""
     flow, t = flow_of([0.7, -0.7], 1.3, 1e-2, 2.0, 4.0, 1.0), jnp.linspace(0.0, 5.0, 3)
     assert equations(jax.make_jaxpr(lambda f, t: f.evolve(t))(flow, t).jaxpr) < 1300
     target = jnp.asarray([-0.1, -0.1])

@@ -1,4 +1,4 @@
-"""Damaged runs: nothing is made up, whatever reads them, and what is damaged is told and mended."""
+"""Damaged runs: no reader returns wrong values, and all damage is found and repaired."""
 
 import errno
 import json
@@ -36,14 +36,14 @@ def test_a_marked_block_without_a_chunk_is_damage(store, monkeypatch, dask):
         run.features.load()
     with pytest.raises(StoreError, match=lines):
         store.read(third)
-    kept = run.features.sel(objective="jepa")  # what is whole can be read
+    kept = run.features.sel(objective="jepa")  # undamaged files can be read
     np.testing.assert_array_equal(kept[..., :2, :, :, :], arrays(store, first)["features"][0])
     assert verify(store).blocks == [third]
     assert np.isnan(open_run(store.path).features.isel(objective=1, seed=0)).all()
 
 
 def test_chunks_that_changed_places_are_damage(store):
-    """Each is whole by zarr's own checksum."""
+    """Each passes the checksum of zarr."""
     one, _, other, _ = store.blocks
     files = [chunk(store, "features", block) for block in (one, other)]
     contents = [file.read_bytes() for file in files]
@@ -185,7 +185,7 @@ def test_a_run_that_is_gone_is_one_sentence(store):
 
 
 def test_a_disk_that_fails_is_not_taken_for_damage(store, monkeypatch):
-    """Else `verify` would throw away what cannot be read just now."""
+    """Else `verify` would delete blocks that cannot be read at the moment."""
 
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")

@@ -1,4 +1,4 @@
-"""Masks and masked views, against all masks there are, one by one."""
+"""Masks and masked views, against an enumeration of all masks."""
 
 import itertools
 
@@ -36,7 +36,7 @@ MASKS = [
 
 
 def all_masks(mask: AbstractMask, places: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every mask there can be, (count, n), and its probability."""
+    """Every possible mask, (count, n), and its probability."""
     match mask:
         case PixelMask():
             found = np.array(list(itertools.product([0.0, 1.0], repeat=places)))

@@ -1,4 +1,4 @@
-"""Temporal masking, against all masks there are, one by one."""
+"""Temporal masking, against an enumeration of all masks."""
 
 import itertools
 

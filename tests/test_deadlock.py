@@ -1,6 +1,6 @@
-"""Several batched LAPACK calls in one program must not wait for each other for ever.
+"""Several batched LAPACK calls in one program must not deadlock.
 
-Some versions of JAX do on two cores; `pyproject.toml` leaves them out.
+Some versions of JAX do on two cores; `pyproject.toml` excludes them.
 """
 
 import jax

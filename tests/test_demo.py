@@ -1,4 +1,4 @@
-"""The demonstration, small: it writes what it says, and says what was found."""
+"""The demonstration at a small size: the files that it writes, and its report."""
 
 import matplotlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""Several devices of one machine: lanes in turns, and the numbers of one device."""
+"""Several devices of one machine: lanes in turns, and the same numbers as on one device."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def test_one_two_and_four_devices_find_the_same(tmp_path: Path):
 
 
 def test_a_chunk_without_memory_is_halved(monkeypatch: pytest.MonkeyPatch):
-    """Devices say RESOURCE_EXHAUSTED where a program does not fit."""
+    """Devices raise RESOURCE_EXHAUSTED where a program does not fit into memory."""
     sizes = []
 
     def scarce(program, which, lanes):

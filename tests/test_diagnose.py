@@ -74,7 +74,7 @@ def test_a_misaligned_predictor():
     assert statuses(found)[:3] == [Status.learned, Status.stuck, Status.learned]
     assert "misaligned predictor" in found.findings[1].reason
     bare = js.simulate(problem, times, js.GradientFlow(), observables=(js.observables.features,))
-    assert statuses(js.diagnose(bare))[1] is Status.stuck  # the start says how the predictor is
+    assert statuses(js.diagnose(bare))[1] is Status.stuck  # the predictor is known from the start
 
 
 def test_a_negative_regression_coefficient_and_a_predictor_of_its_sign():
@@ -129,7 +129,7 @@ def test_decay_of_the_encoder_alone_is_named():
     assert finding.status is Status.collapsed
     assert "encoder alone" in finding.reason
     [finding] = js.diagnose(one(js.Balanced(0.1), 2, encoder_decay=1e-3)).findings
-    assert finding.status is Status.undetermined  # it still grows, and is to collapse
+    assert finding.status is Status.undetermined  # it still grows, and will collapse
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_decay_of_the_encoder_alone_is_named():
         (-0.2, 0.5, 0.5, Status.growing),  # falling while the predictor turns
         (-0.2, 0.5, 50, Status.learned),
         (-0.5, 0.2, 50, Status.stuck),  # the encoder is used up first
-        (2.0, 0.1, 50, Status.collapsed),  # so it is where the predictor starts far above ρ
+        (2.0, 0.1, 50, Status.collapsed),  # the same where the predictor starts far above ρ
     ],
 )
 def test_a_given_start_is_judged_by_what_its_layers_keep(v, w, last, status):

@@ -1,4 +1,4 @@
-"""The documentation: everything public is in it, and what it shows runs."""
+"""The documentation has everything public, and its examples run."""
 
 import doctest
 import inspect

@@ -23,7 +23,7 @@ def posed(depth, decay, tau=None, *, ratio=1.0, **rates):
 
 
 def end(problem, gain, late=LATE):
-    """Where the encoder gain ends that starts at `gain`, with v = r u as in a state at rest."""
+    """The final encoder gain of a start at `gain`, with v = r u as in a state at rest."""
     training, u = problem.training, gain ** (1 / problem.network.depth)
     square = training.encoder_decay * training.predictor_rate
     square = square / (training.predictor_decay * training.encoder_rate)

@@ -148,7 +148,7 @@ def test_of_what_is_asked_meanwhile_the_last_alone_is_done(time_limit):
         latest = Latest(work, shown.append)
         asked = [asyncio.create_task(latest.ask(0))]
         while not begun.is_set():
-            await asyncio.sleep(0.01)  # the loop goes on while work is done
+            await asyncio.sleep(0.01)  # the event loop runs while work is done
         asked += [asyncio.create_task(latest.ask(number)) for number in range(1, 100)]
         await asyncio.sleep(0.01)
         go_on.set()
@@ -156,7 +156,7 @@ def test_of_what_is_asked_meanwhile_the_last_alone_is_done(time_limit):
 
     with time_limit(60):
         first, *others = asyncio.run(visit())
-    assert isinstance(first, ValueError)  # which does not keep the last from its turn
+    assert isinstance(first, ValueError)  # an error does not stop the latest request
     assert set(others) == {None}
     assert done == [0, 99]
     assert shown == [990]

@@ -1,4 +1,4 @@
-"""Results as one file: all of it or nothing, also where there is no room."""
+"""Results as one file: it is complete, or not written where there is no room."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def test_what_is_written_is_what_is_read(tmp_path, dask):
     write_netcdf(expected.chunk(x=10_000) if dask else expected, path)
     xr.testing.assert_identical(xr.load_dataset(path, engine="h5netcdf"), expected)
     assert os.listdir(path.parent) == ["result.nc"]
-    assert path.stat().st_size < 1.5 * MIB  # HDF5 gave back what it did not need
+    assert path.stat().st_size < 1.5 * MIB  # HDF5 released the room that it did not need
     write_netcdf(expected.isel(x=slice(3)), path)  # replaced
     assert xr.load_dataset(path, engine="h5netcdf").sizes["x"] == 3
 
@@ -95,7 +95,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     dead.wait()
     begin = f".result.nc.{platform.node()}-"
     kept = [
-        f"{begin}{os.getppid()}.partial",  # which lives
+        f"{begin}{os.getppid()}.partial",  # the parent process, which is running
         f".result.nc.elsewhere-{dead.pid}.partial",
         f".other.nc.{platform.node()}-{dead.pid}.partial",
     ]

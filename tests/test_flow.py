@@ -1,4 +1,4 @@
-"""The matrix flow against what is known of it."""
+"""The matrix flow against its known properties."""
 
 import functools
 

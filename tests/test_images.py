@@ -1,4 +1,4 @@
-"""Views of real images have the moments that their parameters say."""
+"""Views of real images have the moments that follow from their parameters."""
 
 import sys
 

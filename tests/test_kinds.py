@@ -1,4 +1,4 @@
-"""What is no argument of its kind is refused, by constructors and by public functions alike."""
+"""Constructors and public functions refuse arguments of the wrong kind."""
 
 import dataclasses
 import inspect
@@ -77,7 +77,7 @@ def test_a_target_of_another_dimension_is_for_reconstruction(objective):
 
 @pytest.mark.parametrize("solver", [js.ClosedForm(), js.Modes(), js.LayerModes()])
 def test_features_that_nothing_reads_are_for_the_matrix_flow(solver):
-    """They stay where they start, which no theory of single features says."""
+    """They stay where they start; the theory of single features does not have that case."""
     moments = js.Moments(np.diag([1.0, 2.0, 3.0]), [[0.5, 0, 0], [0, 0.3, 0]])
     problem = js.Problem(moments, js.MAE(), js.DeepLinear(2), js.Balanced(0.1))
     with pytest.raises(ValueError, match=r"`moments\.yx` must have at least as many rows"):

@@ -1,4 +1,4 @@
-"""Every solver's program, and that of a sweep, lowers for GPUs and TPUs, which CI has not."""
+"""Every solver's program, and that of a sweep, lowers for GPUs and TPUs, which CI does not have."""
 
 import jax
 import jax.numpy as jnp

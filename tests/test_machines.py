@@ -1,4 +1,4 @@
-"""Several machines, here two processes: each computes its share of one run."""
+"""Several machines (two processes here) each compute their share of one run."""
 
 import socket
 import subprocess

@@ -71,7 +71,8 @@ def test_from_features_keeps_order_and_target_variance_is_least():
 
 def test_samples_in_one_pass_agree_with_numpy_however_they_are_cut():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(1000, 3)) @ np.diag([1, 2, 3]) + 1e6  # a mean that costs naive sums all
+    # a mean so large that naive sums lose all digits
+    x = rng.normal(size=(1000, 3)) @ np.diag([1, 2, 3]) + 1e6
     y = 0.5 * x + rng.normal(size=x.shape)
     joint = np.cov(x - 1e6, y - 0.5e6, rowvar=False, bias=True)
     for cuts in ([], [1, 2, 500], list(range(50, 1000, 50))):
@@ -161,7 +162,7 @@ def test_ties_of_rho_are_told_apart_where_the_variances_differ_by_orders():
 
 
 def test_a_covariance_that_is_singular_to_rounding_is_refused():
-    """Else ρ is rounding over rounding: 9e14 was seen."""
+    """Else ρ is a quotient of two rounding errors: 9e14 was seen."""
     x = np.random.default_rng(0).normal(size=(3, 2))
     with pytest.raises(ValueError, match="`xx` must be positive definite, but is singular to ro"):
         js.Moments(x @ x.T, np.eye(3))

@@ -1,4 +1,4 @@
-"""Neighbouring systems on the same machinery, each against its own formula written out."""
+"""Systems of other papers, solved by the same code, each against its own formula."""
 
 import jax
 import jax.random as jr

@@ -27,7 +27,7 @@ def test_rotated_start_is_balanced_and_leaves_every_gain_at_the_scale(objective)
     features = problem(start).features
     np.testing.assert_allclose(weights.gains(features), 1e-3, rtol=1e-12)
     assert weights.balancedness(3) < 1e-15
-    assert np.abs(weights.encoder[0][0, 1]) > 1e-3  # it is rotated indeed
+    assert np.abs(weights.encoder[0][0, 1]) > 1e-3  # it is really rotated
     other = problem(start, objective).weights(jr.key(1))
     assert np.abs(other.encoder[0] - weights.encoder[0]).max() > 1e-3
 

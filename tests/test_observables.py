@@ -1,4 +1,4 @@
-"""Observables against what they say, computed from all matrices."""
+"""Observables against their definitions, computed from all matrices."""
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +83,7 @@ def test_order_statistics():
     pairs = [(i, j) for i in range(7) for j in range(7)]
     assert float(found["flips"]) == sum(lam[i] > lam[j] and times[i] > times[j] for i, j in pairs)
     assert float(found["first_noisy"]) == sum(times < times[rho < 0.5].min())
-    never = np.where(np.arange(7) == 3, np.inf, times)  # never is last
+    never = np.where(np.arange(7) == 3, np.inf, times)  # a feature that is never learned comes last
     expected = scipy.stats.kendalltau(-np.where(np.isinf(never), 1e9, never), rho).statistic
     np.testing.assert_allclose(
         order(jnp.asarray(never), features)["order_rho"], expected, rtol=1e-14

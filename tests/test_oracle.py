@@ -17,7 +17,7 @@ from tests.problems import oracle
 
 TIMES = np.array([0.0, 0.5, 1.5, 5.0, 15.0])
 OBSERVED = (js.observables.features, js.observables.loss, js.observables.weights)
-# A method whose program compiles in half of the time that the default's takes
+# Its program compiles in half of the time of the default method's
 DOPRI8 = js.GradientFlow(dfx.Dopri8())
 
 
@@ -47,7 +47,7 @@ def _laws() -> dict[str, tuple]:
 LAWS = _laws()
 
 
-# What is trained and how, once for the package and once for the oracle
+# Every system twice: for the package and for the oracle
 
 JEPA = js.JEPA(), {"loss": oracle.jepa}
 FREE = js.JEPA(js.NoStopGradient()), {"loss": oracle.jepa, "moves_target": True}

@@ -1,5 +1,5 @@
-"""The page of `jepa-sim explore`, as the command serves it: in a real browser without a screen, and
-for visitors who send what no browser would.
+"""The page of `jepa-sim explore`, as the command serves it: in a headless browser, and for
+clients that send what no browser would send.
 """
 
 import base64
@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """As of a shell: NiceGUI serves otherwise where it sees that it is tested."""
+    """The environment of a shell: NiceGUI behaves differently where it detects a test."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     return {**kept, "PYTHONPATH": str(Path(__file__).parents[1]), "MPLBACKEND": "agg"}
 
@@ -124,7 +124,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """What the condition says once it says something."""
+    """Wait until a condition returns something true; return that."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = condition()
@@ -166,7 +166,7 @@ class Visitor:
         self.socket.close()
 
     def change(self, label: str, sent: str) -> None:
-        """Send a slider's or a selection's new value, as JSON or what is none."""
+        """Send a new value of a slider or selection, as JSON or as text that is not JSON."""
         (key, element), *_ = (
             item
             for item in self.elements.items()
@@ -177,7 +177,7 @@ class Visitor:
         self._emit("event", event | {"args": [sent]})
 
     def until(self, condition: Callable[[str], bool]) -> None:
-        """Take updates in until the page's elements, as text, fulfil a condition."""
+        """Read updates until the page's elements, as text, fulfil a condition."""
         end = time.monotonic() + 60
         while not condition(json.dumps(self.elements, ensure_ascii=False)):
             assert time.monotonic() < end, "waited in vain"
@@ -211,7 +211,7 @@ def picture(browser: webdriver.Chrome) -> bytes:
 
 
 def words_at(browser: webdriver.Chrome, x: float, y: float) -> str:
-    """What the page says with the mouse at a share of the picture's width and height."""
+    """The words below the picture with the mouse at a share of its width and height."""
     image = browser.find_element(By.CSS_SELECTOR, "img")
     width, height = image.size["width"], image.size["height"]
     offsets = round((x - 0.5) * width), round((y - 0.5) * height)
@@ -323,7 +323,7 @@ OUTSIDE = ["1e9", "1e308", "-1e9", "1e400", "NaN", "null", '"4"', "[4]", '{"valu
 
 
 def test_what_a_client_sends_stays_within_the_sliders(live: str):
-    """Else one value far outside keeps the page busy for everybody."""
+    """Else one value far outside would keep the page busy for all visitors."""
     with Visitor(live) as visitor:
         for label in ("L", "ε", "ρ of feature 1"):
             for sent in OUTSIDE:
@@ -359,7 +359,7 @@ def test_of_many_moves_the_last_is_drawn_and_others_need_not_wait(live: str):
         for i in range(moves):
             visitor.change("ρ of feature 0", f"{0.2 + 0.4 * i / moves}")
         visitor.change("ρ of feature 0", "0.7")
-        with Visitor(live):  # another one has its page meanwhile
+        with Visitor(live):  # another visitor gets the page meanwhile
             visitor.until(lambda page: visitor.picture() == last)
         assert time.monotonic() - begin < moves * step / 4
 
@@ -384,7 +384,7 @@ def asked(address: str, path: str, **headers: str | None) -> Answer:
 
 
 def test_the_page_is_for_this_machine_alone(live: str):
-    """By its address and by its name: no other host, and no other name for this one."""
+    """Only its address and its name are served: no other host, and no other name of this one."""
     place = urllib.parse.urlsplit(live)
     page = f"/?{place.query}"
     with socket.socket() as other:
@@ -457,5 +457,5 @@ def test_a_port_that_is_taken_is_one_line(live: str, folder: Path):
         command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"jepa-sim: error: Port {port} cannot be had")
+    assert ended.stderr.startswith(f"jepa-sim: error: Port {port} cannot be used")
     assert len(ended.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Figures draw without warnings, say what they show, and refuse what is not one thing."""
+"""Figures draw without warnings, are labelled, and refuse data with further axes."""
 
 import sys
 
@@ -19,7 +19,7 @@ NOISY = [False, True, False]
 
 @pytest.fixture(scope="module")
 def dataset() -> xr.Dataset:
-    """Of the layout of a sweep, with a feature that JEPA never learns."""
+    """A dataset in the layout of a sweep, with a feature that JEPA never learns."""
     times, rho, lam = np.geomspace(1, 100, 20), np.array([0.9, 0.3, 0.6]), np.ones(3)
     gains = rho * (1 - np.exp(-times[:, None] / 10))
     learned = np.array([[[10.0, 20.0, 15.0], [10.0, np.inf, 20.0]], [[5.0, 5.0, 5.0]] * 2])
@@ -98,7 +98,7 @@ def test_learning_time(dataset: xr.Dataset):
 
 
 def test_features_that_start_there_are_drawn_as_such(dataset: xr.Dataset):
-    """A time of 0 has no place on a logarithmic axis, and is no time to compare with."""
+    """A time of 0 has no place on a logarithmic axis, and other times are not compared with it."""
     start = dataset.copy(deep=True)
     start.critical_time[0, 0, 0] = 0.0  # the cleanest feature of JEPA at L = 1
     shallow, _ = plot.learning_time(start)
@@ -205,7 +205,7 @@ def test_an_order_matrix_compares_pairs(dataset: xr.Dataset):
     drawn = np.ma.filled(image.get_array(), np.nan)
     assert drawn[0, 1] == pytest.approx(np.log10(2))  # ρ = 0.9 before ρ = 0.6, in half of the time
     assert drawn[1, 0] == pytest.approx(-np.log10(2))
-    assert drawn[0, 2] == pytest.approx(np.log10(2))  # never: as far as the colours go
+    assert drawn[0, 2] == pytest.approx(np.log10(2))  # never learned: the end of the colours
     words = ax.format_coord(3.0, 1.0)
     assert words == "row: feature 0 (ρ = 0.9) at t* = 10; column: feature 1 (ρ = 0.3) never"
 
@@ -265,7 +265,7 @@ def test_collapse_of_a_dataset(dataset: xr.Dataset):
         (plot.collapse, r"must be one trajectory, but has the axes \['depth', 'objective'\]"),
         (lambda ds: plot.critical_times(ds, against="sigma"), r"be one of \['rho', 'lam'\]"),
         (lambda ds: plot.order_matrix(ds.sel(depth=1)), r"be of one objective, but is of"),
-        (lambda ds: plot.phase_diagram(ds.critical_time), r"must have two axes, but has"),
+        (lambda ds: plot.phase_diagram(ds.critical_time), r"must be of two axes, but is of"),
     ],
 )
 def test_what_is_not_one_thing_is_refused(draw, words, dataset: xr.Dataset):
@@ -305,7 +305,7 @@ def test_spectra_of_sweeps_as_they_are():
     ours, same = (plot.spectrum(x).collections[0].get_offsets() for x in (ds, moments))
     np.testing.assert_array_equal(ours, same)
     two = xr.concat([ds, ds], "spectrum")
-    with pytest.raises(ValueError, match="must have one spectrum, but has 2"):
+    with pytest.raises(ValueError, match="must be of one spectrum, but is of 2"):
         plot.spectrum(two)
 
 

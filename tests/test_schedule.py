@@ -1,4 +1,4 @@
-"""Batches of like work, and how full they are."""
+"""Batches of lanes with similar work, and how full they are."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Stabilised Runge–Kutta methods: order, stability, errors that are noticed, use by diffrax."""
+"""Stabilised Runge–Kutta methods: order, stability, error estimates, use by diffrax."""
 
 import diffrax as dfx
 import jax
@@ -48,7 +48,7 @@ def toward_sine(t, y, args):
 
 @both
 def test_the_order_is_that_of_the_method(solver):
-    """Steps 1/16 … 1/64 of one number of stages: hρ is held, as a falling one would change it."""
+    """Steps 1/16 … 1/64. hρ is the same for all, so that all have the same number of stages."""
     solver = type(solver)(spectral_radius=lambda t, y, args: args[1])
 
     @jax.jit
@@ -170,7 +170,7 @@ def test_complex_pairs_are_never_silently_wrong(solver, degrees):
 @both
 @pytest.mark.slow
 def test_a_radius_said_too_small_fails_or_costs_but_does_not_mislead(solver):
-    """A thousandth of the true radius: the steps must come down to what is stable."""
+    """The radius given is a thousandth of the true one: steps must shrink until they are stable."""
     liar = type(solver)(spectral_radius=lambda t, y, args: 10.0)
     sol = solve(toward_sine, liar, jnp.zeros(1), 1.0, 1e-5, args=1e4)
     assert sol.result == dfx.RESULTS.successful
@@ -211,7 +211,7 @@ def test_the_power_iteration_finds_the_radius_and_keeps_it():
 
 @both
 def test_right_hand_sides_are_counted(solver):
-    """Against a host's count of every call; the field itself and each product alike."""
+    """Against a count on the host of every call, of the field and of each product."""
     calls = []
 
     def field(t, y, args):

@@ -1,4 +1,4 @@
-"""What each start promises of its factors."""
+"""Every start has factors with the properties in its documentation."""
 
 import jax
 import jax.numpy as jnp

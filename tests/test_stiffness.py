@@ -1,4 +1,4 @@
-"""What is predicted of a flow's cost, against what its integration takes."""
+"""The predicted cost of a flow, against the steps of its integration."""
 
 import diffrax
 import jax
@@ -34,7 +34,7 @@ def test_rates_are_the_jacobians_spectral_radius_at_the_plateau(objective, depth
     jacobian = jax.jacobian(lambda x: ravel_pytree(velocity(problem, unravel(x)))[0])(flat)
     radius = np.abs(np.linalg.eigvals(np.asarray(jacobian))).max()
     predicted = stiffness(problem, jnp.asarray([1.0]))
-    # of pairs of features some relax a little faster than each by itself
+    # some pairs of features relax a little faster than each feature alone
     assert 0.85 * radius <= float(predicted[()]) <= radius * (1 + 1e-9)
 
 

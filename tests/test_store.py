@@ -1,4 +1,4 @@
-"""The store of campaigns: whole blocks or none, whatever happens to who writes them."""
+"""The store of campaigns has complete blocks or none, whatever happens to the writer."""
 
 import errno
 import json
@@ -46,7 +46,7 @@ def made(path, seeds=3, spectra=5, block=(1, 1, 1, 1, 2, 5)):
 
 
 def arrays(store, block):
-    """What belongs into a block: numbers that say which lane they are of."""
+    """The arrays of a block. Every number identifies its lane."""
     lanes = np.indices(store.lane_shape)[(slice(None), *store.region(block))]
     number = np.tensordot([1e5, 0, 0, 0, 1e2, 1], lanes, axes=1)
     return {
@@ -137,7 +137,7 @@ with store.lock():
 
 
 def kill_writers(path, kills, seed):
-    """Kill −9 at random moments; returns how many writers had come to their end before."""
+    """Kill writers at random moments; return how many had finished before."""
     draw, ended = random.Random(seed), 0
     root = os.path.dirname(os.path.dirname(__file__))
     for _ in range(kills):
@@ -166,7 +166,7 @@ def test_a_writer_may_be_killed_at_any_moment(tmp_path, kills):
     path = tmp_path / "run"
     kill_writers(path, kills, seed=kills)
     store = open_store(path) if path.exists() else made(path)
-    with store.lock():  # the dead hold nothing
+    with store.lock():  # the lock is free once its process has ended
         store.clean()
         assert not list(path.rglob("*.partial"))
         write_all(store)
@@ -185,7 +185,7 @@ def test_damage_is_found_and_written_again(tmp_path):
     file.write_bytes(bytes(content))
     chunk(store, "steps", lost).unlink()
     marks = ("", "{", "[]", "null", '{"shape": 1}', '{"shape": [1], "failed": 0}')
-    for text in marks:  # a damaged mark is as good as none
+    for text in marks:  # a damaged mark counts as none
         store.mark_path(store.blocks[3]).write_text(text)
         assert store.pending() == [store.blocks[3]]
     with pytest.raises(StoreError, match=r"Array `plateau` of run .* is damaged"):
@@ -200,7 +200,7 @@ def test_damage_is_found_and_written_again(tmp_path):
 
 def test_one_writer_or_the_shards_of_one_array(tmp_path, monkeypatch):
     store = made(tmp_path / "run")
-    short = store.lock()  # as of somebody who looks at the status
+    short = store.lock()  # like a process that reads the status
     short.__enter__()
     threading.Timer(0.2, short.__exit__, (None, None, None)).start()
     with store.lock():
@@ -217,9 +217,14 @@ def test_one_writer_or_the_shards_of_one_array(tmp_path, monkeypatch):
             store.lock((1, 3)).__enter__()
     assert "nobody" in status(store)
     with store.lock():
-        monkeypatch.setattr(os, "access", lambda *_: False)  # as of a folder that may only be read
+        monkeypatch.setattr(
+            os, "access", lambda *_: False
+        )  # like a folder with read permission only
         assert f"process {os.getpid()} on" in status(store)
-    with pytest.raises(ConnectionError), store.lock():  # what goes wrong inside is not the lock's
+    with (
+        pytest.raises(ConnectionError),
+        store.lock(),
+    ):  # an error under the lock is not an error of the lock
         raise ConnectionError
 
 
@@ -288,7 +293,7 @@ def test_a_disk_that_refuses_is_one_sentence_and_the_store_goes_on(
 
 
 def test_a_run_that_two_make_at_once_is_one(tmp_path, monkeypatch):
-    """As the jobs of an array do, which begin together."""
+    """As the jobs of a job array do, which start together."""
     path, make = tmp_path / "run", writing.make_arrays
     (tmp_path / ".run.of-a-dead-process.partial" / "done").mkdir(parents=True)
 
@@ -299,7 +304,7 @@ def test_a_run_that_two_make_at_once_is_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writing, "make_arrays", slowly)
     store = made(path)
-    assert_right(store)  # of who was faster
+    assert_right(store)  # the run of the faster one
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
 
 

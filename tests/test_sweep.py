@@ -253,7 +253,7 @@ def test_what_does_not_fit_into_memory_is_said_before_it_is_computed():
 
 
 def test_a_result_says_what_may_surprise():
-    """Seeds that are copies of one run, and features that start above what counts as learned."""
+    """Seeds that are copies of one run, and features that start above their fraction."""
     moments = js.Moments.from_features([1.0, 1.0], [0.9, 0.1])
     high = {"spectrum": moments, "objective": [js.JEPA()], "scale": [0.3], "seed": range(20)}
     found = js.sweep(js.Grid(**high), js.ClosedForm(), progress=False)

@@ -1,4 +1,4 @@
-"""Every system of notebooks/systems can be run, and says what it is."""
+"""Every system of notebooks/systems runs and has a description."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_a_system_is_built(path: Path):
     assert blank == ""
     assert loaded.output.path == f"runs/systems/{path.stem}.nc"
     run = build(loaded)
-    assert run.grid.size <= 200  # a run is a matter of seconds
+    assert run.grid.size <= 200  # a run takes seconds
 
 
 def test_there_are_systems():

@@ -1,4 +1,4 @@
-"""Critical times read off saved trajectories."""
+"""Critical times from saved trajectories."""
 
 import dataclasses
 

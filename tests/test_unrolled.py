@@ -1,4 +1,4 @@
-"""Written-out methods against diffrax's own: the same steps, the same numbers."""
+"""Written-out methods take the same steps and give the same numbers as those of diffrax."""
 
 import diffrax as dfx
 import jax

@@ -1,7 +1,7 @@
-"""A sweep that no crash can spoil: blocks of lanes, computed and written one by one to a store.
+"""A sweep on disk that survives a crash: blocks of lanes are computed and written one by one.
 
-A block is a chunk of the store's arrays along the axes of the lanes. What a block holds depends on
-the block alone, not on the order of work, nor on who computes it.
+A block is a chunk of the store's arrays along the axes of the lanes. Its contents depend on the
+block alone, not on the order of work or on the process that computes it.
 """
 
 import dataclasses
@@ -40,9 +40,11 @@ from jepa_sim.solvers.base import AbstractMatrixSolver
 from jepa_sim.sweeps.dataset import constants, coordinates, described, meaning, provenance
 from jepa_sim.sweeps.sweep import Sweep
 
-FIRST_CALL = 15.0  # seconds, of a program: traced and compiled, which is cached
-BLOCK_BYTES = 2**26  # of what is saved
-MATRIX_LANES = 256  # of a block of matrices, which are computed for seconds
+FIRST_CALL = 15.0  # seconds to trace and compile one program for the first time
+BLOCK_BYTES = 2**26  # most bytes that are saved of a block
+# Most lanes of a block where matrices are integrated: a kill loses the block in hand, and 256 lanes
+# take seconds. `sweeps.sweep.MATRIX_LANES` is another limit: of lanes that run in lock-step.
+MATRIX_BLOCK_LANES = 256
 
 
 @checked
@@ -57,21 +59,22 @@ def campaign(
     configuration: Mapping[str, Any] | None = None,
     text: str = "",
 ) -> xr.Dataset:
-    """A sweep into the folder `path`, a block at a time; what is there already is not done again.
+    """Compute a sweep into the folder `path`, block by block, without what is there already.
 
-    planned: `plan(…)`, which takes what `sweep` takes.  engine: `Local()`, the default, or
+    planned: `plan(…)`, which takes the arguments of `sweep`.  engine: `Local()`, the default, or
     `Dask(…)`.
-    shard: (i, n) computes every n-th block from the i-th on, i from 0: a job array shares one run.
-    extend: axes may be longer than in the run that is there; only what is new is computed.
-    progress: show it.  configuration, text: of a configuration file, kept in the manifest; a run
-    goes on only under the same configuration.
+    shard: (i, n): compute only every n-th block from the i-th on, i from 0. So the jobs of a job
+    array share one run.
+    extend: whether axes may be longer than in the run on disk; only what is new is computed.
+    progress: whether to show it.  configuration, text: a configuration file, parsed and as text,
+    to be kept in the manifest. A run can only be continued with the configuration that it has.
 
     Returns the dataset of `open_run(path)`, lazily loaded.
 
-    Interrupted by Ctrl-C, it finishes the blocks in hand, and raises KeyboardInterrupt. Called
-    again it computes what is missing, and the arrays end bit for bit as if nothing had happened, on
-    the same kind of device. Lanes that failed are NaN with their reason in `result`; see `retry`.
-    Coordinates, constants and layouts of arrays that are damaged are written again.
+    After Ctrl-C the blocks that were begun are finished, and KeyboardInterrupt is raised. The next
+    call computes what is missing. On the same kind of device the arrays are then bit for bit those
+    of a run without interruption. Failed lanes are NaN, with their reason in `result`; see `retry`.
+    Damaged coordinates, constants and layouts of arrays are written again.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 3])
@@ -79,10 +82,10 @@ def campaign(
     >>> run.result.values.ravel()
     array([0, 0, 0, 0], dtype=int8)
 
-    Raises ValueError where arguments are wrong, StoreError where the run is of another
-    configuration, is being written by another process, is damaged, or cannot be written, or where
-    blocks are still pending when the engine has ended, ConnectionError where a Dask cluster cannot
-    be reached or is lost.
+    Raises ValueError where arguments are wrong. Raises StoreError where the run has another
+    configuration, is being written by another process, is damaged or cannot be written, or where
+    blocks are still pending when the engine has ended. Raises ConnectionError where a Dask cluster
+    cannot be reached or is lost.
     """
     if shard is not None and not 0 <= shard[0] < shard[1]:
         checks.fail("shard", "be (i, n) with 0 ≤ i < n", shard)
@@ -101,9 +104,9 @@ def fill(
     shard: tuple[int, int] | None = None,
     progress: bool = True,
 ) -> None:
-    """Compute and write all that is pending, or, `again`, the lanes that have failed.
+    """Compute and write all pending blocks, or, with `again`, the lanes that failed.
 
-    Raises StoreError unless the store, looked at again, has all of it: for a shard, its blocks.
+    Then read the marks again. Raises StoreError where blocks (of this shard) are still pending.
     """
     with store.lock(shard=shard):
         if shard is None:
@@ -118,6 +121,7 @@ def fill(
             total = math.prod(store.lane_shape)
             done = total - sum(math.prod(store.shape(block)) for block in blocks)
         first, step = shard or (0, 1)
+        # in turns: cost changes along the axes, and neighbours could all be expensive
         own = set(store.blocks[first::step])
         blocks = [block for block in blocks if block in own]
         task = Task(planned, str(store.path), again)
@@ -125,27 +129,28 @@ def fill(
             for mark in engine.run(task, blocks):
                 advance(mark["computed"], mark["failed"])
         now = store.marks()
+        # with `again` the old mark is still there where an engine left out a block
         untouched = {block for block in blocks if now.get(block) == marks.get(block)}
         left = own & {*store.pending(now), *untouched}
     if left:
         raise StoreError(
             f"Run `{store.path}` must have all blocks written, but {len(left):,} of {len(own):,} "
-            "are pending: `jepa-sim sweep`, or the same campaign, goes on."
+            "are pending: `jepa-sim sweep` or the same campaign continues it."
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is to be done with a block, in this process or in another."""
+    """How to compute a block, in this process or in a worker."""
 
     planned: Sweep
     path: str
     again: bool
 
     def compute(self, store: Store, block: tuple[int, ...]) -> tuple[dict[str, np.ndarray], dict]:
-        """The arrays of a block, and its mark.
+        """Return the arrays of a block, and its mark.
 
-        Lanes that are there already are kept, but for those that are to be computed again.
+        Lanes that are on disk are kept, except those that are to be computed again.
         """
         begin = time.monotonic()
         region = store.region(block)
@@ -157,7 +162,7 @@ class Task:
         if kept is not None:
             codes = kept["result"].ravel()
             wanted = codes > 0 if self.again else codes < 0
-        if kept is not None and not wanted.any():  # another worker wrote it, and died
+        if kept is not None and not wanted.any():  # a worker wrote it, and died before it said so
             return kept, {"computed": 0, "failed": int((kept["result"] > 0).sum())}
         found, batches = self.planned.compute(index[:, wanted], lambda lanes: None)
         arrays = {}
@@ -181,13 +186,13 @@ class Task:
 
 
 def retry(path: str | os.PathLike[str], planned: Sweep, *, progress: bool = True) -> xr.Dataset:
-    """Compute the lanes of a run that failed again, as `planned`: with more steps, say."""
+    """Compute the failed lanes of a run again, as `planned`: for example with more steps."""
     fill(open_store(path), planned, Local(), again=True, progress=progress)
     return open_run(path)
 
 
 def forecast(planned: Sweep) -> str:
-    """What a campaign would take: lanes, blocks, programs, and roughly time, memory and disk."""
+    """The size of a campaign in words: lanes, blocks, programs; time, memory and disk roughly."""
     lanes, per_lane = math.prod(planned.axes.values()), _lane_bytes(planned.shapes())
     shape = block_shape(planned, per_lane)
     blocks = math.prod(
@@ -207,7 +212,7 @@ def forecast(planned: Sweep) -> str:
 
 
 def _lane_bytes(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
-    """Of what is saved of a lane."""
+    """Bytes that are saved of one lane."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in shapes.values())
 
 
@@ -220,29 +225,30 @@ def _bytes(count: float) -> str:
 
 
 def block_shape(planned: Sweep, per_lane: int) -> tuple[int, ...]:
-    """How many lanes a block has along each axis: whole axes from the last on, while they fit.
+    """How many lanes a block has along each axis.
 
-    per_lane: bytes.
+    Blocks hold whole axes, from the last axis on, while they fit.  per_lane: bytes of a lane.
     """
     axes = planned.axes
     room = max(BLOCK_BYTES // per_lane, 1)
+    # a block of several depths or objectives would take several programs
     apart = isinstance(planned.solver, AbstractMatrixSolver) and not planned.padded
     if isinstance(planned.solver, AbstractMatrixSolver):
-        room = min(room, MATRIX_LANES)
+        room = min(room, MATRIX_BLOCK_LANES)
     shape = []
     for name, length in reversed(axes.items()):
         alone = apart and name in ("objective", "depth", "predictor_depth")
         size = 1 if alone else min(length, room)
         shape.insert(0, size)
-        room = room // size if size == length else 1
+        room = room // size if size == length else 1  # after an axis that is cut, one lane each
     return tuple(shape)
 
 
 def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
-    """The run at `path`: there already, made longer, or new."""
+    """Open the run at `path`; make it where there is none, and extend it where that is asked."""
     axes = (planned.grid, planned.times, planned.critical_fraction)
     extra = coordinates(*axes, is_random=planned.is_random)
-    if not planned.is_random:
+    if not planned.is_random:  # all seeds are one run, which is stored once (see `open_run`)
         name, values, attrs = extra["seed"]
         extra["seed"] = name, values[:1], attrs
     known = xr.Dataset(constants(planned.grid), extra)
@@ -270,7 +276,7 @@ def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
 
 
 def _variables(planned: Sweep) -> Variables:
-    """What is saved of every lane."""
+    """The arrays that are saved of every lane."""
     variables = {}
     for name, leaf in planned.shapes().items():
         dims, attrs = meaning(name, len(leaf.shape))
@@ -279,7 +285,7 @@ def _variables(planned: Sweep) -> Variables:
 
 
 def _grown(there: dict, asked: dict, planned: Sweep) -> bool:
-    """Whether all differences are axes that go on where they ended."""
+    """Whether the configurations differ only in axes that have new values at their ends."""
     before, after = there.get("axes", {}), asked["axes"]
     if differences({**there, "axes": 0}, {**asked, "axes": 0}) or before.keys() != after.keys():
         return False
@@ -294,7 +300,7 @@ def _grown(there: dict, asked: dict, planned: Sweep) -> bool:
 
 
 def _manifest(planned: Sweep, configuration: dict, text: str) -> dict[str, Any]:
-    """All that says what a run is: `configuration` must stay, the rest is where it came from."""
+    """The manifest of a run: its `configuration`, which must not change, and where it came from."""
     grid = planned.grid
     axes = {
         "objective": [eqx.tree_pformat(o, short_arrays=False) for o in grid.objective],
@@ -318,7 +324,7 @@ def _manifest(planned: Sweep, configuration: dict, text: str) -> dict[str, Any]:
         "precision": str(grid.spectrum.xx.dtype),
         **configuration,
     }
-    whole = json.loads(json.dumps(whole))
+    whole = json.loads(json.dumps(whole))  # as it will be read: tuples are lists there
     return {
         "configuration": whole,
         "configuration_sha256": hashlib.sha256(json.dumps(whole).encode()).hexdigest(),
@@ -345,7 +351,7 @@ def _digest(tree: Any) -> str:
 
 
 def _named(function: Any) -> str:
-    """A function's name and what it holds, without addresses."""
+    """The name of a function and what it holds; `repr` has an address, which changes."""
     if hasattr(function, "func"):  # a partial
         held = ", ".join(f"{k}={v!r}" for k, v in function.keywords.items())
         return f"partial({_named(function.func)}, {held})"
@@ -353,7 +359,7 @@ def _named(function: Any) -> str:
 
 
 def _git_revision() -> str:
-    """Of the working folder; empty where there is none."""
+    """The git revision of the working folder; empty where there is none."""
     try:
         found = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False

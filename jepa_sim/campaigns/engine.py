@@ -1,4 +1,4 @@
-"""Who computes the blocks of a campaign: this process, or the workers of a Dask cluster."""
+"""Engines compute the blocks of a campaign: in this process, or on a Dask cluster."""
 
 import abc
 import contextlib
@@ -21,19 +21,19 @@ Block = tuple[int, ...]
 
 
 class AbstractEngine(abc.ABC):
-    """Runs a task on blocks; every block is written, and then its mark is handed on."""
+    """Runs a task on blocks: writes every block, and then yields its mark."""
 
     @abc.abstractmethod
     def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:
-        """The marks of all blocks, each as soon as its block is written.
+        """Yield the marks of all blocks, each as soon as its block is written.
 
-        Ctrl-C ends it when the blocks in hand are written, with KeyboardInterrupt.
+        After Ctrl-C the blocks that were begun are written, and KeyboardInterrupt is raised.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class Local(AbstractEngine):
-    """This process: a block is written while the next is computed."""
+    """Computes in this process. A block is written while the next one is computed."""
 
     def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:
         store = open_store(task.path)
@@ -43,6 +43,7 @@ class Local(AbstractEngine):
             store.write(block, arrays, mark)
             return mark
 
+        # one thread, and one block in it: a slow disk must not fill the memory with blocks
         with ThreadPoolExecutor(1) as writer, _held_back() as interrupted:
             for block in blocks:
                 computed = task.compute(store, block)
@@ -59,13 +60,13 @@ class Local(AbstractEngine):
 
 @dataclasses.dataclass(frozen=True)
 class Dask(AbstractEngine):
-    """Workers of a Dask cluster, one process for each device.
+    """Computes on the workers of a Dask cluster, one process for each device.
 
-    scheduler: address of one that runs; None starts a cluster on this machine.  workers: how many
-    processes that cluster has.
+    scheduler: the address of a running one; None starts a cluster on this machine.  workers: how
+    many processes that cluster has.
 
-    A block is a task: it computes, and writes its own region. The scheduler carries the blocks'
-    positions and their marks. What a dead worker had in hand is done by another.
+    Each block is one task, in which a worker computes the block and writes it. Only positions and
+    marks of blocks go through the scheduler. If a worker dies, another one computes its block.
     Needs `pip install 'jepa_sim[dask]'`.
 
     Raises ImportError where Dask is not installed, and ConnectionError, in `campaign`, where the
@@ -83,20 +84,22 @@ class Dask(AbstractEngine):
         import cloudpickle
         from distributed import Client, as_completed
 
+        # in a file, past the scheduler: the task has all arrays of the grid
         pickled = Path(task.path) / "task.pickle"
         pickled.write_bytes(cloudpickle.dumps((_settings(), cloudpickle.dumps(task))))
         with _without_tracebacks(), contextlib.ExitStack() as stack:
             stack.callback(pickled.unlink, missing_ok=True)
             try:
                 address = self.scheduler or stack.enter_context(self._cluster())
-                # Not the default of the process: what else computes with Dask there would wait for
-                # this cluster, and for ever where it is gone.
+                # Not as the default of the process: other computations with Dask would go to this
+                # cluster, and wait for ever where it is gone.
                 client = stack.enter_context(Client(address, set_as_default=False))
             except (OSError, RuntimeError, ValueError) as error:
                 reason = f"cannot be reached: {error}"
                 raise ConnectionError(f"Dask cluster {self._where} {reason}") from error
             stack.enter_context(self._living())
             interrupted = stack.enter_context(_held_back())
+            # pure=False: else Dask could answer a block from the result of an earlier call
             futures = client.map(
                 functools.partial(_work, str(pickled)), blocks, pure=False, retries=2, batch_size=64
             )
@@ -108,7 +111,7 @@ class Dask(AbstractEngine):
 
     @contextlib.contextmanager
     def _living(self) -> Iterator[None]:
-        """ConnectionError where the scheduler, or worker after worker, dies."""
+        """Raise ConnectionError where the scheduler dies, or one worker after another."""
         from distributed import CancelledError, KilledWorker
         from distributed.comm.core import CommClosedError
 
@@ -116,12 +119,12 @@ class Dask(AbstractEngine):
             yield
         except (CancelledError, CommClosedError) as error:
             rule = "must live until all blocks are written, but was lost"
-            again = "The same command goes on."
+            again = "The same command continues the run."
             raise ConnectionError(f"Dask cluster {self._where} {rule}. {again}") from error
         except KilledWorker as error:
             rule = "must live while they compute a block, but died"
             raise ConnectionError(
-                f"Workers of Dask cluster {self._where} {rule}: have they enough memory? {error}"
+                f"Workers of Dask cluster {self._where} {rule}: do they have enough memory? {error}"
             ) from error
 
     @property
@@ -129,7 +132,7 @@ class Dask(AbstractEngine):
         return self.scheduler or "of this machine"
 
     def _cluster(self) -> Any:
-        """On the loopback address alone, with its dashboard."""
+        """A cluster that listens, as its dashboard does, on the loopback address alone."""
         from distributed import LocalCluster
 
         return LocalCluster(
@@ -143,7 +146,7 @@ class Dask(AbstractEngine):
 
 @contextlib.contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Dask's client logs the traceback of what it then hands on, too."""
+    """Silence Dask's client, which logs the traceback of an error that it also raises."""
     logger = logging.getLogger("distributed.client")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -154,7 +157,7 @@ def _without_tracebacks() -> Iterator[None]:
 
 
 def _settings() -> dict[str, Any]:
-    """JAX's settings that a worker must share."""
+    """The settings of JAX that a worker must share."""
     names = (
         "jax_enable_x64",
         "jax_compilation_cache_dir",
@@ -174,7 +177,11 @@ def _work(pickled: str, block: Block) -> dict:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(pickled: str, written: int) -> Any:
-    """The task of a file; settings come first, since arrays are made by them."""
+    """The task of a file, unpickled once for each process.
+
+    The settings are made before the task is unpickled, else its arrays would be of another
+    precision.  written: when the file was written, so that a new file is loaded again.
+    """
     import cloudpickle
 
     settings, task = cloudpickle.loads(Path(pickled).read_bytes())
@@ -185,9 +192,11 @@ def _loaded(pickled: str, written: int) -> Any:
 
 @contextlib.contextmanager
 def _held_back() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event; a second one interrupts at once."""
+    """A first Ctrl-C sets the event; a second one interrupts at once."""
     event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # only the main thread can handle signals
         yield event
         return
 

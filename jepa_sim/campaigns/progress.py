@@ -1,4 +1,4 @@
-"""How far a campaign is: a bar where somebody looks at it, plain lines where nobody does."""
+"""Show the progress of a campaign: a bar in a terminal or notebook, plain lines elsewhere."""
 
 import contextlib
 import sys
@@ -12,14 +12,17 @@ EVERY = 30.0  # seconds between plain lines
 
 
 class Watcher(Protocol):
-    """Is told of every block: how many lanes it had, and how many of them failed."""
+    """Called after every block, with how many lanes were computed and how many failed."""
 
     def __call__(self, lanes: int, failed: int) -> None: ...
 
 
 @contextlib.contextmanager
 def watched(total: int, done: int, blocks: int, show: bool) -> Iterator[Watcher]:
-    """Show progress over `total` lanes, of which `done` were there, the rest in so many blocks."""
+    """Show progress over `total` lanes.
+
+    done: how many are on disk already.  blocks: how many blocks the others are in.
+    """
     if not show:
         yield lambda lanes, failed: None
     elif sys.stderr.isatty() or "ipykernel" in sys.modules:
@@ -70,8 +73,8 @@ class _Lines:
 
 
 def duration(seconds: float) -> str:
-    """In the two largest units: 3 h 05 min."""
-    if not seconds < 1e9:
+    """Seconds in the two largest units, as in 3 h 05 min."""
+    if not seconds < 1e9:  # true of NaN
         return "unknown time"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

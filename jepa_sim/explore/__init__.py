@@ -1,4 +1,4 @@
-"""The simulator live: sliders in a notebook, and a page in the browser.
+"""Interactive figures: sliders in a notebook, and a page in the browser.
 
 Both show the closed form, drawn by `jepa_sim.plot`; the page also shows stored sweeps.
 """

@@ -6,9 +6,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from jepa_sim.data.moments import Moments
 from jepa_sim.explore._setting import Setting
-from jepa_sim.model.objectives import JEPA, MAE
-from jepa_sim.theory import Curve, ReducedFlow, stack_curves, take_curve
+from jepa_sim.model.network import DeepLinear
+from jepa_sim.model.objectives import JEPA, MAE, OneOf
+from jepa_sim.model.problem import Problem
+from jepa_sim.model.starts import Balanced
+from jepa_sim.results.critical import critical_times
+from jepa_sim.theory import Curve, stack_curves, take_curve
 
 OBJECTIVES = (JEPA(), MAE())
 DECADES, COUNT = 3, 400  # of the times that are shown
@@ -22,11 +27,12 @@ def solve(setting: Setting) -> xr.Dataset:
     `scaled_time` is λt*, which does not depend on λ, and `profile` (objective, profile_rho) the
     same of a feature of any ρ.
     """
-    numbers = (setting.lam, setting.rho, setting.scale, setting.depth)
-    exponents = np.array([o.exponents(setting.depth, setting.predictor_depth) for o in OBJECTIVES])
+    depths = (setting.depth, setting.predictor_depth)
+    # the depths are known here: outside of `jit` numpy makes the tables, and keeps them
+    exponents = np.array([o.exponents(*depths) for o in OBJECTIVES])
     curves = stack_curves((exponents[:, 0] - 1) / exponents[:, 1], jnp.zeros(()).dtype)
-    arrays = (jnp.asarray(value, float) for value in (*numbers, setting.fraction))
-    found = _solve(*arrays, jnp.asarray(exponents, float), curves)
+    numbers = (setting.lam, setting.rho, setting.scale, *depths, setting.fraction)
+    found = _solve(*(jnp.asarray(value, float) for value in numbers), curves)
     times, gains, late, plateau, profile = map(np.asarray, found)
     return xr.Dataset(
         {
@@ -49,26 +55,27 @@ def _solve(
     rho: Float[Array, " d"],
     scale: Float[Array, ""],
     depth: Float[Array, ""],
+    predictor_depth: Float[Array, ""],
     fraction: Float[Array, ""],
-    exponents: Float[Array, "objective 2"],
     curves: Curve,
 ) -> tuple[Array, ...]:
-    d, grid = len(lam), jnp.asarray(PROFILE, lam.dtype)
-    lam_all = jnp.concatenate([lam, jnp.ones_like(grid)])
-    variance_all = lam_all / jnp.concatenate([rho, grid])
+    network, start = DeepLinear(depth, predictor_depth), Balanced(scale)
+    moments = Moments.from_features(lam, rho)
+    grid = jnp.asarray(PROFILE, lam.dtype)
+    profile = Moments.from_features(jnp.ones_like(grid), grid)
 
-    def one(which: Array, exponents: Array) -> tuple[Array, ...]:
-        (a, b), curve = exponents, take_curve(curves, which)
-
-        def flow(lam: Array, variance: Array) -> ReducedFlow:
-            return ReducedFlow(lam, variance, scale, depth, a, b, curve)
-
-        target = jnp.full_like(lam_all, jnp.log(fraction) / depth)
-        late = flow(lam_all, variance_all).hitting_time(target)
-        last = jnp.maximum(jnp.max(late[:d]), 1 / jnp.max(lam))
+    def one(which: Array) -> tuple[Array, ...]:
+        objective, curve = OneOf(OBJECTIVES, which), take_curve(curves, which)
+        problem, of_profile = (
+            Problem(m, objective, network, start, curve=curve) for m in (moments, profile)
+        )
+        late = critical_times(problem, fraction=fraction)
+        # 1/λ where all features start above the fraction, so that late is 0
+        last = jnp.maximum(jnp.max(late), 1 / jnp.max(lam))
         end = 10 ** jnp.ceil(jnp.log10(1.2 * last))
         times = end * jnp.logspace(-DECADES, 0, COUNT, dtype=lam.dtype)
-        log_u, _ = flow(lam, lam / rho).evolve(times)
-        return times, jnp.exp(depth * log_u).T, late[:d], rho ** (depth / b), late[d:]
+        log_u, _ = problem.flow.evolve(times)
+        scaled = critical_times(of_profile, fraction=fraction)
+        return times, jnp.exp(depth * log_u).T, late, problem.plateaus, scaled
 
-    return jax.vmap(one)(jnp.arange(len(OBJECTIVES)), exponents)
+    return jax.vmap(one)(jnp.arange(len(OBJECTIVES)))

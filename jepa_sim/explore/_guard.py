@@ -1,4 +1,4 @@
-"""Who may have the page: whoever has its token, from the page's own address."""
+"""Guard the page: it answers only to its own address, and with its token."""
 
 import secrets
 
@@ -9,18 +9,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 NAMES = ("127.0.0.1", "localhost")
-REFUSAL = (
-    "This page answers to the address that `jepa-sim explore` printed, with its token, alone.\n"
-)
+REFUSAL = "This page opens only at the address that `jepa-sim explore` printed, with its token.\n"
 
 
 class Guard:
-    """Around an ASGI app, requests and websockets: 403 to all that is not the page's own.
+    """Wraps an ASGI app: requests and websockets that are not the page's own get 403.
 
-    Host must be the page's, so that no other site reaches it by a name of its own for this machine.
-    Origin, where a browser sends one, must be the page's too: cookies go to all ports of a machine,
-    and so to this page from another one. The token comes as `?token=…`, as in the address that is
-    printed, or in the cookie that the first such request sets.
+    The Host header must be the page's, else another site could reach the page by a domain name
+    that it directs to this machine. The Origin header, where a browser sends one, must be the
+    page's too: a browser sends cookies to all ports of a machine, so that a page of another port
+    could use the cookie. The token comes as `?token=…`, as in the address that is printed, or in
+    the cookie that the first such request sets.
     """
 
     def __init__(self, app: ASGIApp, *, port: int, token: str):
@@ -49,6 +48,7 @@ class Guard:
         return host in self.hosts and set(asked.headers.getlist("origin")) <= origins
 
     def _is_token(self, found: str) -> bool:
+        # takes as long wherever the two differ: its time tells nothing of the token
         return secrets.compare_digest(found.encode(), self.token.encode())
 
     def _with_cookie(self, send: Send) -> Send:

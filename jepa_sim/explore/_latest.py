@@ -1,4 +1,4 @@
-"""Work off the event loop, so that a page stays responsive while pictures are made.
+"""Work in a thread beside the event loop, so that a page responds while pictures are made.
 
 All pages share one thread: matplotlib has one style for all threads, and a figure must not be read
 while it is drawn.
@@ -16,14 +16,14 @@ _thread = ThreadPoolExecutor(1, "pictures")
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """What the work gives; the event loop goes on meanwhile."""
+    """Return the result of the work; the event loop goes on meanwhile."""
     return await asyncio.get_running_loop().run_in_executor(_thread, partial(work, *arguments))
 
 
 class Latest:
-    """Work that is asked for faster than it can be done: all but the latest is left out.
+    """Answers only the latest of requests that come faster than the work can be done.
 
-    One piece of work is in the thread at a time; `show` is called with what it gave.
+    One request at a time is in the thread; `show` is called with its result.
     """
 
     def __init__(self, work: Callable[..., T], show: Callable[[T], object]):
@@ -31,7 +31,7 @@ class Latest:
         self._turn, self._asked = asyncio.Lock(), 0
 
     async def ask(self, *arguments: Any) -> None:
-        """Do the work for these arguments, unless it is asked for others before its turn."""
+        """Do the work for these arguments, unless a later request comes before its turn."""
         self._asked += 1
         number = self._asked
         async with self._turn:

@@ -1,8 +1,7 @@
-"""The live figure: drawn by `jepa_sim.plot`, and redrawn within a few milliseconds.
+"""The live figure: drawn by `jepa_sim.plot`, and redrawn fast enough to follow a slider.
 
-Letters and axes take most of the time that a figure takes. They are drawn once and kept as a
-picture for as long as the limits of the axes, whole decades, stay as they are; only curves and
-points are drawn anew.
+Most of the time of drawing goes into text and axes. They are drawn once and kept as a picture until
+the limits of the axes change, which are whole decades. Only curves and points are drawn again.
 """
 
 import io
@@ -34,7 +33,7 @@ class Live:
         self.png = self._drawn()
 
     def show(self, setting: Setting) -> bytes:
-        """The picture of a setting, as PNG."""
+        """Solve a setting and draw it; the picture as PNG."""
         self.setting, self.found = setting, solve(setting)
         self.png = self._drawn()
         return self.png
@@ -82,7 +81,7 @@ class Live:
         canvas, figure = self._figure.canvas, self._figure
         width, share = figure.bbox.width, 1 / len(self._axes)
         column = Bbox([[i * share * width, 0], [(i + 1) * share * width, figure.bbox.height]])
-        figure.patch.set_clip_box(column)
+        figure.patch.set_clip_box(column)  # else it would paint over the other columns
         figure.patch.draw(canvas.get_renderer())
         self._axes[i].draw(canvas.get_renderer())
         return canvas.copy_from_bbox(column)

@@ -1,7 +1,7 @@
 """The page in the browser: sliders over the closed form, or a stored sweep.
 
 Figures are drawn, read and saved in one thread, never on the event loop (`_latest`). A client may
-send anything: numbers are moved to within their slider, and what is not offered changes nothing.
+send anything: numbers are clipped to their slider, and a choice that is not offered is ignored.
 """
 
 import base64
@@ -21,11 +21,11 @@ from jepa_sim.explore._setting import Knob, Setting, is_number, knobs
 
 LOOPBACK = "127.0.0.1"
 SUFFIXES = ("svg", "pdf", "png")
-PATIENCE = 60.0  # seconds to open a stored sweep in
+PATIENCE = 60.0  # seconds that opening a stored sweep may take
 
 
 class Run(NamedTuple):
-    """A stored sweep: its name, how to open it, and which errors say that it cannot be."""
+    """A stored sweep: its name, how to open it, and the errors that it raises if it cannot be."""
 
     name: str
     open: Callable[[], tuple[xr.Dataset, str | None]]  # the dataset, and the TOML that made it
@@ -49,7 +49,7 @@ def serve(setting: Setting, run: Run | None, *, port: int, show: bool) -> None:
         raise ImportError(f"The page needs the extra `jepa_sim[explore]`: {error}.") from None
     if run is None:
         print("Compiling the closed form (the first time takes some seconds) …", flush=True)
-        Live(setting)
+        Live(setting)  # compiled before the first visit
     port, token = _free(port), secrets.token_urlsafe()
     app.add_middleware(Guard, port=port, token=token)
 
@@ -76,7 +76,7 @@ def _free(port: int) -> int:
         try:
             taken.bind((LOOPBACK, port))
         except OSError as error:
-            raise OSError(f"Port {port} cannot be had: {error.strerror}.") from None
+            raise OSError(f"Port {port} cannot be used: {error.strerror}.") from None
         return taken.getsockname()[1]
 
 
@@ -134,7 +134,7 @@ COLUMNS = [
 
 
 def _rows(live: Live) -> list[dict[str, str]]:
-    """The numbers behind the picture."""
+    """The numbers of the picture, as rows of a table."""
     found, rows = live.found, []
     for i in range(found.sizes["feature"]):
         one = found.isel(feature=i)
@@ -160,7 +160,7 @@ def _reading(knob: Knob, setting: Setting) -> str:
 
 
 async def _stored_page(ui: Any, run: Run) -> None:
-    """Opened anew for every visit: a run that goes on is seen as far as it is."""
+    """Open the run again for every visit, to show all blocks that are written by then."""
     _head(ui, run.name)
 
     def opened() -> tuple[xr.Dataset, str | None, str]:
@@ -179,7 +179,7 @@ async def _stored_page(ui: Any, run: Run) -> None:
 
 
 class _Browser:
-    """Chooses a view and a value of every other axis, and shows the picture."""
+    """The controls of a stored sweep (a view, a value of every other axis) and its picture."""
 
     def __init__(self, ui: Any, run: Run, found: xr.Dataset, toml: str | None):
         self.ui, self.run, self.found = ui, run, found
@@ -218,7 +218,7 @@ class _Browser:
         return self.show()
 
     def _choose_axis(self, place: int, axis: str) -> Awaitable[None]:
-        """One of the two axes; where it was the other one, they change places."""
+        """Choose one of the two axes; where it is the other one, they change places."""
         if axis == self.across[1 - place]:
             self.across.reverse()
         self.across[place] = axis
@@ -234,7 +234,7 @@ class _Browser:
         return _stored.VIEWS[self.view]
 
     def show(self) -> Awaitable[None]:
-        """The controls of this view at once, and its picture once it is drawn."""
+        """Show the controls of this view at once, and its picture when it is drawn."""
         self.controls.clear()
         with self.controls:
             if self.view == "phase diagram":
@@ -299,7 +299,9 @@ def _picture(ui: Any, png: bytes, width: str, words: Callable[[float, float], st
     picture = ui.interactive_image(
         _source(png), on_mouse=over, events=["mousemove"], cross="#bbbbbb"
     ).classes(width)
-    picture.on("mouseleave", lambda: latest.ask(-1.0, -1.0))  # the picture may change
+    picture.on(
+        "mouseleave", lambda: latest.ask(-1.0, -1.0)
+    )  # outside: no words of an earlier picture stay
     reading = ui.label(" ").classes("reading h-6 font-mono text-sm whitespace-pre")
     return picture
 

@@ -1,4 +1,4 @@
-"""What the live explorer shows: the numbers behind its sliders."""
+"""The setting that the live explorer shows, and the sliders that change it."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeGuard
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import check_kind
 
-MOST = 10  # features, whose names fit into the picture
+MOST = 10  # features: the names of more do not fit into the picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Setting:
 
     ρ above 1 is possible, and usually a mistake: `remark` says so.
 
-    Raises ValueError where one is out of range, there are not as many λ as ρ, or too many for as
-    many sliders.
+    Raises ValueError where a number is out of range, or there are not as many λ as ρ, or more
+    than 10.
     """
 
     lam: tuple[float, ...] = (1.0, 1.0)
@@ -45,7 +45,7 @@ class Setting:
         checks.check_open_unit("fraction", self.fraction)
 
     def changed(self, knob: "Knob", value: float) -> "Setting":
-        """The same with one number changed."""
+        """The setting with one number changed."""
         if knob.feature is None:
             return dataclasses.replace(self, **{knob.name: value})
         values = list(getattr(self, knob.name))
@@ -59,12 +59,12 @@ class Setting:
 
     @property
     def remark(self) -> str:
-        """What to say of ρ above 1; empty where there is none."""
+        """A warning of ρ above 1; empty where there is none."""
         return checks.amplified(self.rho)
 
     @property
     def words(self) -> str:
-        """In one line, for a picture."""
+        """The setting in one line, for a picture."""
         features = ", ".join(
             f"({lam:.3g}, {rho:.3g})" for lam, rho in zip(self.lam, self.rho, strict=True)
         )
@@ -75,7 +75,7 @@ class Setting:
 
     @property
     def toml(self) -> str:
-        """What `jepa-sim sweep` takes to compute the same."""
+        """The configuration with which `jepa-sim sweep` computes the same."""
         return "\n".join(
             [
                 "[data]",
@@ -103,7 +103,11 @@ class Setting:
 
 
 class Knob(NamedTuple):
-    """A slider: which number it sets, from `low` to `high`; in logarithm with steps of a decade."""
+    """A slider that sets one number, from `low` to `high`.
+
+    name, feature: a field of `Setting`, and which entry of it (None: all of it).  in_decades:
+    whether the slider moves in log₁₀ of the number; then `step` is in decades.
+    """
 
     name: str
     feature: int | None
@@ -120,15 +124,16 @@ class Knob(NamedTuple):
         return math.log10(self.low), math.log10(self.high)
 
     def value_at(self, position: object) -> float | None:
-        """The number at a position of the slider, log₁₀ of it for one in decades.
+        """The number at a position of the slider, which is log₁₀ of it for one in decades.
 
-        A client may send anything: beyond an end it is the end; None for what is no number.
+        A client may send anything: a position beyond an end counts as the end, and what is no
+        number gives None.
         """
         if not is_number(position):
             return None
         value = position
         if self.in_decades:
-            low, high = self.decades
+            low, high = self.decades  # clipped before the power, which could overflow
             value = 10.0 ** min(max(position, low), high)
         return float(min(max(value, self.low), self.high))
 
@@ -141,7 +146,7 @@ def is_number(sent: object) -> TypeGuard[float]:
 def knobs(setting: Setting) -> list[Knob]:
     """The sliders of the network and the start, and then two for each feature.
 
-    They reach as far as is of interest, and to where the setting is.
+    They have the usual range of each number, or more where the setting lies outside of it.
     """
     found = [
         Knob("scale", None, "ε", "encoder gain at the start", 1e-8, 1e-1, 0.05, True),

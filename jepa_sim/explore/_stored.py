@@ -1,4 +1,4 @@
-"""What can be seen of a stored sweep: views, the axes that each leaves to choose, the picture."""
+"""Views of a stored sweep: what each shows, its picture, and the axes to choose a value of."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,15 +11,15 @@ import xarray as xr
 from jepa_sim import plot
 
 INCHES, DPI = (6.4, 3.6), 150
-LAST = "gain at the last time"  # a number that a phase diagram can show, and no variable
+LAST = "gain at the last time"  # a phase diagram can show it; it is no variable of a run
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
     """One kind of picture.
 
-    free: axes that the picture shows; of all others one value is chosen.  needs: variables without
-    which there is none; the axes are theirs.  draw: from the selection onto one axes.
+    free: axes that the picture shows; of all others one value is chosen.  needs: variables that the
+    picture takes, and that have these axes.  draw: draws a selection on one axes of a figure.
     """
 
     free: tuple[str, ...]
@@ -32,15 +32,15 @@ class View:
         return set(self.needs) <= set(run.data_vars) and set(self.free) <= dims
 
     def axes(self, run: xr.Dataset) -> list[str]:
-        """The axes of which one value is to be chosen: those of more than one."""
+        """The axes of which one value is to be chosen: those that have several."""
         dims = dict.fromkeys(str(name) for need in self.needs for name in run[need].dims)
         fixed = {*self.free, "time"}
         return [name for name in dims if name not in fixed and run.sizes[name] > 1]
 
     def picture(self, run: xr.Dataset, at: Mapping[str, int]) -> Any:
-        """The figure of what is selected; nothing else of the run is read.
+        """The figure of a selection; only that part of the run is read.
 
-        at: axis → number of its value; the first where an axis is left out, of times the last.
+        at: axis → number of its value. An axis that is left out has its first value, time its last.
         """
         kept = [name for name in (*self.needs, "t", "lam", "rho", "plateau") if name in run]
         chosen = {
@@ -91,7 +91,7 @@ VIEWS = {
 
 
 def numbers(run: xr.Dataset) -> list[str]:
-    """What a phase diagram can show: variables over two axes or more, but those over time."""
+    """What a phase diagram can show: variables without time that have two axes or more."""
     still = [str(name) for name, value in run.data_vars.items() if "time" not in value.dims]
     known = ([LAST] if "features" in run else []) + still
     return [number for number in known if len(axes_of(run, number)) >= 2]
@@ -140,7 +140,7 @@ def _draw_last(run: xr.Dataset, ax: Any, *, axes: tuple[str, str]) -> None:
 
 
 def _where(run: xr.Dataset, chosen: Mapping[str, int]) -> str:
-    """The chosen values, for the head of a picture."""
+    """The chosen values, for the title of a picture."""
     words = [f"{axis.replace('_', ' ')} = {named(run, axis)[i]}" for axis, i in chosen.items()]
     return ", ".join(words)
 

@@ -1,9 +1,9 @@
 """Figures of what a run or a sweep found: how features are learned, in which order, and when.
 
 Every function takes a `Trajectory`, or a selection of a sweep's dataset (see `jepa_sim.sweep`),
-and the axes to draw on (`ax`; None: a new figure of the width of a column). It returns the axes, to
-be changed further or saved with `save`, as a vector and in pixels. `ax.format_coord(x, y)`, which
-interactive windows show under the mouse, says what is drawn there.
+and the axes to draw on (`ax`; None: a new figure of the width of a column). It returns the axes,
+which you can change. `save` writes a figure as vectors and as pixels. Interactive windows show
+`ax.format_coord(x, y)` under the mouse: it says what is drawn there.
 
 Colours are told apart by colour-blind readers: Okabe & Ito's palette, cividis, red against blue.
 matplotlib is imported when something is drawn, not before.

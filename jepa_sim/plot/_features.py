@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments import checks
 from jepa_sim.data.moments import Moments
 from jepa_sim.plot._style import COLUMN, one_panel, panels, pyplot, rho_colours, style
 from jepa_sim.results.trajectory import Trajectory
@@ -33,12 +34,13 @@ def spectrum(
     if lam.ndim == 2 and len(lam) == 1:
         lam, rho = lam[0], rho[0]
     if lam.ndim != 1:
-        raise ValueError(f"Argument `data` must have one spectrum, but has {lam.shape[0]}.")
+        checks.fail("data", "be of one spectrum", f"of {lam.shape[0]}")
     order = np.argsort(-lam, kind="stable")
     lam, rho = lam[order], rho[order]
     rank, is_learned = np.arange(1, len(lam) + 1), lam > 0
     with style():
         ax = one_panel(ax)
+        # ρ = 0 has λ = 0, which is not drawn
         ax.plot(rank[is_learned], (lam / np.where(rho == 0, 1, rho))[is_learned], "_", color="0.6")
         points = {"c": rho[is_learned], "cmap": rho_colours().cmap, "vmin": 0, "vmax": 1}
         drawn = ax.scatter(rank[is_learned], lam[is_learned], s=12, zorder=2, **points)
@@ -74,10 +76,10 @@ def patches(
     if shape is not None and found.ndim == 2 and found.shape[1] == shape[0] * shape[1]:
         found = found.reshape(-1, *shape)
     if found.ndim != 3 or len(found) == 0:
-        wanted = "be (n, rows, columns), or (n, pixels) of `shape`"
-        raise ValueError(f"Argument `images` must {wanted}, but is {np.shape(images)}.")
+        rule = "be (n, rows, columns), or (n, pixels) of `shape`"
+        checks.fail("images", rule, np.shape(images))
     if titles is not None and len(titles) != len(found):
-        raise ValueError(f"Argument `titles` must have {len(found)} entries, not {len(titles)}.")
+        checks.fail("titles", f"be of {len(found)} entries", f"of {len(titles)}")
     n, height, width = found.shape
     columns = min(columns, n)
     rows = -(-n // columns)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments import checks
 from jepa_sim.plot._selection import Run, learned
 from jepa_sim.plot._style import COLUMN, look, one_panel, pyplot, style
 
@@ -56,8 +57,7 @@ def phase_diagram(
     Raises ValueError where `values` has not two axes.
     """
     if values.ndim != 2:
-        axes = [str(name) for name in values.dims]
-        raise ValueError(f"Argument `values` must have two axes, but has {axes}.")
+        checks.fail("values", "be of two axes", f"of {[str(name) for name in values.dims]}")
     rows, columns = (_Axis.of(values, str(name)) for name in values.dims)
     numbers = np.asarray(values.values, dtype=float)
     with style():
@@ -67,7 +67,7 @@ def phase_diagram(
         drawn = np.clip(numbers, low, high)
         drawn[np.isposinf(numbers)] = 2 * abs(high) + 1  # beyond the colours, but not masked
         if low > 0 and limits is None:
-            drawn[numbers == 0] = low / 2
+            drawn[numbers == 0] = low / 2  # below the colours, which is white
         mesh = ax.pcolormesh(columns.edges, rows.edges, drawn, **colours, rasterized=True)
         ax.set_facecolor(MISSING)
         if contour is not None:
@@ -89,23 +89,23 @@ def order_matrix(
     """Which of any two features is learned first, and by how much: log₁₀ of t*(column)/t*(row).
 
     run: one trajectory, or a dataset of which all axes but feature have been selected. Features are
-    sorted by `by` ("lam" or "rho"), the largest first: were they learned in this order, all above
-    the diagonal would be red. Grey: neither is ever learned, or one is not known.
+    sorted by `by` ("lam" or "rho"), the largest first. Where they are learned in this order, all
+    above the diagonal is red. Grey: neither is ever learned, or one is not known.
     fraction: of each feature's own plateau.  bar: whether to draw the key beside the axes.
 
     Raises ValueError where `run` has further axes, or `by` is something else.
     """
     if by not in LETTERS:
-        raise ValueError(f"Argument `by` must be one of {list(LETTERS)}, but is {by!r}.")
+        checks.fail("by", f"be one of {list(LETTERS)}", repr(by))
     found = learned(run, fraction)
     if len(found.objectives) != 1:
-        wanted = f"be of one objective, but is of {list(found.objectives)}"
-        raise ValueError(f"Argument `run` must {wanted}.")
+        checks.fail("run", "be of one objective", f"of {list(found.objectives)}")
     order = np.argsort(-getattr(found, by), kind="stable")
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(found.times[0][order])
         later = logs[None, :] - logs[:, None]
     at = found.times[0][order]
+    # two features that start there: ln 0 − ln 0 is NaN
     later[(at[None, :] == at[:, None]) & np.isfinite(at)[:, None]] = 0
     finite = np.abs(later[np.isfinite(later)])
     most = finite.max() if finite.any() else 1.0
@@ -127,7 +127,7 @@ def order_matrix(
         if bar:
             key = ax.figure.colorbar(mesh, ax=ax, aspect=30)
             key.set_label("log₁₀ of t*(column)/t*(row)\nred: the row is learned first")
-    mesh.set_mouseover(False)  # `format_coord` says it all
+    mesh.set_mouseover(False)  # `format_coord` has the words already
 
     def words_at(x: float, y: float) -> str:
         i, j = (int(np.clip(round(value), 1, len(order))) - 1 for value in (y, x))
@@ -155,7 +155,7 @@ class _Axis(NamedTuple):
     values: np.ndarray
     places: np.ndarray
     edges: np.ndarray
-    scale: str  # linear, log, or table: a cell for each, named
+    scale: str  # linear, log, or table: cells of one size, with names
 
     @classmethod
     def of(cls, values: xr.DataArray, name: str) -> "_Axis":

@@ -60,8 +60,8 @@ def rho_bar(drawn: "Figure", axes: "Sequence[Axes]") -> None:
 def collapse(run: Run, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axes]":
     """What became of every feature: gains, coloured by their fate, and the effective rank.
 
-    run: as for `trajectories`. Of a `Trajectory` the fates are those of `jepa_sim.diagnose`; of a
-    dataset, which does not know the problem, they are read off gains and plateaus (dotted).
+    run: as for `trajectories`. The fates of a `Trajectory` are those of `jepa_sim.diagnose`. A
+    dataset does not have the problem: there they follow from gains and plateaus (dotted).
     axes: two. The effective rank is exp of the entropy of the encoder's singular values; where it
     was not saved, of the gains, which are the singular values where features are aligned.
 
@@ -99,7 +99,7 @@ def _top(ax: "Axes") -> float:
 
 
 def _time_axis(ax: "Axes", times: np.ndarray) -> None:
-    """Logarithmic: time 0 has no place on it. Of runs that are not there yet nothing is known."""
+    """Make the time axis logarithmic, from the first time above 0; say where a run is pending."""
     shown = times[times > 0]
     ax.set(xscale="log", xlabel=FLOW_TIME)
     if len(shown) > 1:
@@ -128,7 +128,7 @@ def _fates(run: Run, found: Curves) -> list[Status]:
 
 
 def _fate(gains: np.ndarray, plateau: float) -> Status:
-    """Of a feature of which nothing but gains (t,) and plateau is known."""
+    """What became of a feature, by its gains (t,) and plateau alone."""
     if np.isnan(gains[-1]):
         return Status.failed
     if plateau > 0 and abs(gains[-1] / plateau - 1) < LEARNED:

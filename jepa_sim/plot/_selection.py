@@ -1,10 +1,11 @@
-"""What figures need of a trajectory or of a selection of a sweep, as plain arrays."""
+"""Plain arrays for figures, from a trajectory or from a selection of a sweep."""
 
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments import checks
 from jepa_sim.results.trajectory import Trajectory
 
 Run = xr.Dataset | Trajectory
@@ -21,7 +22,7 @@ class Curves(NamedTuple):
 
 
 def curves(run: Run) -> Curves:
-    """Of one trajectory. ValueError where a dataset has further axes."""
+    """The curves of one trajectory. ValueError where a dataset has further axes."""
     if isinstance(run, Trajectory):
         features = run.problem.features
         found = (run.times, run.features, features.rho, features.lam, run.problem.plateaus)
@@ -43,7 +44,11 @@ class Learned(NamedTuple):
 
 
 def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
-    """By every objective. ValueError where a dataset has other axes than objective and feature."""
+    """When features are learned, by every objective.
+
+    Raises ValueError where a dataset has other axes than objective and feature, or lacks the
+    fraction.
+    """
     if isinstance(run, Trajectory):
         features = run.problem.features
         late = np.asarray(run.critical_times(fraction=fraction))[None]
@@ -53,7 +58,7 @@ def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
     if "critical_fraction" in found.dims:
         known = found.critical_fraction.values.tolist()
         if fraction not in known:
-            raise ValueError(f"Argument `fraction` must be one of {known}, but is {fraction}.")
+            checks.fail("fraction", f"be one of {known}", str(fraction))
         found = found.sel(critical_fraction=fraction)
     check_axes(found, {"objective", "feature"}, "have the axes `objective` and `feature` alone")
     if "objective" not in found.dims:
@@ -64,6 +69,7 @@ def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
 
 
 def check_axes(values: xr.DataArray, wanted: set[str], rule: str, argument: str = "run") -> None:
+    """ValueError, with the rule, where a dataset has other axes than those wanted."""
     left = sorted({str(name) for name in values.dims} - wanted)
     if left:
         raise ValueError(f"Argument `{argument}` must {rule}, but has the axes {left}.")

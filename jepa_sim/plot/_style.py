@@ -62,7 +62,8 @@ def style() -> Iterator[None]:
     plt = pyplot()
     with plt.rc_context(STYLE):
         yield
-        interactive = plt.isinteractive()  # a notebook's backend sets it with its first figure
+        # a notebook's backend sets it with its first figure, and `rc_context` would take it back
+        interactive = plt.isinteractive()
     plt.matplotlib.interactive(interactive)
 
 
@@ -74,7 +75,7 @@ def save(drawn: "Figure", stem: Path) -> list[Path]:
     paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
     for path in paths:
         drawn.savefig(path, dpi=200)
-        drawn.set_layout_engine("none")  # the second file has the layout of the first
+        drawn.set_layout_engine("none")  # else the second file would be laid out again
     pyplot().close(drawn)
     return paths
 

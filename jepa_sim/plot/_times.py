@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments import checks
 from jepa_sim.plot._lines import Flags
 from jepa_sim.plot._selection import Learned, Run, check_axes, learned
 from jepa_sim.plot._style import FLOW_TIME, PAGE, look, one_panel, panels, style
@@ -36,7 +37,7 @@ def critical_times(
     Raises ValueError where `run` has further axes, or `against` is something else.
     """
     if against not in AGAINST:
-        raise ValueError(f"Argument `against` must be one of {list(AGAINST)}, but is {against!r}.")
+        checks.fail("against", f"be one of {list(AGAINST)}", repr(against))
     found = learned(run, fraction, times)
     at = getattr(found, against)
     within = found.times[np.isfinite(found.times) & (found.times > 0)]
@@ -79,10 +80,11 @@ def learning_time(
     that of the feature of largest ρ.
 
     ds: a dataset in which all axes but objective, depth and feature have been selected.
-    axes: one per depth.  times: the variable with the learning times. Features that are never
-    learned (inf) are triangles along the upper edge, those that start there (0) along the lower;
-    the cleanest feature is the cleanest of those that do not.  noisy: (feature,) which features to
-    fill.
+    axes: one per depth.  times: the variable with the learning times.  noisy: (feature,) which
+    features to fill.
+
+    Features that are never learned (inf) are triangles along the upper edge, those that start there
+    (0) along the lower. The cleanest feature is chosen among the others.
 
     Raises ValueError where `ds` has further axes, such as `critical_fraction`.
     """

@@ -5,16 +5,16 @@ Then all features with λ > 0 follow one family of curves in c:
 
     dz/dr = z^{1+c} (1 − z),   F_c(z) = F_c(z_0) + r,   F_c = ∫ dz / (z^{1+c} (1 − z))
 
-Above the plateau 1/z follows the same curve with −1 − c in place of c. F_c and its inverse are
-smooth once what is known of them, an exponential on one side and a logarithm on the other, is set
-apart. The rest is read from tables that depend on c alone. A sweep has few values of c, and makes
-the tables outside of its lanes.
+Above the plateau 1/z follows the same curve with −1 − c in place of c. F_c is an exponential on one
+side and a logarithm on the other. Without these, F_c and its inverse are smooth functions, which
+are read from tables that depend on c alone. A sweep has few values of c, and makes the tables
+outside of its lanes.
 
 `cells`: functions as polynomials on octaves.  `tables`: the tables of one c.  `rise`: features with
 λ > 0.  `decay`: those with λ ≤ 0.  `motion`: both, and their derivative.  `logarithm`: ln(1 + y).
 `flow`: all of it as one object.
 
-Derivatives are those of the implicit equation: F_c is differentiated, its inverse is not.
+Derivatives come from the implicit equation: F_c is differentiated, and not its inverse.
 """
 
 from jepa_sim.theory.flow import ReducedFlow

@@ -11,11 +11,11 @@ from jepa_sim.theory.motion import Begin, move
 from jepa_sim.theory.rise import Start, level, signed, travel
 from jepa_sim.theory.tables import Curve
 
-SHORT_DIGITS = {4: 10, 8: 24}  # the product of two such numbers is exact
+SHORT_DIGITS = {4: 10, 8: 24}  # bits, by bytes of a float: the product of two such is exact
 
 
 class ReducedFlow(eqx.Module):
-    """u̇ = u^a (λ − σ² u^b) of some features, u(0) = ε^{1/L}, with what is made of its exponents.
+    """The flow u̇ = u^a (λ − σ² u^b), u(0) = ε^{1/L}, of d features, with the curve of a and b.
 
     lam, variance: (d,) λ and σ² > 0, per unit of flow time.  scale, depth: ε and L.  a, b: the
     exponents; c = (a − 1)/b from 0 to below 255.  curve: `make_curve(c)`.
@@ -87,12 +87,12 @@ class ReducedFlow(eqx.Module):
     def hitting_time(self, log_ratio: Array) -> Array:
         """(d,) first time at which u ≥ u* e^{log_ratio}.
 
-        0 where u starts there or above. inf where it never gets there: a target at or above the
-        plateau that the start is not, and every target where λ ≤ 0.
+        0 where u starts there or above. inf where u never gets there: to a target at or above the
+        plateau, from a start below it, and to any target where λ ≤ 0.
         """
         there = self.is_learned & (self.log_start - self.log_plateau >= log_ratio)
         travels = self.is_learned & ~there & (log_ratio < 0)
-        # where nothing travels, some path that does, for the sake of derivatives
+        # where nothing travels, some path that does: else derivatives would be NaN
         target = jnp.where(travels, -self.b * log_ratio, 0.5)
         start, below = self.start, jnp.zeros_like(travels)
         x = jnp.where(travels, start.x, 1)
@@ -103,7 +103,7 @@ class ReducedFlow(eqx.Module):
         """(d,) time from u* e^{log_ratio_from} to u* e^{log_ratio_to}, negative against the flow.
 
         inf to the plateau, −inf from it, 0 from a point to itself; NaN across the plateau and where
-        λ ≤ 0, for there is no u* to refer to.
+        λ ≤ 0, where there is no u*.
         """
         learned = self.is_learned
         connected = learned & (jnp.sign(log_ratio_from) * jnp.sign(log_ratio_to) > 0)
@@ -125,9 +125,9 @@ class ReducedFlow(eqx.Module):
     def resolution(self, dtype: DTypeLike) -> Array:
         """(d,) change of ln(z/(1 − z)) between neighbouring times at the transition.
 
-        The spacing of floats of type `dtype` at the time of the transition, F_c = κ, times b λ ρ^c.
-        Above 1 no time falls within the transition. 0 for features that do not rise: from above the
-        plateau, or with λ ≤ 0.
+        It is the spacing of floats of type `dtype` at the time of the transition, F_c = κ, times
+        b λ ρ^c. Where it is above 1, no time falls within the transition. It is 0 for features that
+        do not rise: those from above the plateau, or with λ ≤ 0.
         """
         start = self.start
         rises = self.is_learned & ~start.is_above
@@ -136,13 +136,15 @@ class ReducedFlow(eqx.Module):
 
     @property
     def start(self) -> Start:
-        """(d,) time 0 of features with λ > 0; of λ = 1 elsewhere."""
+        """(d,) features with λ > 0 at time 0; elsewhere λ = 1 stands in."""
         lam = jnp.where(self.is_learned, self.lam, 1)
         log_ratio = self.b / self.depth * jnp.log(self.scale) - jnp.log(lam / self.variance)
         above = log_ratio > 0
+        # at the plateau x would be 0, which has no logarithm
         x = jnp.maximum(jnp.where(above, log_ratio, -log_ratio), jnp.finfo(lam.dtype).tiny)
         power = self._start_to(self.a - 1 + jnp.where(above, self.b, 0))
         rate = self.b * jnp.where(above, self.variance, lam) * power
+        # `travel` and `move` have their own derivatives, in x and in the rate
         begin = lax.stop_gradient(level(self.curve, above, x))
         log_top = jnp.log(lam / self.variance) / self.b
         late_rate = self.b * lam * (lam / self.variance) ** self.curve.c
@@ -150,11 +152,11 @@ class ReducedFlow(eqx.Module):
 
     @property
     def fall(self) -> Fall:
-        """(d,) time 0 of features with λ ≤ 0; of λ = 0 elsewhere."""
+        """(d,) features with λ ≤ 0 at time 0; elsewhere λ = 0 stands in."""
         lam = jnp.where(self.is_learned, 0, self.lam)
         p = -lam / self.variance * jnp.exp(-self.b * self.log_start)
         log_p = jnp.log(-lam / self.variance) - self.b * self.log_start
-        log_p = lax.stop_gradient(log_p)
+        log_p = lax.stop_gradient(log_p)  # −inf at λ = 0; derivatives go through p
         rate = self.b * self.variance * self._start_to(self.a - 1 + self.b)
         return Fall(p, log_p, rate, self.log_start + 0 * p)
 
@@ -162,7 +164,8 @@ class ReducedFlow(eqx.Module):
         """u_0^power = ε^{power/L}.
 
         The rounding of power/L would count ln ε times: up to 25 units in the last place at
-        ε = 1e-12. So it is divided with a remainder, from a quotient short enough to multiply.
+        ε = 1e-12. So power is divided by L with a remainder. The quotient has so few bits that its
+        product with L is exact.
         """
         digits = SHORT_DIGITS[self.scale.dtype.itemsize]
         quotient, depth = (

@@ -1,4 +1,4 @@
-"""ln(1 + y) in a quarter of the time of `jnp.log1p` on CPUs, where that was most of the rise."""
+"""ln(1 + y), four times as fast as `jnp.log1p` on CPUs, which took most of the time of `rise`."""
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -16,8 +16,8 @@ def log1p(y: Array) -> Array:
     """ln(1 + y) to 2 units in the last place, for finite y > −1 with 1 + y a normal number.
 
     1 + y is 2^k m, with m between √½ and √2, and ln m = 2 artanh(s), s = (m − 1)/(m + 1), a series
-    in s. ln 2 is in two parts, of which k times the first is exact; what the sum 1 + y has lost is
-    added to first order. It is found from 2^k m, for XLA would make y of (1 + y) − 1.
+    in s. ln 2 is in two parts, of which k times the first is exact. What the sum 1 + y has lost is
+    added to first order. It is computed from 2^k m: XLA would simplify (1 + y) − 1 to y.
     """
     size, mantissa = y.dtype.itemsize, int(jnp.finfo(y.dtype).nmant)
     bits = lax.bitcast_convert_type(1 + y, INTEGER[size])

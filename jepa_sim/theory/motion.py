@@ -17,7 +17,7 @@ from jepa_sim.theory.tables import Curve
 
 
 class Begin(NamedTuple):
-    """Features at time 0: what is said of them for λ > 0, and for λ ≤ 0."""
+    """Features at time 0, as they are described for λ > 0 and for λ ≤ 0."""
 
     is_learned: Array
     start: Start
@@ -27,8 +27,8 @@ class Begin(NamedTuple):
 def _where_any(mask: Array, compute: Callable[[Any], Any], otherwise: Any) -> Any:
     """`compute(otherwise)` if the mask holds anywhere, in any lane.
 
-    Most often nothing decays, which is then not computed. And what a branch returns is stored once:
-    XLA would compute it again for each of its uses, in twenty times the time.
+    Most often no feature decays, and then decay is not computed. A branch also stores its result
+    once: without branches XLA computed it again for each use, in twenty times the time.
     """
     return lax.cond(eqxi.unvmap_any(mask), compute, lambda found: found, otherwise)
 
@@ -62,7 +62,7 @@ def _move_jvp(primals: tuple, tangents: tuple) -> tuple:
     (is_learned, start, fall), (_, d_start, d_fall) = begin, d_begin
     log_u, x = move(*primals)
 
-    # dx = speed · later + along · dx_0, and Δ in the same way: as few arrays as can be
+    # dx = speed · later + along · dx_0, and Δ in the same way, with as few arrays as possible
     nothing = jnp.zeros_like(x)
     speed = _where_any(is_learned, lambda _: rising.speed(x, start, curve), nothing)
 
@@ -83,7 +83,7 @@ def _move_jvp(primals: tuple, tangents: tuple) -> tuple:
         delta = jnp.where(is_learned | is_end, 0, x)
         fallen = falling.fall_along_curve(curve, fall.log_p, delta, known(d_curve))
         later -= jnp.where(is_learned, along, fallen) / rate
-    begun = cast(Array, jnp.where(has_arrived, 1, start.x))  # on which it no longer depends
+    begun = cast(Array, jnp.where(has_arrived, 1, start.x))  # it no longer matters, and 1 has a gap
     along_x = -speed * (1 / (gap_of(begun) * start.rate) - exponent * time)
     d_begun = jnp.where(is_learned, d_start.x, d_fall.p)
     d_x = speed * later + jnp.where(is_learned, along_x, along_p) * d_begun

@@ -47,7 +47,7 @@ class Start(NamedTuple):
     level: Array  # e
     log_u: Array
     log_top: Array  # ln u*
-    late_rate: Array  # b λ ρ^c = dE/dt: rate times V from above, rounded as a product need not be
+    late_rate: Array  # b λ ρ^c = dE/dt; from above it is rate · V, without the rounding of V
 
 
 def signed(curve: Curve, above: Array) -> Array:
@@ -71,7 +71,7 @@ def level(curve: Curve, above: Array, x: Array) -> Array:
     first = curve.first + jnp.where(above, ABOVE, BELOW)
     table = FORWARD.at(jnp, curve.columns, place, first)
     is_far = above & (place >= 1 + NEAR)
-    power = -signed(curve, above) * jnp.where(is_far, 0, x)
+    power = -signed(curve, above) * jnp.where(is_far, 0, x)  # e^{Ax} of what is far may overflow
     by_plateau = jnp.exp(power) * (log_odds(x) - curve.shift) + jnp.expm1(power) * table
     return jnp.where(is_far, table, by_plateau)
 
@@ -129,7 +129,7 @@ def along_curve(curve: Curve, above: Array, x_from: Array, x_to: Array, d_curve:
 
 
 def known(tangents: Any) -> Any:
-    """Tangents, zeros where they are symbolic; those of bools and integers stay as they are."""
+    """Tangents with arrays in place of symbolic zeros, except for those of bools and integers."""
 
     def one(tangent: Any) -> Any:
         if not isinstance(tangent, SymbolicZero):
@@ -146,13 +146,14 @@ def _measure(e: Array, above: Array, v: Array) -> Array:
     is_large = size > jnp.finfo(e.dtype).max ** 0.4  # its square would overflow
     root = jnp.where(is_large, size, jnp.sqrt(jnp.where(is_large, 1, e) ** 2 + gap))
     half = jnp.maximum((root + size) / 2, jnp.finfo(e.dtype).tiny)
+    # where e > 0, √… − e would cancel: the product of the roots is known, and divided by the other
     return jnp.where(e < 0, half, jnp.where(above, 1, GAP * v * v) / half)
 
 
 def rise(t: Array, start: Start, curve: Curve) -> Array:
-    """Where a feature is at time t, as one number: x while it is late, and before x − x_0, signed.
+    """Where a feature is at time t, as one number: x when it is late, and x − x_0 before that.
 
-    x − x_0 is negative, −0 at the start, so that the sign tells the two apart (see `place`).
+    x − x_0 is negative, and −0 at the start, so that the sign tells the two apart (see `place`).
     """
     above, c = start.is_above, curve.c
     fall = jnp.where(above, 1 + c, c)  # γ but for its sign
@@ -161,6 +162,7 @@ def rise(t: Array, start: Start, curve: Curve) -> Array:
     first = curve.first + jnp.where(above, FROM_ABOVE, FROM_BELOW)
 
     m_0 = _measure(start.level, above, v)
+    # where V has no float, ν_0 is computed from logarithms
     is_told = v > jnp.finfo(v.dtype).tiny
     nu_0 = jnp.where(
         is_told,
@@ -188,12 +190,13 @@ def rise(t: Array, start: Start, curve: Curve) -> Array:
     moved = cast(Array, jnp.where(is_late, 0, change + (beyond - beyond_0)))
     x = cast(Array, jnp.where(is_end, 0, jnp.exp(-whole) * beyond))
     way = jnp.where(is_late, x, -jnp.abs(moved))
+    # what starts at the plateau stays there
     at_once = start.x <= jnp.finfo(v.dtype).tiny
     return cast(Array, jnp.where(at_once, 0, way))
 
 
 def place(way: Array, start: Start, b: Array) -> tuple[Array, Array]:
-    """ln u and x = |ln z|, from what `rise` says."""
+    """ln u and x = |ln z|, from the number that `rise` returns."""
     is_late = ~jnp.signbit(way)
     x = jnp.where(is_late, way, start.x + way)
     side = jnp.where(start.is_above, 1, -1).astype(way.dtype)

@@ -29,16 +29,16 @@ FORWARD = Cells(0, 12)  # of 1 + (1 + c) x
 INVERSE = Cells(-5, 11)  # of N' (see `Curve`)
 DECAYED = Cells(-5, 13)  # the same where λ ≤ 0
 LATE_FROM = 2.0  # N' where the inverse turns from "early" to "late": an edge of its cells
-LATER_RANGE = (0.125, 2.0**11)  # of N' where λ ≤ 0: whatever c; within FORWARD
-NEAR = 2.0  # A x up to which E above the plateau is that of the plateau; so is this, of FORWARD
-FAR = (
-    40.0  # c x from which e^{−cx} is nothing: quadrature with a weight instead of a sum over cells
-)
+LATER_RANGE = (0.125, 2.0**11)  # N' of LATER is clipped to it: x is within FORWARD for every c
+# A x up to which E above the plateau has the formula of the plateau: 1 + NEAR is an edge of FORWARD
+NEAR = 2.0
+# c x from which e^{−cx} is below rounding: there a quadrature with this weight replaces the sums
+FAR = 40.0
 SMALL = 1.0  # X up to which G is a quadrature with the weight s^c
-BELOW_ZERO, LARGEST_C = -1e-6, 255.0  # between which curves are known; 0 may be missed by rounding
-LEAST_C = 1e-20  # in place of c = 0, for what is divided by c
-STEPS = 4  # of Newton's method, from a guess with three digits
-NU_MAX = 80.0  # e^−NU_MAX is nothing
+BELOW_ZERO, LARGEST_C = -1e-6, 255.0  # c lies between; rounding may put 0 a little below
+LEAST_C = 1e-20  # in place of c = 0, by which formulas divide
+STEPS = 4  # of Newton's method, from a guess with three digits; 3 pass the quick tests too
+NU_MAX = 80.0  # e^−NU_MAX is below rounding; without it e^ν would overflow
 
 _COUNTS = [len(cells.edges[0]) for cells in (*[FORWARD] * 3, *[INVERSE] * 2, *[DECAYED] * 2)]
 _FIRST = np.cumsum([0, *_COUNTS])
@@ -47,10 +47,10 @@ ROWS = int(_FIRST[-1])
 
 
 class Curve(NamedTuple):
-    """What is made of c: tables as rows of polynomials, those of this c from row `first` on.
+    """The tables of c, as rows of polynomials; those of this c begin at row `first`.
 
-    Of N' = ln(1 + αm)/α, m a measure of what is left until the transition, the inverse has x − N
-    while N' is above LATE_FROM and x e^E later (`rise` says what m and N are).
+    The inverse is a function of N' = ln(1 + αm)/α, where m measures what is left until the
+    transition. It has x − N while N' is above LATE_FROM, and x e^E later (see `rise` for m and N).
     """
 
     c: Array
@@ -60,7 +60,7 @@ class Curve(NamedTuple):
 
 
 def make_curve(c: Any, dtype: Any) -> Curve:
-    """The curve of c ≥ 0: made now where c is known, and else part of the program."""
+    """The curve of c ≥ 0: made now where c is known, and inside the program where it is traced."""
     if is_concrete(c):
         return _known_curve(float(c), jnp.dtype(dtype))
     c = jnp.asarray(c, dtype)
@@ -95,7 +95,7 @@ def take_curve(curves: Curve, which: Array) -> Curve:
 
 @lru_cache(maxsize=64)
 def _known_curve(c: float, dtype: Any) -> Curve:
-    with jax.ensure_compile_time_eval():  # no tracers: it is kept for the next program
+    with jax.ensure_compile_time_eval():  # a tracer must not stay in the cache
         curves = stack_curves(np.array([c]), dtype)
         return Curve(curves.c[0], curves.shift[0], curves.columns, curves.first[0])
 
@@ -157,7 +157,7 @@ def _softplus(xp: ModuleType, y: Any) -> Any:
 
 
 def _panels(xp: ModuleType, integrand: Any, low: Any, high: Any) -> Any:
-    """∫ from low to high, with nodes graded toward the end, where an exponential would grow."""
+    """∫ from low to high, with more nodes toward `high`, where an exponential would grow."""
     x, w = gauss_legendre(14)
     length = (high - low)[..., None]
     return xp.sum(2 * w * x * length * integrand(high[..., None] - length * x**2), -1)

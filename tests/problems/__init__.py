@@ -1,4 +1,4 @@
-"""Moments with known answers; the README beside this file says what is known."""
+"""Moments with known answers; see the README beside this file."""
 
 import numpy as np
 

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.integrate
 import scipy.linalg
 
-STEP = 1e-30  # of the complex step: its square is lost to rounding, so the gradient is exact
+STEP = 1e-30  # the complex step: its square is below rounding, so the gradient is exact
 
 Factors = list[np.ndarray]  # (…, rows, columns), the first applied first
 
@@ -107,7 +107,7 @@ def best_predictor(encoder: Factors, teacher: Factors, data: Data) -> np.ndarray
 
 @dataclass(frozen=True)
 class System:
-    """What moves, and how.
+    """The moving factors and their rules.
 
     moves_target: whether the loss is differentiated through the target's encoder too; else that is
     held.  time_constant: τ of the copy of the encoder that encodes the target; None where the
@@ -196,7 +196,7 @@ def gradient(function: Callable[[Factors], np.ndarray], factors: Factors) -> Fac
 
 
 def settle(system: System, network: Network) -> Network:
-    """With the predictor that the rule says, where there is a rule."""
+    """The factors with the predictor set by the rule, where there is one."""
     if system.rule is None:
         return network
     predictor = system.rule(network.encoder, network.teacher, system.data)

@@ -1,4 +1,4 @@
-"""Times of the reduced flow by quadrature in 60 digits, and how far a result is from exact.
+"""Times of the reduced flow by quadrature in 60 digits, and the error of a result.
 
     dt = dv / (v^a (λ − σ² v^b))
 

@@ -1,14 +1,16 @@
-"""The store of a campaign: labelled arrays on disk, written block by block, whole or not at all.
+"""The store of a campaign: labelled arrays on disk, written in blocks.
 
-    RUN/manifest.json    what the run is, and where it came from
+A block is on disk completely, or it counts as missing.
+
+    RUN/manifest.json    the configuration of the run, and where it came from
     RUN/data.zarr        one Zarr v3 group, which xarray opens anywhere
-    RUN/done/0.2.1.json  the mark of a block that is whole
-    RUN/lock             who is writing
+    RUN/done/0.2.1.json  the mark of a complete block
+    RUN/lock             locked by the process that writes
 
-A block is one chunk of every array along the axes of the lanes, and all of the axes inside a lane:
-one file for each array, which no other block shares. Its mark is made when all of them are on disk,
-with a checksum of their values; a block without one is written again, whatever lies there. The
-manifest says what all else must be. Nothing here needs JAX.
+A block is one chunk of every array: a part of the axes of the lanes, and all of the axes inside a
+lane. So it has one file in each array, which no other block shares. Its mark is written when all of
+these files are on disk, and has a checksum of their values. A block without a mark is written
+again, whatever its files hold. The manifest describes all other arrays. Nothing here needs JAX.
 """
 
 from jepa_sim.campaigns.store.exporting import check_room as check_room

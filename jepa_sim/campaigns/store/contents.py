@@ -1,8 +1,8 @@
-"""What the arrays of a run must be, so that damage is told.
+"""What the arrays of a run must be, so that damage is recognised.
 
-The manifest has for every array its axes, type, lengths and attributes; for coordinates and
-constants also a checksum of their values. Runs of older versions lack that: there, coordinates are
-compared with the axes of the configuration, and nothing is known of the rest.
+For every array the manifest has its axes, type, lengths and attributes, and for coordinates and
+constants a checksum of their values. Runs of older versions lack that. Their coordinates are
+compared with the axes of the configuration, and the rest is not checked.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ GROUP = "data.zarr"
 
 
 def checksum(*arrays: np.ndarray) -> str:
-    """Of values, whatever the files look like that hold them."""
+    """The SHA-256 of values, which does not depend on how files encode them."""
     found = hashlib.sha256()
     for array in arrays:
         if array.dtype.kind in "OTU":
@@ -41,7 +41,7 @@ def open_array(path: Path, name: str) -> Any:
 
 
 def coordinates(path: Path) -> list[str]:
-    """Which arrays are coordinates."""
+    """The names of the coordinates."""
     import zarr
 
     with undamaged(path, f"Group `{GROUP}`"):
@@ -50,9 +50,9 @@ def coordinates(path: Path) -> list[str]:
 
 
 def values_of(path: Path, array: Any, lengths: Mapping[str, int]) -> np.ndarray:
-    """All values of a coordinate or constant.
+    """All values of a coordinate or constant, within the `lengths` of the run's axes.
 
-    An extension that was stopped has left arrays longer than the run is: `lengths` of its axes.
+    The array may be longer: an extension may have been stopped on its way.
     """
     with undamaged(path, f"Array `{array.basename}`"):
         dims = array.metadata.dimension_names
@@ -62,7 +62,11 @@ def values_of(path: Path, array: Any, lengths: Mapping[str, int]) -> np.ndarray:
 
 
 def described(array: Any, lanes: int, values: np.ndarray | None) -> dict[str, Any]:
-    """What the manifest has of an array: one of the lanes, so many axes, or one with `values`."""
+    """The manifest's entry of an array.
+
+    lanes: how many of its axes are those of the lanes.  values: of a coordinate or constant; None
+    for an array that every lane has.
+    """
     found: dict[str, Any] = {
         "dims": list(array.metadata.dimension_names),
         "dtype": "str" if array.dtype.kind in "OTU" else str(array.dtype),
@@ -76,7 +80,10 @@ def described(array: Any, lanes: int, values: np.ndarray | None) -> dict[str, An
 def describe(
     path: Path, of_lanes: tuple[str, ...], lengths: Mapping[str, int]
 ) -> dict[str, dict[str, Any]]:
-    """What the manifest has of all arrays. lengths: of the axes of the lanes."""
+    """The manifest's entries of all arrays, by name.
+
+    of_lanes: names of the arrays that every lane has.  lengths: of the axes of the lanes.
+    """
     found = {}
     for name in _names(path):
         array = open_array(path, name)
@@ -86,7 +93,7 @@ def describe(
 
 
 def inventory(store: "Store") -> tuple[dict[str, tuple[Any, Any]], dict[str, Damaged]]:
-    """Arrays by name, coordinates and constants with their values; and those that are damaged."""
+    """All arrays by name, coordinates and constants with values; errors of damaged ones."""
     held, lengths = store.manifest.get("holds"), store.lengths
     found, faults = {}, {}
     try:
@@ -113,7 +120,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _wrong(store: "Store", name: str, array: Any, values: np.ndarray | None) -> str:
-    """In what an array differs from the manifest and the configuration; empty where it does not."""
+    """How an array differs from the manifest and the configuration; empty where it does not."""
     lanes = len(store.lane_axes)
     if values is None and any(map(int.__lt__, array.shape[:lanes], store.lane_shape)):
         return f"it is of shape {array.shape}, too small for {store.lane_shape} runs"

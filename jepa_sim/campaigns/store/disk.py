@@ -1,49 +1,64 @@
-"""Files that are on the disk when a function returns, whole or not at all."""
+"""Write files that are complete on the disk when a function returns, or else not there."""
 
 import contextlib
 import glob
 import json
 import os
 import platform
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 
 def aside(path: Path) -> Path:
-    """Where to write what is to be renamed to `path`: no process on any machine has the same."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    """A name beside `path` for what is not whole yet; no process on any machine has the same."""
+    return path.with_name(f"{_beginning(path)}{os.getpid()}.{secrets.token_hex(8)}.partial")
+
+
+def _beginning(path: Path) -> str:
+    """How the names begin that `aside` gives on this machine."""
+    return f".{path.name}.{platform.node()}-"
 
 
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the name `path` when all is written.
+    """A path beside `path`, for a file or a folder; it is renamed to `path` when all is written.
 
-    What a killed process of this machine has left there is removed.
+    After an error it is removed, and what was at `path` stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begin = f".{path.name}.{platform.node()}-"
-    for left in path.parent.glob(f"{glob.escape(begin)}*.partial"):
-        if not _lives(left.name.removeprefix(begin).removesuffix(".partial")):
-            left.unlink(missing_ok=True)
-    partial = path.with_name(f"{begin}{os.getpid()}.partial")
+    partial = aside(path)
     try:
         yield partial
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
 
 
-def _lives(process: str) -> bool:
-    """Whether a process may be there still."""
-    if os.name != "posix" or not process.isdecimal():
+def remove_left(path: Path) -> None:
+    """Remove the files that killed processes of this machine have left beside `path`."""
+    begin = _beginning(path)
+    for left in path.parent.glob(f"{glob.escape(begin)}*.partial"):
+        # all of the rest must fit: another machine may be called `this-12`
+        name = re.fullmatch(r"(\d+)(\.[0-9a-f]+)?", left.name[len(begin) : -len(".partial")])
+        if name and not _lives(int(name[1])):
+            left.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether a process may still be running."""
+    if os.name != "posix":  # on Windows `os.kill` would end it
         return True
     try:
-        os.kill(int(process), 0)
+        os.kill(process, 0)  # signal 0 only asks
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError:  # it is another user's
         return True
     return True
 
@@ -65,14 +80,12 @@ def flush_tree(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write aside, flush, rename, flush the folder."""
-    partial = aside(path)
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a file so that after a power cut it is the old one or the new one, whole.
+
+    So the values are flushed before the new name is given, and the folder after it.
+    """
+    with written_aside(path) as partial, partial.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
     flush(path.parent)

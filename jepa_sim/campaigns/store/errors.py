@@ -11,12 +11,12 @@ MOST = 200  # characters of a reason
 
 
 class Damaged(StoreError):
-    """A file of a run that is not what was written."""
+    """A file of a run differs from what was written."""
 
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Errors of the file system as a StoreError that names the path and the reason."""
+    """Raise errors of the file system as a StoreError that names the path and the reason."""
     try:
         yield
     except OSError as error:
@@ -28,13 +28,14 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def undamaged(run: Path, what: str) -> Iterator[None]:
-    """What zarr raises where files are damaged, as `Damaged`, which names them."""
+    """Raise what zarr raises for damaged files as `Damaged`, of `what` in the run."""
     try:
         with explained(run):
             yield
     except StoreError as error:
         cause = error.__cause__
-        # zarr's own have no number; one of the disk's is damage, and any other is not
+        # zarr's own OSErrors have no number, and a broken disk gives EIO: both are damage. Others,
+        # such as a missing permission, are not.
         if not isinstance(cause, OSError) or cause.errno not in (None, errno.EIO):
             raise
         raise damaged(run, what, cause) from cause
@@ -43,7 +44,7 @@ def undamaged(run: Path, what: str) -> Iterator[None]:
 
 
 def damaged(run: Path, what: str, reason: object) -> Damaged:
-    """The error that says so, and what to do."""
+    """The error for damage, with the command that finds all of it."""
     words = " ".join(str(reason).split())[:MOST].rstrip(".") or type(reason).__name__
     hint = f"`jepa-sim status {run} --verify` finds all damage"
     return Damaged(f"{what} of run `{run}` is damaged: {words}. {hint}.")

@@ -1,4 +1,4 @@
-"""A result as one file, for other programs."""
+"""Write a result as one file, for other programs."""
 
 import contextlib
 import importlib.util
@@ -14,35 +14,35 @@ from typing import IO, Any
 import h5netcdf
 import xarray as xr
 
-from jepa_sim.campaigns.store.disk import written_aside
+from jepa_sim.campaigns.store.disk import remove_left, written_aside
 
 OVERHEAD = 2**16  # bytes that HDF5 needs at most for an array, beside its values
 
 
 def export(dataset: xr.Dataset, path: Path) -> None:
-    """Write NetCDF (all of it) where `path` ends in .nc, else Parquet.
+    """Write NetCDF with everything where `path` ends in .nc, else a Parquet table.
 
-    That has a row for each trajectory, feature and fraction. What is saved over time is not in
-    it. Both hold the result in memory a part at a time where dask is installed, and whole where
-    not. See `write_netcdf` for errors.
+    The table has a row for each trajectory, feature and fraction, and nothing that is saved over
+    time. Where dask is installed, only a part of the result is in memory at a time, else all of it.
+    See `write_netcdf` for errors.
     """
     if path.suffix == ".nc":
         write_netcdf(dataset, path)
         return
     chosen = [name for name, value in dataset.items() if "time" not in value.dims]
     frame = dataset[chosen].drop_vars("time_fraction", errors="ignore")
-    with written_aside(path) as partial:
+    with _written(path) as partial:
         frame.to_dataframe().reset_index().to_parquet(partial)
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
-    """Write all of a dataset to one file, whole or not at all.
+    """Write all of a dataset to one file.
 
     Raises OSError, with nothing written, where there is no room for it.
     """
-    with written_aside(path) as partial:
-        # HDF5 ends the process where a write fails. So Python writes an empty file and gives it all
-        # of its room, and HDF5 fills it. At its end HDF5 gives back what it did not need.
+    with _written(path) as partial:
+        # HDF5 ends the process where a write fails. So Python writes an empty file and reserves all
+        # of its room, and then HDF5 fills it. At the end HDF5 gives back what it did not need.
         words = sum(len(str(value)) for value in dataset.attrs.values())
         size = dataset.nbytes + 8 * words + OVERHEAD * (len(dataset.variables) + 1)
         with _room_for(path, size):
@@ -53,8 +53,17 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
             dataset.to_netcdf(partial, mode="a", engine="h5netcdf")
 
 
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """`written_aside`, in a folder that is made and cleaned of what killed processes left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_left(path)
+    with written_aside(path) as partial:
+        yield partial
+
+
 def check_room(path: Path, size: int) -> None:
-    """OSError where a file of so many bytes has no room at `path`; leaves nothing behind."""
+    """Raise OSError where a file of `size` bytes has no room at `path`; nothing is left there."""
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     with _room_for(path, size), tempfile.TemporaryFile(dir=folder) as file:
         _reserve(file, folder, size)
@@ -70,7 +79,7 @@ def _room_for(path: Path, size: int) -> Iterator[None]:
 
 
 def _one_thread() -> AbstractContextManager[Any]:
-    """Else dask's other threads write on after an error, into a file made anew."""
+    """Keep dask to one thread: after an error others would go on, and make the file anew."""
     if importlib.util.find_spec("dask") is None:
         return contextlib.nullcontext()
     import dask.config
@@ -86,7 +95,7 @@ def _empty() -> bytes:
 
 
 def _reserve(file: IO[bytes], path: Path, size: int) -> None:
-    """Make a file at `path` so many bytes long, so that no later write into it can lack room."""
+    """Make a file at `path` `size` bytes long, so that later writes into it do not lack room."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
     elif shutil.disk_usage(path).free < size:

@@ -1,7 +1,7 @@
-"""Who may write a run: one process, or the shards of one job array.
+"""Locks: one process writes a run, or the shards of one job array do.
 
-The operating system holds the locks, so that they end with their owner; what is written in a lock
-file only says who that is.
+The operating system holds the locks, and frees them when a process ends, however it ends. The text
+in a lock file is for messages only: it says which process holds the lock.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from jepa_sim.campaigns.store.errors import explained
 
 # None on Windows
 fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
-PATIENCE = 1.0  # seconds: somebody may look at the status, or make the run longer
+PATIENCE = 1.0  # seconds: those who read the status or extend the run hold the lock briefly
 
 
 @contextlib.contextmanager
 def lock(run: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
-    """Hold a run alone, or one shard (i, n) of it beside the others.
+    """Lock a run, or one shard (i, n) of it beside the other shards.
 
-    StoreError where another live process holds it.
+    Raises StoreError where another process holds the lock.
     """
     if fcntl is None:
         rule = "be written where the operating system locks files, as Linux and macOS do"
@@ -35,6 +35,7 @@ def lock(run: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
         if shard is None:
             held.enter_context(_file(run, run / "lock", fcntl.LOCK_EX))
         else:
+            # shared: shards write beside each other, but not beside one for the whole run
             held.enter_context(_file(run, run / "lock", fcntl.LOCK_SH))
             for other in run.glob("lock-*-of-*"):
                 if not other.name.endswith(f"-of-{shard[1]}") and (owner := _holder(other)):
@@ -46,14 +47,15 @@ def lock(run: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
 
 
 def writer(run: Path) -> str:
-    """Who is writing a run; empty where nobody is."""
+    """Which process is writing a run, in words; empty where none is."""
     return _holder(run / "lock")
 
 
 def _holder(path: Path) -> str:
-    """Who holds a lock file; empty where nobody does. Also for those who may only read it."""
+    """Which process holds a lock file; empty where none does. Read permission is enough."""
     if fcntl is None or not path.exists():
         return ""
+    # NFS gives an exclusive lock only for a file that is open for writing
     mode = "r+" if os.access(path, os.W_OK) else "r"
     with explained(path), path.open(mode, encoding="utf-8") as file:
         if _locked(file, fcntl.LOCK_EX):
@@ -63,7 +65,7 @@ def _holder(path: Path) -> str:
 
 
 def _locked(file: TextIO, kind: int) -> bool:
-    """Whether the lock was free, and is ours now."""
+    """Take the lock if it is free; return whether it was."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -73,6 +75,8 @@ def _locked(file: TextIO, kind: int) -> bool:
 
 @contextlib.contextmanager
 def _file(run: Path, path: Path, kind: int) -> Iterator[None]:
+    """Hold the lock of one file."""
+    # a stack, so that only opening is explained: errors under the lock are not the lock's
     with contextlib.ExitStack() as opened:
         with explained(path):
             file = opened.enter_context(path.open("a+", encoding="utf-8"))
@@ -81,6 +85,7 @@ def _file(run: Path, path: Path, kind: int) -> Iterator[None]:
 
 
 def _claim(run: Path, file: TextIO, kind: int) -> None:
+    """Wait for a lock and write into its file who holds it. StoreError after `PATIENCE`."""
     deadline = time.monotonic() + PATIENCE
     while not _locked(file, kind):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What two configurations differ in, key by key."""
+"""Compare two configurations, key by key."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ MOST = 100  # characters of a value that is shown
 
 
 def differences(there: Any, asked: Any, name: str = "") -> list[str]:
-    """Lines such as "solver: Modes() in the run, ClosedForm() asked for"."""
+    """The differences, in lines such as "solver: Modes() in the run, ClosedForm() asked for"."""
     if isinstance(there, dict) and isinstance(asked, dict):
         keys = [*there, *(key for key in asked if key not in there)]
         inside = [(k, there.get(k, "nothing"), asked.get(k, "nothing")) for k in keys]

@@ -1,4 +1,4 @@
-"""A run as a dataset: arrays are read when they are looked at, and only where."""
+"""Open a run as a dataset. Arrays are loaded lazily, and only the parts that are used."""
 
 import importlib.util
 import itertools
@@ -17,16 +17,16 @@ from jepa_sim.campaigns.store.template import PENDING
 
 
 def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
-    """The dataset of a run, finished or not; nothing is loaded before it is looked at.
+    """Open the dataset of a run, finished or not. Arrays are loaded lazily.
 
-    path: of the folder.
+    path: the folder of the run.
 
-    It has the axes and variables of `sweep`'s, backed by dask, a chunk a block, where dask is
-    installed. Lanes that are not there yet are NaN, and −1 in `result`. The manifest is in `attrs`.
+    The dataset has the axes and variables of `sweep`'s. Where dask is installed it holds arrays of
+    dask, with one chunk for each block. Lanes that are not there yet are NaN, and −1 in `result`.
+    Where the run came from is in `attrs`.
 
     Raises StoreError where there is no run, or none of this format, or where its coordinates,
-    constants or the layout of its arrays are damaged; and, once they are looked at, for blocks that
-    are.
+    constants or the layout of its arrays are damaged. Damaged blocks raise it when they are loaded.
     """
     store = open_store(path)
     arrays, faults = inventory(store)
@@ -37,7 +37,7 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     for name, (array, values) in arrays.items():
         dims = array.metadata.dimension_names
         if values is None:
-            # an extension that was stopped has left arrays longer than the run is
+            # the array may be longer: an extension may have been stopped on its way
             ends = (*store.lane_shape, *array.shape[len(store.lane_shape) :])
             values = indexing.LazilyIndexedArray(_Lanes(array, ends, name, lanes))
         variables[name] = xr.Variable(dims, values, dict(array.attrs))
@@ -52,25 +52,25 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
         dataset = dataset.assign({name: dataset[name].chunk(chunks) for name in store.names})
     dataset["plateau"] = dataset.plateau.isel(scale=0, seed=0, drop=True)
     seeds = store.manifest["seeds"]
-    if dataset.sizes["seed"] < len(seeds):  # without chance one stands for all
+    if dataset.sizes["seed"] < len(seeds):  # nothing is random: one seed is stored for all
         dataset = dataset.isel(seed=np.zeros(len(seeds), int)).assign_coords(seed=seeds)
     return dataset
 
 
 class _Marked:
-    """Which blocks have marks, and which lanes are not there yet."""
+    """Which blocks have marks, and which lanes are pending."""
 
     def __init__(self, store: Store):
         marks = store.marks()
         self.store, self.blocks = store, frozenset(marks)
-        self.pending: np.ndarray | None = None  # where all are there
+        self.pending: np.ndarray | None = None  # None: no lane is
         if left := store.pending(marks):
             self.pending = np.zeros(store.lane_shape, bool)
             for block in left:
                 self.pending[store.region(block)] = True
 
     def check(self, array: Any, key: tuple) -> None:
-        """`Damaged` where a block that has a mark, and that a key selects from, has no file."""
+        """Raise `Damaged` where a key selects from a block that has a mark and no file."""
         axes = zip(key, self.store.lane_shape, self.store.block_shape, strict=False)
         parts = [np.unique(np.arange(n)[part] // size).tolist() for part, n, size in axes]
         for block in itertools.product(*parts):
@@ -79,7 +79,7 @@ class _Marked:
 
 
 class _Lanes(BackendArray):
-    """An array of the store, blank where its lanes are pending."""
+    """An array of the store, with blanks where lanes are pending."""
 
     def __init__(self, array: Any, shape: tuple[int, ...], name: str, marked: _Marked):
         self.array, self.name, self.marked = array, name, marked
@@ -101,7 +101,7 @@ class _Lanes(BackendArray):
             lanes = lanes[(slice(None),) * axis + (index,)]
         lanes = lanes.squeeze(dropped)
         blank = np.asarray(self.blank, self.dtype)
-        if lanes.all():  # what lies there may be damaged
+        if lanes.all():  # files of pending blocks may be damaged
             return np.full(self._shape_of(key), blank)
         found = self._found(key)
         lanes = lanes.reshape(*lanes.shape, *(1,) * (found.ndim - lanes.ndim))
@@ -113,7 +113,7 @@ class _Lanes(BackendArray):
             return np.asarray(self.array.oindex[key])
 
     def _shape_of(self, key: tuple) -> tuple[int, ...]:
-        """Of what a key selects."""
+        """The shape of what a key selects."""
         kept = [(part, n) for part, n in zip(key, self.shape, strict=True) if not _is_one(part)]
         return tuple(np.arange(n)[part].size for part, n in kept)
 

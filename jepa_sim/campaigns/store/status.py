@@ -1,4 +1,4 @@
-"""How far a run is, from its folder alone."""
+"""Show the progress of a run. Its folder is enough, and it may be running."""
 
 import math
 
@@ -7,7 +7,7 @@ from jepa_sim.campaigns.store.store import Store
 
 
 def status(store: Store) -> str:
-    """Lanes and blocks that are there, failures, rate, and whether somebody is writing."""
+    """Lanes and blocks on disk, failures, rate, and which process is writing, in words."""
     marks, pending = store.marks(), store.pending()
     total = math.prod(store.lane_shape)
     left = sum(math.prod(store.shape(block)) for block in pending)

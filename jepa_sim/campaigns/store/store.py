@@ -1,4 +1,4 @@
-"""Writing a run: its template, then blocks, each with a mark."""
+"""Write a run: first its empty arrays, then its blocks, each with a mark."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ import xarray as xr
 
 from jepa_sim.arguments.errors import StoreError
 from jepa_sim.campaigns.store.contents import GROUP, checksum, describe, open_array
-from jepa_sim.campaigns.store.disk import aside, flush, flush_tree, write_json
+from jepa_sim.campaigns.store.disk import flush, flush_tree, write_json, written_aside
 from jepa_sim.campaigns.store.errors import damaged, explained, undamaged
 from jepa_sim.campaigns.store.lock import lock
 from jepa_sim.campaigns.store.template import PENDING as PENDING
@@ -28,15 +28,15 @@ FORMAT = 1
 
 Block = tuple[int, ...]
 LAYOUT = ("lane_axes", "lane_shape", "block_shape", "arrays")  # keys of the manifest
-COUNTS = ("computed", "failed", "seconds", "steps", "lane_steps")  # of marks, where they have them
+COUNTS = ("computed", "failed", "seconds", "steps", "lane_steps")  # numbers that a mark may have
 
 
 @dataclasses.dataclass(frozen=True)
 class Store:
     """A run on disk.
 
-    manifest: what it is.  lane_axes: names of the axes of the lanes.  lane_shape: their lengths.
-    block_shape: lanes of a block along each.  names: of the arrays that every lane has.
+    manifest: its `manifest.json`.  lane_axes: names of the axes of the lanes.  lane_shape: their
+    lengths.  block_shape: lanes of a block along each.  names: of the arrays that every lane has.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class Store:
 
     @property
     def lengths(self) -> dict[str, int]:
-        """Of the axes of the lanes, by name."""
+        """Lengths of the axes of the lanes, by name."""
         return dict(zip(self.lane_axes, self.lane_shape, strict=True))
 
     @property
@@ -77,7 +77,10 @@ class Store:
         return {block: mark for block, mark in found.items() if mark is not None}
 
     def mark(self, block: Block) -> dict | None:
-        """The mark of a block, some lanes of which may be pending since it has grown."""
+        """The mark of a block; None where there is none, or it is damaged.
+
+        A block with a mark may have pending lanes, where it has grown since.
+        """
         try:
             with explained(self.path):
                 mark = json.loads(self.mark_path(block).read_text(encoding="utf-8"))
@@ -86,10 +89,10 @@ class Store:
             fine = fine and all(isinstance(n, int | float) for n in numbers)
             return mark if fine else None
         except (StoreError, ValueError, TypeError, AttributeError, KeyError):
-            return None  # a damaged one is as good as none
+            return None
 
     def pending(self, marks: Mapping[Block, dict] | None = None) -> list[Block]:
-        """Blocks that are not whole: without a mark, or grown since it was made."""
+        """Blocks that are incomplete: without a mark, or grown since it was written."""
         marks = self.marks() if marks is None else marks
         return [
             block
@@ -102,7 +105,7 @@ class Store:
     ) -> None:
         """Write a block, wait until it is on the disk, and mark it.
 
-        arrays: by name, all of them, each with the lanes of the block first.
+        arrays: all arrays by name, each with the axes of the lanes first.
         """
         if set(arrays) != set(self.names):
             rule = f"Block {block} must have the arrays {sorted(self.names)}"
@@ -110,16 +113,18 @@ class Store:
         import zarr
 
         done, region = self.mark_path(block), self.region(block)
-        # else a chunk of fill values would have no file, as if it had been lost
+        # zarr writes no file for a chunk of fill values, and the block would look damaged
         with self._in_place(), zarr.config.set({"array.write_empty_chunks": True}):
             there = {name: open_array(self.path, name) for name in sorted(self.names)}
             arrays = {name: np.asarray(arrays[name], array.dtype) for name, array in there.items()}
             if (old := self.mark(block)) and old["shape"] == list(self.shape(block)):
-                done.unlink()  # it is about to change
+                # a mark of the old values must not survive a kill while the files change
+                done.unlink()
                 flush(done.parent)
+            # `result` last: until then it says of a new block that its lanes are pending
             for name in sorted(self.names, key=lambda name: name == "result"):
                 self._put(there[name], block, region, arrays[name])
-            for array in there.values():
+            for array in there.values():  # the values and their names, before there is a mark
                 chunk = self.chunk(array, block)
                 flush(chunk)
                 flush(chunk.parent)
@@ -128,7 +133,7 @@ class Store:
 
     @contextlib.contextmanager
     def _in_place(self) -> Iterator[None]:
-        """StoreErrors in one sentence, and in another where somebody has moved the run."""
+        """Explain errors of the file system, and say so where the run was moved or deleted."""
         try:
             with explained(self.path):
                 yield
@@ -141,14 +146,15 @@ class Store:
     def _put(self, array: Any, block: Block, region: tuple[slice, ...], values: np.ndarray) -> None:
         try:
             array[region] = values
-        except (ValueError, RuntimeError):  # damaged, where a part of it was to stay
+        except (ValueError, RuntimeError):
+            # zarr reads a chunk of which it writes a part; a damaged one is removed
             self.chunk(array, block).unlink(missing_ok=True)
             array[region] = values
 
     def read(self, block: Block) -> dict[str, np.ndarray]:
-        """The arrays of a block; fill values, and the result −1, where nothing was written.
+        """Read the arrays of a block: fill values, and −1 in `result`, where nothing was written.
 
-        `Damaged` where a block that has a mark is not what was written.
+        Raises `Damaged` where a block that has a mark differs from what was written.
         """
         region, mark = self.region(block), self.mark(block)
         there = {name: open_array(self.path, name) for name in sorted(self.names)}
@@ -165,17 +171,17 @@ class Store:
         return found
 
     def check_chunk(self, array: Any, block: Block) -> None:
-        """`Damaged` where a block that has a mark has no file in an array.
+        """Raise `Damaged` where a block that has a mark has no file in an array.
 
-        Zarr would read fill values.
+        Zarr would read fill values, without an error.
         """
         if not self.chunk(array, block).exists():
             raise damaged(self.path, f"Array `{array.basename}`", f"block {block} has no file")
 
     def extend(self, known: xr.Dataset, manifest: Mapping[str, Any]) -> None:
-        """Grow axes of the lanes at their ends, to those of `known`: what `create` takes.
+        """Extend axes of the lanes at their ends, to those of `known`, which is as for `create`.
 
-        Arrays first, the manifest last: until then the run is what it was.
+        The manifest is written after the arrays: until then the run is what it was.
         """
         lengths = tuple(known.sizes[axis] for axis in self.lane_axes)
         with explained(self.path):
@@ -197,7 +203,7 @@ class Store:
             write_json(self.path / "manifest.json", {**manifest, **_layout(self), **grown})
 
     def clean(self) -> None:
-        """Remove what killed writers left. For who holds the lock."""
+        """Remove what killed processes left. The caller must hold the lock."""
         with explained(self.path):
             for partial in self.path.rglob("*.partial"):
                 partial.unlink(missing_ok=True)
@@ -224,12 +230,11 @@ def create(
     block_shape: tuple[int, ...],
     manifest: Mapping[str, Any],
 ) -> Store:
-    """A new run, without blocks: made aside, then named. Where somebody was faster, theirs.
+    """A new run, without blocks. If another process makes it first, that one is returned.
 
     variables: of the lanes; by name, the axes inside a lane, their lengths, type and attributes.
     `result` must be among them.  known: coordinates, and what does not depend on the lane.
     """
-    partial = aside(path)
     layout: dict[str, Any] = {
         "format": FORMAT,
         "lane_axes": list(lane_axes),
@@ -239,26 +244,24 @@ def create(
     }
     with explained(path):
         try:
-            (partial / "done").mkdir(parents=True)
-            make_arrays(partial / GROUP, variables, known, lane_axes, block_shape)
-            flush_tree(partial)
-            lengths = {axis: known.sizes[axis] for axis in lane_axes}
-            layout["holds"] = describe(partial, tuple(variables), lengths)
-            write_json(partial / "manifest.json", {**manifest, **layout})
-            partial.rename(path)
+            with written_aside(path) as partial:
+                (partial / "done").mkdir(parents=True)
+                make_arrays(partial / GROUP, variables, known, lane_axes, block_shape)
+                flush_tree(partial)
+                lengths = {axis: known.sizes[axis] for axis in lane_axes}
+                layout["holds"] = describe(partial, tuple(variables), lengths)
+                write_json(partial / "manifest.json", {**manifest, **layout})
             flush(path.parent)
-        except OSError:
+        except OSError:  # of the renaming, where another process has made the run meanwhile
             if not (path / "manifest.json").is_file():
                 raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of who was killed
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of killed processes
         shutil.rmtree(left, ignore_errors=True)
     return open_store(path)
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
-    """A run that is there. StoreError where there is none, or it is of another format."""
+    """Open the store of a run. StoreError where there is none, or it is of another format."""
     path = Path(path)
     named = path / "manifest.json"
     if not path.exists():

@@ -1,4 +1,4 @@
-"""The arrays of a run before anything is computed."""
+"""Make the arrays of a run, before anything is computed."""
 
 import math
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import xarray as xr
 
 PENDING = -1  # the result of a lane that has not been computed
 
+# by name: the axes inside a lane, their lengths, type and attributes
 Variables = Mapping[str, tuple[tuple[str, ...], tuple[int, ...], np.dtype, dict]]
 
 
@@ -20,7 +21,7 @@ def make_arrays(
     lane_axes: tuple[str, ...],
     block_shape: tuple[int, ...],
 ) -> None:
-    """Write them to a new folder; see `create`."""
+    """Write the empty arrays to a new folder; see `create` for the arguments."""
     import zarr
 
     group = zarr.create_group(folder, zarr_format=3)
@@ -34,6 +35,7 @@ def make_arrays(
             dimension_names=(*lane_axes, *dims),
             attributes=attrs,
             compressors=_of_numbers(),
+            # all files of an array in one folder: to flush their names is one call
             chunk_key_encoding={"name": "default", "separator": "."},
         )
     for name, variable in known.variables.items():
@@ -42,7 +44,7 @@ def make_arrays(
 
 
 def _put(group: Any, name: str, variable: xr.Variable) -> None:
-    """A small array that is written whole."""
+    """Write a small array, as one chunk."""
     values = np.asarray(variable.values)
     words = values.dtype.kind in "UTO"
     array = group.create_array(
@@ -59,7 +61,7 @@ def _put(group: Any, name: str, variable: xr.Variable) -> None:
 
 
 def _of_numbers() -> list:
-    """A fifth of the time of zstd, which makes the mantissas of floats hardly smaller."""
+    """lz4 takes a fifth of the time of zstd, which makes mantissas of floats hardly smaller."""
     from zarr.codecs import BloscCodec, Crc32cCodec
 
     return [BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()]

@@ -1,4 +1,4 @@
-"""Telling damage, and undoing it as far as nothing must be computed."""
+"""Find damage in a run, and repair what can be repaired without computing."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from jepa_sim.campaigns.store.template import Variables, make_arrays
 class Found:
     """What `verify` has found.
 
-    arrays: that are damaged, by name, with what is wrong.  blocks: that were damaged.  unchecked:
+    arrays: the damaged ones, by name, with what is wrong.  blocks: the damaged ones.  unchecked:
     how many blocks are of an older version, which kept no checksums.
     """
 
@@ -31,8 +31,8 @@ class Found:
 def verify(store: Store) -> Found:
     """Read everything, and compare it with the manifest, the configuration and the marks.
 
-    Blocks that are damaged lose their marks: the next run writes them again. Where an array as a
-    whole is damaged, blocks are not looked at. For who holds the lock.
+    Damaged blocks lose their marks and files, so that the next run writes them again. Where a whole
+    array is damaged, blocks are not checked. The caller must hold the lock.
     """
     faults, bad, marks = inventory(store)[1], [], store.marks()
     whole = json.dumps(store.manifest.get("configuration")).encode()
@@ -54,9 +54,9 @@ def verify(store: Store) -> Found:
 
 
 def mend(store: Store, variables: Callable[[], Variables], known: xr.Dataset) -> None:
-    """Write again what is damaged and belongs to no block: coordinates, constants, layouts.
+    """Write damaged coordinates, constants and layouts of arrays again. Blocks stay as they are.
 
-    variables, known: what `create` takes.
+    variables, known: as for `create`; `variables` is called only where something is damaged.
     """
     if not inventory(store)[1]:
         return
@@ -64,7 +64,7 @@ def mend(store: Store, variables: Callable[[], Variables], known: xr.Dataset) ->
         template, folder = aside(store.path), store.path / GROUP
         try:
             make_arrays(template, variables(), known, store.lane_axes, store.block_shape)
-            for name in inventory(store)[1]:
+            for name in inventory(store)[1]:  # again, under the lock: another may have mended it
                 if name == GROUP or name in store.names:
                     part = "" if name == GROUP else name
                     (folder / part).mkdir(exist_ok=True)
@@ -73,7 +73,8 @@ def mend(store: Store, variables: Callable[[], Variables], known: xr.Dataset) ->
                     shutil.rmtree(folder / name, ignore_errors=True)
                     (template / name).rename(folder / name)
             flush_tree(folder)
-            if "holds" in store.manifest:  # another machine may find λ and ρ one bit apart
+            if "holds" in store.manifest:
+                # λ and ρ made on another machine may differ from those before in the last bit
                 holds = describe(store.path, store.names, store.lengths)
                 write_json(store.path / "manifest.json", {**store.manifest, "holds": holds})
         finally:
