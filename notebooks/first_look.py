@@ -6,10 +6,10 @@
 # %% [markdown]
 # # First look
 #
-# Two features of the data have the same covariance λ between the two views, and so the same share
-# in what there is to predict. One is clean: its regression coefficient is ρ = 0.9. The other is
-# noisy: ρ = 0.3. Which is learned first, by a joint embedding predictive architecture (JEPA), and
-# by a masked autoencoder (MAE)?
+# Which of two features is learned first, by a joint embedding predictive architecture (JEPA) and by
+# a masked autoencoder (MAE)? The features have the same covariance λ between the two views of the
+# data. One is clean: its regression coefficient ρ = λ/σ² is 0.9, where σ² is its variance. The
+# other is noisy: its ρ is 0.3.
 
 # %%
 import jax
@@ -28,8 +28,10 @@ sweep
 
 # %% [markdown]
 # `sweep` is an `xarray.Dataset` with named axes. Times are flow times: step k of gradient descent
-# with learning rate α is at t = kα. Encoder gains w̄ start at ε = 1e-4 and end at their plateaus,
-# $\rho^{L/M}$ for JEPA and $\rho^{L/(L+M)}$ for MAE, with M = 1 layer of predictor or decoder.
+# with learning rate α is at t = kα. An encoder gain w̄ says how strongly the encoder passes a
+# feature on. Gains start at ε = 1e-4 and end at their plateaus: $\rho^{L/M}$ for JEPA and
+# $\rho^{L/(L+M)}$ for MAE. L is the depth of the encoder, and the predictor or decoder has M = 1
+# layer.
 
 # %%
 picture, axes = plot.panels(2, 3, (plot.PAGE, 3.8), sharey=True)
@@ -43,8 +45,8 @@ plot.rho_bar(picture, axes)
 
 # %% [markdown]
 # Deeper JEPAs learn the noisy feature later, and less of it: at L = 5 its plateau is 0.3⁵ = 0.002.
-# An MAE of the same depth learns both at nearly one time and keeps 0.37 of the noisy one.
-# In figures: how much later the noisy feature reaches half of its own plateau.
+# An MAE of the same depth learns both at nearly the same time and keeps 0.37 of the noisy one.
+# The table shows how many times later the noisy feature reaches half of its own plateau.
 
 # %%
 late = sweep.critical_time.sel(critical_fraction=0.5).squeeze(drop=True)
@@ -52,11 +54,11 @@ delay = late.isel(feature=1) / late.isel(feature=0)
 delay.to_pandas().round(2)
 
 # %% [markdown]
-# ## The same by the full matrix flow
+# ## Comparison with the full matrix flow
 #
-# The closed form is the reduced theory. `GradientFlow` integrates all matrices, here from a start
-# in random frames. With moments that commute and the cleaner feature first, as here, both agree as
-# far as its tolerance goes.
+# The closed form solves the reduced theory. `GradientFlow` integrates all matrices, here from a
+# start in random frames. Here the moments commute and the cleaner feature comes first, so the two
+# agree within the tolerance of the integration.
 
 # %%
 problem = js.Problem(
@@ -76,10 +78,10 @@ flow.critical_times(fraction=0.5) / exact.critical_times(fraction=0.5)
 # %% [markdown]
 # ## Change this and predict
 #
-# 1. Give the noisy feature twice the covariance, `lam=[1.0, 2.0]`. Which is first now, for JEPA at
-#    L = 1? At L = 5? (The next notebook says why.) And look at the last cell again: once the noisy
-#    one is learned, the matrix flow learns the clean one too, long before the closed form says. The
-#    aligned solution is unstable there, and rounding is enough to leave it (concepts, "Beyond
-#    alignment").
-# 2. Let ε go to 1e-8. Do the *ratios* of times come nearer to one, or farther?
+# 1. Give the noisy feature twice the covariance, `lam=[1.0, 2.0]`. Which feature does a JEPA learn
+#    first at L = 1? At L = 5? (The next notebook explains why.) Then look at the last cell again.
+#    Once the noisy feature is learned, the matrix flow learns the clean one too, long before the
+#    closed form says. The aligned solution is unstable there, and rounding is enough to leave it
+#    (concepts, "Beyond alignment").
+# 2. Let ε go to 1e-8. Do the *ratios* of times come nearer to one, or do they move away?
 # 3. Take `js.DeepLinear(depth=3, predictor_depth=2)`. Which plateau does the noisy feature reach?

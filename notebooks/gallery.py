@@ -6,8 +6,9 @@
 # %% [markdown]
 # # Gallery
 #
-# Every figure of `jepa_sim.plot`, each from a sweep or a run, in a line or two. All take the axes
-# to draw on as well (`ax=`), and return them. `plot.save(figure, path)` writes a PDF and a PNG.
+# This notebook shows every figure of `jepa_sim.plot`. Each is drawn from a sweep or a run in a line
+# or two. Each function returns the axes that it draws on, and can be given them (`ax=`).
+# `plot.save(figure, path)` writes a PDF and a PNG.
 
 # %%
 import jax
@@ -56,15 +57,16 @@ for ax, against in zip(axes, ["rho", "lam"], strict=True):
 _ = axes[1].set_ylabel("")
 
 # %% [markdown]
-# The same relative to the cleanest feature, one panel per depth:
+# The same times relative to that of the cleanest feature, one panel per depth:
 
 # %%
 _ = plot.learning_time(sweep.isel(scale=-1))
 
 # %% [markdown]
-# ## Who is before whom
+# ## Order of learning
 #
-# Red above the diagonal: in the order of λ. The deeper JEPA departs from it.
+# Red above the diagonal means that features are learned in the order of λ. The deep JEPA departs
+# from this order.
 
 # %%
 picture, axes = plot.panels(1, 2, (plot.PAGE, 2.9))
@@ -74,7 +76,7 @@ for ax, objective in zip(axes, ["jepa", "mae"], strict=True):
 # %% [markdown]
 # ## Phase diagrams
 #
-# Any number of a sweep over any two of its axes.
+# A phase diagram shows any number of a sweep over any two of its axes.
 
 # %%
 picture, axes = plot.panels(1, 2, (plot.PAGE, 2.4))
@@ -84,7 +86,8 @@ _ = plot.phase_diagram(sweep.critical_time.sel(objective="jepa").isel(feature=0)
 # %% [markdown]
 # ## Features as images
 #
-# The directions in 8 × 8 patches of photographs that a JEPA can learn, with their ρ.
+# These are the directions in 8 × 8 patches of photographs that a JEPA can learn. Above each is its
+# regression coefficient ρ.
 
 # %%
 patches = js.data.Noisy(js.data.Patches(8), 0.3).sampled_moments(20_000, seed=0)
@@ -94,9 +97,9 @@ titles = [f"ρ = {float(features.rho[i]):.2f}" for i in order]
 _ = plot.patches(np.asarray(features.patterns.T)[order], shape=(8, 8), titles=titles)
 
 # %% [markdown]
-# ## What collapsed
+# ## Collapse
 #
-# With weight decay only the cleanest of three features is kept.
+# With weight decay, only the cleanest of these three features is kept.
 
 # %%
 static = js.data.Static(signal=[1.0, 1.0, 0.5], noise=[0.1, 1.0, 2.0]).exact_moments()

@@ -6,9 +6,10 @@
 # %% [markdown]
 # # Gradients through the simulator
 #
-# Critical times and trajectories are differentiable in λ, ρ, ε, the depths and the times. Two uses:
-# which parameter does a learning time depend on most, and which spectrum separates JEPA from MAE
-# most?
+# Critical times and trajectories are differentiable in λ, ρ, ε, the depths and the times. (λ is a
+# feature's covariance between the views, ρ its regression coefficient, ε the gain at the start.)
+# This notebook uses the gradients for two questions. Which parameter does a learning time depend on
+# most? Which spectrum separates JEPA from MAE most?
 
 # %%
 import jax
@@ -34,7 +35,8 @@ def learned(objective, lam, rho, scale, depth):
 # %% [markdown]
 # ## Sensitivity
 #
-# Elasticities ∂ ln t* / ∂ ln x: by how many per cent a learning time changes when x changes by one.
+# An elasticity ∂ ln t* / ∂ ln x says by how many per cent a learning time t* changes when x changes
+# by one per cent.
 
 
 # %%
@@ -61,14 +63,15 @@ axes[0].set_ylim(-1.1, -0.9)
 _ = axes[1].legend(frameon=False)
 
 # %% [markdown]
-# λ only sets the unit of time, at fixed ρ: its elasticity is −1 for every depth and objective. That
-# is a check of the gradient as much as a finding.
+# At fixed ρ, λ only sets the unit of time: its elasticity is −1 for every depth and objective. This
+# result is also a check of the gradient.
 #
 # ## Inverse design
 #
-# A clean feature has λ = 1, ρ = 0.9. Which noisy feature, with ρ between 0.5 and 0.9 and λ between
-# 0.5 and 3, makes the two objectives disagree most: MAE learns it *first*, JEPA *last*, by the
-# largest factors at the same time?
+# A clean feature has λ = 1 and ρ = 0.9. We look for a noisy feature, with ρ between 0.5 and 0.9 and
+# λ between 0.5 and 3, about which the two objectives disagree most. The MAE must learn it *first*
+# and the JEPA *last*, each by as large a factor as possible. So we maximise the smaller of the two
+# factors.
 
 
 # %%
@@ -115,7 +118,7 @@ plot.rho_bar(picture, axes[1:])
 # %% [markdown]
 # ## Change this and predict
 #
-# 1. Ask for the same at L = 2. Is the best factor larger or smaller?
-# 2. Let ε be a third unknown. Which way does it go, to larger or smaller starts?
+# 1. Do the same at depth L = 2. Is the best factor larger or smaller?
+# 2. Let ε be a third unknown. Does it become larger or smaller?
 # 3. `js.simulate(…, js.GradientFlow())` is differentiable as well. How much does the gradient of a
 #    gain at one time differ between `ClosedForm` and `GradientFlow`?

@@ -6,8 +6,9 @@
 # %% [markdown]
 # # From flow to optimiser
 #
-# The theory speaks of gradient flow on the population loss. People train with steps, minibatches
-# and Adam. `Descent` runs any optax optimiser on the same problem; step k is at time t = kα.
+# How far does the theory hold for real training? The theory describes gradient flow on the
+# population loss. Real training has steps, minibatches and Adam. `Descent` runs any optax optimiser
+# on the same problem. With learning rate α, step k is at time t = kα.
 
 # %%
 import jax
@@ -25,9 +26,9 @@ times = np.linspace(0, 400, 201)
 flow = js.simulate(problem, times, js.ClosedForm())
 
 # %% [markdown]
-# ## Steps
+# ## Step sizes
 #
-# Gradient descent is the flow's Euler method: its error goes like α.
+# Gradient descent is the Euler method for the flow, so its error is proportional to α.
 
 # %%
 rates = [0.2, 0.1, 0.05, 0.025]
@@ -49,8 +50,8 @@ assert 0.8 < order < 1.3
 # %% [markdown]
 # ## Minibatches
 #
-# A fresh batch at every step, drawn from the Gaussian with these moments. The larger α/B, the
-# noisier; the order of learning survives long after single curves do not.
+# Every step draws a fresh batch of size B from the Gaussian with these moments. A larger α/B means
+# more noise. The order of learning stays the same at noise levels that change single curves.
 
 # %%
 picture, axes = plot.panels(1, 3, (plot.PAGE, 2.3), sharey=True)
@@ -69,9 +70,9 @@ print("dashed: the flow")
 # %% [markdown]
 # ## Adam
 #
-# Adam divides by the size of recent gradients. From a small start it leaves the plateau at the pace
-# of α, not of ε, and features that the flow separates by their growth rates leave together: the
-# theory's *times* stop holding, its *plateaus* do not.
+# Adam divides by the size of recent gradients. So the time that a feature needs to leave a small
+# start depends on α, not on ε. The flow separates features by their growth rates; with Adam they
+# leave together. The *times* of the theory no longer hold, but its *plateaus* do.
 
 # %%
 picture, axes = plot.panels(1, 2, (plot.PAGE, 2.5), sharey=True)
@@ -93,6 +94,8 @@ _ = axes[0].legend(frameon=False)
 # ## Change this and predict
 #
 # 1. At which α does gradient descent stop converging? (The fastest relaxation at the plateau is
-#    $\lambda\, \rho^{2L - 1}$ for M = 1, up to a factor of the number of layers.)
-# 2. Double batch size and α together. Do the curves change?
-# 3. Start at ε = 1e-3. How many more steps does gradient descent take, how many Adam?
+#    $\lambda\, \rho^{2L - 1}$ for M = 1 layer of predictor, up to a factor of the number of
+#    layers.)
+# 2. Double the batch size and α together. Do the curves change?
+# 3. Start at ε = 1e-3. How many more steps does gradient descent take? How many more does Adam
+#    take?

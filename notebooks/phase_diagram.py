@@ -6,10 +6,11 @@
 # %% [markdown]
 # # A large sweep
 #
-# When does a JEPA learn a noisy feature before a clean one? 3,600 pairs of features, four depths,
-# three scales of the start, both objectives: 86,400 trajectories. (A million takes a minute and a
-# bit.) The sweep goes to a folder, block by block; what is asked of it later reads only what is
-# needed. Scales are small enough for every feature to start below its plateau.
+# When does a JEPA learn a noisy feature before a clean one? The sweep has 3,600 pairs of features,
+# four depths, three scales ε of the start and both objectives: 86,400 trajectories. (A million
+# takes a little more than a minute.) It is written to a folder block by block, and later only the
+# parts that are used are read. The scales are small enough for every feature to start below its
+# plateau.
 
 # %%
 import tempfile
@@ -46,8 +47,9 @@ run = js.campaign(folder / "pairs", planned, progress=False)
 run.sizes
 
 # %% [markdown]
-# `js.campaign` returns the lazily loaded dataset of `js.open_run(folder / "pairs")`. Called again
-# it finds that all is there; stopped or killed, it goes on. Nothing below loads the gains.
+# `js.campaign` returns the dataset of `js.open_run(folder / "pairs")`, which loads values when they
+# are used. Call `js.campaign` again to resume a sweep that was stopped or killed; a complete sweep
+# is not computed again. Nothing below loads the gains.
 
 # %%
 run = js.open_run(folder / "pairs")
@@ -74,8 +76,8 @@ bar.set_label("log₂ of how much earlier\nthe noisy feature is learned")
 
 # %% [markdown]
 # Above the black line the noisy feature is learned first. For MAE the line does not move with
-# depth: λ decides. For JEPA a feature must have more and more λ to make up for its noise. How far
-# the line lies, at ρ = 0.3, by depth and scale of the start:
+# depth, since λ alone decides. For JEPA, a noisy feature needs more λ the deeper the encoder is.
+# The table shows where the line lies at ρ = 0.3, by depth and scale of the start:
 
 # %%
 nearest = np.argmin(abs(noise - 0.3))
@@ -86,6 +88,6 @@ table.rename("λ at which the noisy feature is first").to_series().unstack("dept
 # %% [markdown]
 # ## Change this and predict
 #
-# 1. The same for 0.9 of the plateau (`critical_fraction=0.9`) instead of half of it: does the line
-#    of JEPA at L = 5 move up or down?
+# 1. Take 0.9 of the plateau (`critical_fraction=0.9`) instead of half of it. Does the line of JEPA
+#    at depth L = 5 move up or down?
 # 2. Add depth 8 by `js.campaign(…, extend=True)` with a longer `depth`. What is computed again?

@@ -6,11 +6,14 @@
 # %% [markdown]
 # # Real images
 #
-# The demo (`make demo`) taken apart. Patches of 8 × 8 pixels are cut out of two photographs, less
-# their local mean, and each is seen twice: under two lights, by a noisy sensor. Light is the noise
-# of these data: it has much of the variance, and the two views do not share it. Which patterns does
-# a joint embedding predictive architecture (JEPA) learn first, which a masked autoencoder (MAE)?
-# And how far does the theory hold where real moments do not commute?
+# Which patterns of photographs does a joint embedding predictive architecture (JEPA) learn first,
+# and which does a masked autoencoder (MAE) learn first? How far does the theory hold where real
+# moments do not commute?
+#
+# This notebook explains the demo (`make demo`) step by step. Patches of 8 × 8 pixels are cut out of
+# two photographs, and their local mean is subtracted. Each patch is seen twice, under two lights,
+# by a noisy sensor. Light is the noise of these data: it has much of the variance, and the two
+# views do not share it.
 
 # %%
 import jax
@@ -39,8 +42,8 @@ with plot.style():
 # %% [markdown]
 # ## Moments
 #
-# A data model knows its second moments, here over all places of both photographs. The variance of a
-# pixel, before light, is 1. 100,000 sampled pairs of views give nearly the same moments.
+# A data model has second moments, here over all places of both photographs. The variance of a pixel
+# before light is added is 1. 100,000 sampled pairs of views give nearly the same moments.
 
 # %%
 moments = {"own": own.exact_moments(), "flat": flat.exact_moments()}
@@ -74,13 +77,14 @@ table = pd.DataFrame(rows, ["λ", "ρ", "share of light"]).T.round(2)
 table.rename_axis(["light", "rank by λ"]).sort_index()
 
 # %% [markdown]
-# Three features of each are light: λ as large as any (they are smooth, as all large patterns of
-# images are), but a ρ of about a third. All the others are clean.
+# Under each kind of light, three features are light. Their covariance λ between the views is among
+# the largest, because they are smooth, as all large patterns of images are. But their regression
+# coefficient ρ is about a third. All other features are clean.
 #
 # ## What is learned first
 #
-# The reduced theory sees nothing of a feature but its λ and ρ. So one sweep can hold the 16
-# features of largest λ of these patches, and all 16 of the smaller patches that come below.
+# The reduced theory uses only the λ and ρ of a feature. So one sweep can hold the 16 features of
+# largest λ of these patches, and all 16 features of the smaller patches that are used below.
 
 # %%
 COUNT, SMALL, LARGE = 16, 5e-4, 1e-2
@@ -141,17 +145,18 @@ columns = ["places of light", "mean gain of light", "of the others"]
 pd.DataFrame(rows, columns).T.rename_axis(["objective", "depth"])
 
 # %% [markdown]
-# All learn light first, as its λ is the largest, but for the deep JEPA: it begins with the scene,
-# and ends with a mean gain for light of 0.005, where the MAE keeps 0.42. Beyond 1/λ, what delays
-# the JEPA is a small ρ, and the more so with depth (filled: light):
+# All networks except the deep JEPA learn light first, because its λ is the largest. The deep JEPA
+# begins with the scene. It ends with a mean gain of 0.005 for light, where the MAE keeps 0.42.
+# Besides a small λ, which delays both in proportion to 1/λ, a small ρ delays the JEPA, and it does
+# so more at larger depth (filled: light):
 
 # %%
 with plot.style():
     _ = plot.learning_time(shown, noisy=is_light)
 
 # %% [markdown]
-# Of any two features, which is first? Red above the diagonal: the one of larger λ. The first three
-# rows and columns are light.
+# The next figure shows which of any two features is learned first. Red above the diagonal means
+# that it is the one of larger λ. The first three rows and columns are light.
 
 # %%
 with plot.style():
@@ -161,11 +166,11 @@ with plot.style():
         ax.set_title(f"order of {objective.upper()}, L = 5")
 
 # %% [markdown]
-# ## How far from commuting
+# ## How far the moments are from commuting
 #
-# The reduced theory takes features one by one. That is exact where Σxx and Σyx commute: with light
-# along the patches' own patterns, up to the noise of a sample. Flat light does not commute with the
-# patches, nor does a window that is put down at two places (`js.data.Shifted`).
+# The reduced theory treats each feature alone. This is exact where Σxx and Σyx commute. They
+# commute, up to the noise of a sample, with light along the patches' own patterns. They do not
+# commute with flat light, nor where the views are windows at two places (`js.data.Shifted`).
 # `Features.commutator` is ‖Σxx Σyx − Σyx Σxx‖ / (‖Σxx‖ ‖Σyx‖):
 
 # %%
@@ -176,8 +181,8 @@ rows |= {("4 × 4", name): float(each.features().commutator) for name, each in o
 pd.Series(rows, name="commutator").map("{:.2g}".format).to_frame()
 
 # %% [markdown]
-# A feature then has two faces that are no longer one: its pattern p, how it looks in the input, and
-# its filter v, what finds it there. For flat light:
+# Where the moments do not commute, a feature has a pattern p and a filter v that differ. The
+# pattern is what it looks like in the input; the filter finds it there. For flat light:
 
 # %%
 with plot.style():
@@ -191,10 +196,11 @@ with plot.style():
     axes[1].set_title("filters v", loc="left")
 
 # %% [markdown]
-# ## What that does: the flow of all matrices
+# ## The theory compared with the flow of all matrices
 #
-# On patches of 4 × 4 pixels, depth 3, ε = 1e-2. A feature's gain is ‖W̄ p‖, and patterns that are
-# not orthogonal share what is learned of each other.
+# Here patches have 4 × 4 pixels, the depth is 3, and gains start at ε = 1e-2. A feature's gain is
+# ‖W̄ p‖. So learning one feature also raises the gains of features whose patterns are not
+# orthogonal to its own.
 
 # %%
 runs, rows = {}, {}
@@ -234,10 +240,10 @@ with plot.style():
     axes[0].legend(frameon=False)
 
 # %% [markdown]
-# Where moments commute the theory is exact. Elsewhere it is near for most features, and those far
-# off are early: not because they are learned earlier, but because another feature, whose pattern
-# overlaps with theirs, *carries them along*, past half of their own plateau and back. Gains of a
-# JEPA:
+# Where moments commute, the theory is exact. Elsewhere it is close for most features. The features
+# for which it is far off seem to be early, but they are not learned earlier. Another feature, whose
+# pattern overlaps with theirs, *carries them along*, past half of their own plateau and back. These
+# are gains of a JEPA:
 
 # %%
 with plot.style():
@@ -270,16 +276,17 @@ print(f"largest gain of light at any time: {most:.3f}")
 
 # %% [markdown]
 # Flat light has a cosine of 0.39 with a pattern of the scene. Each time such a pattern is learned,
-# the JEPA picks some light up with it, and then learns to leave it out. The smaller a plateau, the
-# more that counts in a first time. What is kept is near the theory: light never has a gain of 0.1,
-# and gains end at 0.92 to 1.00 of ρ³ (and stay there, if the run goes on). So where moments do not
-# commute look at a trajectory before you trust a first time.
+# the JEPA picks up some light with it, and then learns to leave it out. This changes the first time
+# at which a gain passes half of its plateau, and more so if the plateau is small. The final gains
+# are close to the theory: light never has a gain of 0.1, and gains end at 0.92 to 1.00 of ρ³ (and
+# stay there if the run continues). So where moments do not commute, look at a trajectory before you
+# trust a first time.
 #
 # ## Change this and predict
 #
-# 1. Halve the light, `brightness_sd=0.22, gradient_sd=0.2`. What are its ρ now, and in which places
-#    does the JEPA of depth 5 learn it?
-# 2. Ask for one level instead of half a plateau: `run.critical_times(level=0.2)` for the JEPA under
-#    flat light. Which features never get there?
+# 1. Halve the light, `brightness_sd=0.22, gradient_sd=0.2`. What are its ρ now, and at which places
+#    in the order does the JEPA of depth 5 learn it?
+# 2. Use one level for all features instead of half a plateau: `run.critical_times(level=0.2)` for
+#    the JEPA under flat light. Which features never reach it?
 # 3. Make the sensor noisier, `sensor_sd=1.0`. Which patterns have a small ρ now, and why does that
 #    change the order of the JEPA less than light did?

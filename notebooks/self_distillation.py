@@ -6,8 +6,9 @@
 # %% [markdown]
 # # Self-distillation
 #
-# A teacher that follows the encoder slowly, weight decay, collapse, predictors that point the wrong
-# way: what becomes of each feature, and why.
+# In self-distillation the teacher of a JEPA is a slow moving average of its encoder. This notebook
+# shows what becomes of each feature, and why: with a slow teacher, under weight decay, and when the
+# predictor starts in a wrong direction.
 
 # %%
 import jax
@@ -34,7 +35,7 @@ def problem(teacher, decay=0.0, start=None):
 
 
 # %% [markdown]
-# ## A slow teacher delays, and changes no plateau
+# ## A slow teacher delays learning, and changes no plateau
 
 # %%
 picture, axes = plot.panels(1, 3, (plot.PAGE, 2.4), sharey=True)
@@ -52,11 +53,13 @@ axes[0].set_ylabel("encoder gain w̄")
 _ = axes[0].legend(frameon=False)
 
 # %% [markdown]
-# Without the stop-gradient the network may shrink its own target, and does: everything collapses.
+# Without the stop-gradient the network can lower its loss by shrinking its own target. It does so,
+# and everything collapses.
 #
 # ## Weight decay and collapse
 #
-# Every feature bears a weight decay up to its threshold. Noisy ones go first.
+# Every feature has a threshold: under more weight decay than that, it collapses. Noisy features
+# have smaller thresholds.
 
 # %%
 decayed = js.simulate(problem(js.StopGradient(), decay=0.02), times, js.LayerModes())
@@ -86,12 +89,13 @@ ax.set(xscale="log", xlabel="weight decay η", ylabel="gain at the end")
 _ = ax.legend(frameon=False)
 
 # %% [markdown]
-# Dotted: the thresholds in closed form. A gain may vanish a little before its own: this start,
-# ε = 0.2, may lie outside of the basin of the learned state, whose edge `Problem.rest` has too.
+# The dotted lines are the thresholds in closed form. A gain may vanish a little below its
+# threshold, because this start, ε = 0.2, may lie outside the basin of the learned state.
+# `Problem.rest` has the edge of this basin too.
 #
-# ## A predictor that points the wrong way
+# ## A misaligned predictor
 #
-# The predictor starts turned by an angle between two features.
+# Here the predictor starts turned by an angle between two features.
 
 # %%
 turned = js.simulate(
@@ -105,6 +109,7 @@ print(js.diagnose(turned))
 # %% [markdown]
 # ## Change this and predict
 #
-# 1. Let τ go from 20 to 200, and `times` to 4000. Which moves: plateaus, times, thresholds?
+# 1. Let the teacher's time constant τ go from 20 to 200, and `times` to 4000. Which of these
+#    change: plateaus, times, thresholds?
 # 2. Raise ε to 0.5 in the sweep over weight decay. Do the curves meet the dotted lines now?
 # 3. Turn the predictor by more than a right angle.

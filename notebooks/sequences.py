@@ -6,14 +6,15 @@
 # %% [markdown]
 # # Time: slow features, slow distractors, masked sequences
 #
-# Let the target y be a *later frame* of what the context x shows. Then ρ says how well a feature's
-# present predicts its future. A feature may have a small ρ because it is noisy, or because it is
-# fast; and noise has a large ρ if only it lasts. A joint embedding predictive architecture (JEPA)
-# prefers large ρ. Here is what that does in time.
+# What does a joint embedding predictive architecture (JEPA) learn of sequences? Let the target y be
+# a *later frame* of what the context x shows. Then the regression coefficient ρ says how well a
+# feature's present predicts its future. A feature may have a small ρ because it is noisy, or
+# because it is fast. Noise that lasts has a large ρ. A JEPA prefers features of large ρ, so it may
+# prefer such noise.
 #
-# Four features: three autoregressive signals of variance s² = 1 and autocorrelation γ from one step
-# to the next, seen in white noise of variance n², and a *distractor*, which is nothing but noise,
-# of variance 0.7 and autocorrelation γₙ.
+# There are four features. Three are autoregressive signals of variance s² = 1, with autocorrelation
+# γ from one step to the next, seen in white noise of variance n². The fourth is a *distractor*,
+# which is only noise, of variance 0.7 and autocorrelation γₙ.
 
 # %%
 import jax
@@ -32,7 +33,7 @@ COLOURS = ("#000000", "#56B4E9", "#E69F00", "#D55E00")
 LINES = ("-", "-", "-", (0, (3, 1)))
 TIME = "time t = kα (units of 1/λ)"
 FAST, DISTRACTOR = 1, 3
-MEMORY = 0.98  # γₙ of the distractor where it is one number
+MEMORY = 0.98  # γₙ of the distractor where it does not vary
 
 
 def views(memory, lag=1):
@@ -49,9 +50,10 @@ def views(memory, lag=1):
 # %% [markdown]
 # ## λ and ρ of a frame
 #
-# After k steps λ = γᵏ s² + γₙᵏ n², while the variance σ² = s² + n² stays, and ρ = λ/σ². A static
-# feature, one thing seen twice under fresh noise (`js.data.Static`), is the case γ = 1. The same
-# from 200,000 sampled pairs of frames:
+# After k steps, a feature's covariance between the frames is λ = γᵏ s² + γₙᵏ n². The variance σ² =
+# s² + n² stays the same, and ρ = λ/σ². A static feature, the same signal seen twice under fresh
+# noise (`js.data.Static`), is the case γ = 1. The table compares with 200,000 sampled pairs of
+# frames:
 
 # %%
 lags = range(1, 9)
@@ -79,14 +81,15 @@ with plot.style():
     axes[0].legend(frameon=False)
 
 # %% [markdown]
-# (Both slow signals have the same λ.) Looking farther ahead, what is fast loses λ and ρ, what is
-# slow and noisy loses little of the small ρ that it has. The distractor has the smallest λ of all,
-# until the fast signal falls below it at k = 5, and the largest ρ.
+# (Both slow signals have the same λ.) At larger lags, the fast signal loses λ and ρ. The slow,
+# noisy signal loses little of its small ρ. The distractor has the largest ρ of all features. Its λ
+# is the smallest, until that of the fast signal falls below it at k = 5.
 #
-# ## One sweep for all that follows
+# ## One sweep for this notebook
 #
-# Eight lags times 31 distractors, from γₙ = 0.85 to frozen; and three ways to mask a sequence, to
-# which we come below. All are moments of four features, so all are one compiled program.
+# The sweep has eight lags times 31 distractors, from γₙ = 0.85 to frozen, and three ways to mask a
+# sequence, which are explained below. All of these are moments of four features, so one compiled
+# program runs them all.
 
 # %%
 FRAMES = 6
@@ -129,8 +132,10 @@ print(f"{grid.size:,} trajectories, {int((sweep.result != 0).sum())} failed")
 # %% [markdown]
 # ## What is learned first, and what is kept
 #
-# One step ahead and eight, at depth 5, from ε = 5e-4. Learned is half of a feature's own plateau,
-# which is $\rho^{L/M}$ for JEPA and $\rho^{L/(L+M)}$ for the masked autoencoder (MAE), with M = 1.
+# The figure looks one step and eight steps ahead, with an encoder of depth L = 5 whose gains start
+# at ε = 5e-4. A feature counts as learned at half of its own plateau. The plateau is $\rho^{L/M}$
+# for JEPA and $\rho^{L/(L+M)}$ for the masked autoencoder (MAE), with M = 1 layer of predictor or
+# decoder.
 
 
 # %%
@@ -170,16 +175,17 @@ table(shown.critical_time).map("{:,.0f}".format)
 table(shown.plateau).round(3)
 
 # %% [markdown]
-# The MAE goes by λ: slow and noisy comes with slow and clean, and the distractor last, until at lag
-# 8 the fast signal has the smaller λ. The JEPA puts the distractor, of ρ = 0.98, before slow and
-# noisy, a *signal* of larger λ, and it ends with the distractor at 0.90 and that signal at 0.01. It
-# has thrown out the noise that is fresh in every frame, and kept the noise that lasts.
+# The MAE learns in the order of λ: the slow, noisy signal together with the slow, clean one, and
+# the distractor last. At lag 8 the fast signal has a smaller λ than the distractor, and is last.
+# The JEPA learns the distractor, of ρ = 0.98, before the slow, noisy feature, which is a *signal*
+# and has a larger λ. It ends with a gain of 0.90 for the distractor and of 0.01 for that signal.
+# The JEPA has thrown out the noise that is fresh in every frame, and has kept the noise that lasts.
 #
 # ## The known failure
 #
-# When does the distractor come before the fast signal? Red: it does; the line is a tie. At the
-# upper edge it is frozen: ρ = 1, the best there is, and nothing in it to learn ([Sobal et al.
-# 2022](https://arxiv.org/abs/2211.10831)).
+# When does the distractor come before the fast signal? It does in the red region; the line is a
+# tie. At the upper edge the distractor is frozen: its ρ is 1, the largest possible, and it has
+# nothing to learn ([Sobal et al. 2022](https://arxiv.org/abs/2211.10831)).
 
 # %%
 ahead = in_time.critical_time.isel(feature=FAST) / in_time.critical_time.isel(feature=DISTRACTOR)
@@ -216,13 +222,14 @@ assert abs(ties["MAE, L = 5"] - ties["λ alone"]).max() < 2e-3
 ties.round(3)
 
 # %% [markdown]
-# Where both have the same λ, 0.7 γₙᵏ = 0.9ᵏ, lies the MAE's tie, to 0.002, and that of the JEPA of
-# depth 1: no distractor comes first for k ≤ 3. A deeper JEPA ties with a smaller γₙ, and at k = 3
-# already has a frozen distractor first. To look farther ahead makes it worse for all: lasting noise
-# is what survives the lag.
+# The MAE's tie lies where both features have the same λ, 0.7 γₙᵏ = 0.9ᵏ, to within 0.002. The same
+# holds for the JEPA of depth 1: no distractor comes first for k ≤ 3. For a deeper JEPA the tie is
+# at a smaller γₙ, and already at k = 3 a frozen distractor comes first. Looking farther ahead makes
+# this worse for all of them, because lasting noise survives the lag.
 #
-# Worse than the order is what is kept. The distractor's share of the variance of the representation
-# in the end; grey, 13 %: its share of the input's.
+# What a JEPA keeps is worse than the order in which it learns. The next figure shows the
+# distractor's share of the variance of the final representation. The grey line, 13 %, is its share
+# of the variance of the input.
 
 # %%
 power = in_time.lam / in_time.rho * in_time.plateau**2  # σ² w̄²
@@ -245,16 +252,16 @@ chosen = share.sel(lag=[1, 8]).sel(memory=[0.85, 1.0])
 chosen.transpose("lag", "memory", "objective", "depth").to_series().unstack("depth").round(3)
 
 # %% [markdown]
-# Depth sharpens what a JEPA does, for better or worse. Eight steps ahead, at depth 5, it keeps
-# nothing of a distractor of γₙ = 0.85, where the MAE has 5 %; of a frozen one it makes 79 % of its
-# representation, the MAE 31 %.
+# Depth makes the preference of a JEPA stronger, for better or worse. Take eight steps ahead and
+# depth 5. Of a distractor of γₙ = 0.85 the JEPA keeps nothing, and the MAE 5 %. A frozen distractor
+# makes up 79 % of the JEPA's representation, and 31 % of the MAE's.
 #
 # ## Masked sequences
 #
-# Of six frames some are visible and the others are to be predicted (`js.data.Temporal`). Where no
-# one knows the frames' positions, x is a visible frame, y a hidden one, and a policy is nothing but
-# a mixture of lags: the pair (s, t) has the weight w ∝ P(s visible, t hidden), and
-# λ = Σ w (γ^|t−s| s² + γₙ^|t−s| n²).
+# Of six frames, some are visible and the others are to be predicted (`js.data.Temporal`). Suppose
+# that the network does not know the positions of the frames. Then x is one visible frame, y is one
+# hidden frame, and a masking policy is only a mixture of lags. The pair (s, t) has the weight w ∝
+# P(s visible, t hidden), and λ = Σ w (γ^|t−s| s² + γₙ^|t−s| n²).
 
 # %%
 far = np.abs(np.subtract.outer(np.arange(FRAMES), np.arange(FRAMES)))
@@ -284,16 +291,17 @@ pd.concat(
 ).round(3)
 
 # %% [markdown]
-# The suffix looks farthest ahead, random frames least far. No policy helps against the distractor:
-# no mixture of lags makes it less predictable than the signals.
+# The suffix policy looks farthest ahead, and random frames look least far. No policy helps against
+# the distractor, because no mixture of lags makes it less predictable than the signals.
 #
-# ## A predictor over positions
+# ## A predictor that knows positions
 #
-# A network that sees the three visible frames at once, by one encoder for all frames, and predicts
-# the three hidden ones, each from its place, can average over frames. The plateau then has the norm
-# of the regression coefficients over frames, ‖Σyx Σxx⁻¹‖ of the feature, in place of ρ. There is no
-# closed form: `LayerModes` integrates one number per layer and feature, and `GradientFlow` all
-# matrices. Depth 3, ε = 1e-2, under the suffix policy.
+# Now let the network see the three visible frames at once, with one encoder for all frames, and
+# predict each of the three hidden frames from its position. Then it can average over frames. In the
+# plateau, the norm of the regression coefficients over frames, ‖Σyx Σxx⁻¹‖ of the feature, takes
+# the place of ρ. There is no closed form. `LayerModes` integrates one number per layer and feature,
+# and `GradientFlow` integrates all matrices. Here the depth is 3, ε = 1e-2, and the policy is the
+# suffix.
 
 # %%
 suffix = masked["suffix"]
@@ -347,17 +355,18 @@ columns = pd.MultiIndex.from_product([["t*", "plateau"], NAMES])
 pd.DataFrame(rows, columns).map("{:.3g}".format)
 
 # %% [markdown]
-# From one frame the deep JEPA learns slow and noisy last, and keeps 0.06 of it, 9 % of what it
-# keeps of slow and clean. From three it learns it second, and keeps 30 %: fresh noise averages out.
-# Noise that lasts does not. Of the distractor the last frame tells all that there is to tell: it
-# comes last now, but ends with a gain of 4.6, four times that of any signal (from one frame: 1.2
-# times).
+# From one frame, the deep JEPA learns the slow, noisy signal last. It keeps 0.06 of it, which is 9
+# % of what it keeps of the slow, clean signal. From three frames it learns this signal second and
+# keeps 30 %, because fresh noise averages out. Lasting noise does not average out: for the
+# distractor, the last frame suffices. The distractor now comes last, but ends with a gain of 4.6,
+# four times that of any signal (from one frame: 1.2 times).
 #
 # ## Change this and predict
 #
 # 1. Give the distractor fresh noise too: make it a signal of variance 0.7 and autocorrelation γₙ,
-#    in white noise of variance 0.7. Does a JEPA of depth 5 still learn it before slow and noisy?
-# 2. Let the fast signal stand still, γ = 1. Is there a lag at which a frozen distractor comes
-#    before it, and does the answer depend on depth?
-# 3. Take `js.data.Suffix(1)`: five frames visible, one to be predicted. Which plateau does slow and
-#    noisy reach? And with `js.data.Suffix(5)`, from one frame to five?
+#    in white noise of variance 0.7. Does a JEPA of depth 5 still learn it before the slow, noisy
+#    signal?
+# 2. Let the fast signal be constant, γ = 1. Is there a lag at which a frozen distractor comes
+#    before it? Does the answer depend on depth?
+# 3. Take `js.data.Suffix(1)`: five frames are visible and one is predicted. Which plateau does the
+#    slow, noisy signal reach? Which does it reach with `js.data.Suffix(5)`, from one frame to five?

@@ -6,9 +6,12 @@
 # %% [markdown]
 # # Why: timing and plateaus
 #
+# Why does a JEPA prefer features of large ρ? This notebook separates two reasons: *when* a feature
+# is learned, and *how strongly* it is kept.
+#
 # Every feature follows u̇ = u^a (λ − σ² u^b), where w̄ = u^L is the encoder's gain. JEPA has
-# a = 2L + M − 1 and b = M, MAE has a = L + M − 1 and b = L + M. The *critical time* is when a
-# feature reaches a fraction of its own plateau.
+# a = 2L + M − 1 and b = M. MAE has a = L + M − 1 and b = L + M. L and M are the layers of encoder
+# and predictor. The *critical time* t* is when a feature reaches a fraction of its own plateau.
 
 # %%
 import jax
@@ -31,7 +34,7 @@ def problem(objective, depth, scale, rho, lam=1.0):
 rho = np.linspace(0.2, 0.99, 60)
 
 # %% [markdown]
-# ## Critical times against ρ, at one λ
+# ## Critical times against ρ, at the same λ
 
 # %%
 picture, axes = plot.panels(1, 2, (plot.PAGE, 2.6), sharey=True)
@@ -44,10 +47,11 @@ axes[0].set_ylabel("t* over that of ρ = 0.99")
 _ = axes[0].legend(frameon=False)
 
 # %% [markdown]
-# With small ε the time is spent far below the plateau, where the noise does not matter yet: the
-# leading term of t* for ε → 0, $1/(\lambda q\, \varepsilon^{q/L})$ with q = a − 1, has no ρ in it.
-# So the bias *in timing* is a correction that vanishes with ε. `asymptotic_critical_times` has all
-# terms that grow:
+# Let ε, the gain at the start, be small. A feature then spends most of the time far below its
+# plateau, where the noise does not matter yet. The leading term of t* for ε → 0 is
+# $1/(\lambda q\, \varepsilon^{q/L})$ with q = a − 1, and does not depend on ρ. So the bias
+# *in timing* is a correction that vanishes with ε. `asymptotic_critical_times` has all terms that
+# grow as ε → 0:
 
 # %%
 picture, axes = plot.panels(1, 2, (plot.PAGE, 2.6))
@@ -63,8 +67,8 @@ axes[1].set(xscale="log", yscale="log", xlabel="ε", title="asymptotics for ρ =
 _ = axes[0].legend(frameon=False)
 
 # %% [markdown]
-# What does not vanish with ε is the *plateau*: $\rho^{L/M}$ for JEPA against $\rho^{L/(L+M)}$ for
-# MAE.
+# The bias in *plateaus* does not vanish with ε. They are $\rho^{L/M}$ for JEPA and
+# $\rho^{L/(L+M)}$ for MAE.
 
 # %%
 picture, [ax] = plot.panels(1, 1, (plot.COLUMN, 2.6))
@@ -77,11 +81,11 @@ ax.set(xlabel="ρ", ylabel="plateau of the gain w̄")
 _ = ax.legend(frameon=False)
 
 # %% [markdown]
-# ## Relative or absolute
+# ## Relative and absolute thresholds
 #
-# Half of *its own* plateau is a threshold that moves with the feature. Against one level for all, a
-# noisy feature may never be learned at all: for a JEPA of depth 5 everything below ρ = 0.63 stays
-# under a gain of 0.1.
+# Half of *its own* plateau is a different threshold for every feature. With one level for all
+# features, a noisy feature may never be learned: in a JEPA of depth 5, every feature with ρ below
+# 0.63 stays under a gain of 0.1.
 
 # %%
 own = js.critical_times(problem(js.JEPA(), 5, 1e-3, [0.9, 0.6, 0.3]), fraction=0.5)
@@ -92,9 +96,9 @@ print("a gain of 0.1:          ", one)
 # %% [markdown]
 # ## Change this and predict
 #
-# 1. Let the noisy feature have λ = 1.2, the clean one λ = 1. At which depth does a JEPA swap them?
-#    Does the answer depend on ε?
+# 1. Let the noisy feature have λ = 1.2, and the clean one λ = 1. At which depth does a JEPA change
+#    their order? Does the answer depend on ε?
 # 2. With M = 2 (`js.DeepLinear(depth, 2)`) JEPA's plateau is $\rho^{L/2}$. Is its bias in timing
 #    smaller too?
-# 3. The asymptotics' error in time is of order 1. Why does the *relative* error still fall with ε,
-#    and the faster, the deeper the encoder?
+# 3. The error of the asymptotic times is of order 1. Why does the *relative* error still fall with
+#    ε, and why does it fall faster for deeper encoders?

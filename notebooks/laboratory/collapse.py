@@ -1,11 +1,11 @@
 # %% [markdown]
 # # When does self-distillation collapse?
 #
-# A JEPA whose teacher is a moving average of time constant τ, with weight decay η on all factors,
-# from a balanced start of scale ε. Simulated on a grid of (η, ε) for three teachers and two depths,
-# one feature (λ = 1, ρ = 0.8) at a time; the line is theory: the edge of the basin of 0, up to the
-# threshold of η above which nothing else is at rest (`Problem.rest`). The edge does not depend on
-# the teacher, however slow.
+# In self-distillation the teacher of a JEPA is a moving average of the encoder, of time constant τ.
+# Here there is weight decay η on all factors, and the start is balanced with scale ε. One feature
+# (λ = 1, ρ = 0.8) is simulated on a grid of (η, ε), for three teachers and two depths. The line is
+# the theory: the edge of the basin of 0, up to the threshold of η above which only 0 is at rest
+# (`Problem.rest`). The edge does not depend on how slow the teacher is.
 
 # %%
 from pathlib import Path
@@ -58,8 +58,8 @@ runs = js.sweep(
 final = runs.features.isel(time=-1).squeeze()
 
 # %% [markdown]
-# Collapsed is what ends below a tenth of the plateau. Where the teacher is slow (τ = 1000), time
-# 10⁴ is too short for some starts just outside: they are still on their way down.
+# A run counts as collapsed if it ends below a tenth of the plateau. With the slow teacher (τ =
+# 1000), time 10⁴ is too short for some starts just outside the edge: their gains are still falling.
 
 
 # %%

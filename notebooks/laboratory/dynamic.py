@@ -1,13 +1,15 @@
 # %% [markdown]
 # # Dynamic features and the frozen distractor
 #
-# Features are autoregressive processes seen now and a step later, in noise (`js.data.Dynamic`): λ =
-# γ s² + γ_n n² and ρ = λ/(s² + n²). So ρ says how *predictable* a feature is, not how clean: what
-# is fast has a small ρ as well, and noise that lasts has a large one.
+# Features are autoregressive processes in noise, seen now and one step later (`js.data.Dynamic`). A
+# feature's covariance between the views is λ = γ s² + γ_n n², and its regression coefficient is ρ =
+# λ/(s² + n²). So ρ says how *predictable* a feature is, not how clean: a fast feature also has a
+# small ρ, and noise that lasts has a large one.
 #
-# The data are eight features of variance s² = 1, four speeds γ under little (n² = 0.1) and much (n²
-# = 1) white noise, and a ninth that is nothing but noise, coloured with autocorrelation γ_n: a
-# distractor. At γ_n = 1 it is frozen, ρ = 1. Closed form, depths 1 to 5, ε = 10⁻³.
+# The data have eight features of variance s² = 1: four speeds γ, each under little (n² = 0.1) and
+# much (n² = 1) white noise. The ninth feature, a distractor, is only noise, with autocorrelation
+# γ_n. At γ_n = 1 it is frozen, with ρ = 1. The runs use the closed form, depths 1 to 5, and start
+# at ε = 10⁻³.
 
 # %%
 from pathlib import Path
@@ -72,9 +74,9 @@ def by_depth(ax, x, ratios):
 # %% [markdown]
 # ## Speeds and noise
 #
-# Without a lasting distractor (γ_n = 0.4) fast and noisy features have the smaller λ *and* ρ, and
-# both objectives leave them for later; what depth adds is JEPA's delay beyond 1/λ. The distractor
-# itself, all noise, is no worse to either objective than a noisy signal of the same ρ. As its noise
+# Without a lasting distractor (γ_n = 0.4), fast and noisy features have a smaller λ *and* a smaller
+# ρ, and both objectives learn them later. Depth adds a delay beyond 1/λ for JEPA. The distractor is
+# all noise, but for either objective it is no worse than a noisy signal of the same ρ. As its noise
 # lasts longer, it overtakes the clean feature of λ = 0.9.
 
 # %%
@@ -117,14 +119,16 @@ figure.savefig(Path(__file__).with_suffix(".png"), dpi=150, pil_kwargs={"optimiz
 # %% [markdown]
 # ## The known failure: a frozen distractor
 #
-# What never changes is predicted perfectly: ρ = 1, though there is nothing in it to learn. The
-# figure's first panels have a frozen distractor of λ = 0.9: of all features only the slowest clean
-# one (λ = 0.98) comes before it in JEPA, and at the end JEPA keeps the distractor with gain 1 at
-# every depth, that feature with ρ⁵ = 0.56. Right: against a clean feature of λ = 0.9 JEPA has the
-# distractor first even where the distractor's λ is smaller, from 0.82 at depth 5 (0.899 at depth
-# 1). The MAE goes by λ: from 0.90 at depth 5. It keeps the distractor with gain 1 as well, but the
-# others with 0.42 to 0.91, where JEPA at depth 5 has 0.005 to 0.56. The bias in time is modest, 9
-# % at depth 5 for equal λ; that of plateaus is not.
+# A feature that never changes is predicted perfectly, ρ = 1, although it has nothing to learn. The
+# first panels of the figure have a frozen distractor of λ = 0.9. In JEPA only the slowest clean
+# feature (λ = 0.98) comes before it. At the end JEPA keeps the distractor with gain 1 at every
+# depth, and at depth 5 that feature with ρ⁵ = 0.56.
+#
+# The right panel compares with a clean feature of λ = 0.9. JEPA learns the distractor first even
+# where the distractor's λ is smaller: from λ = 0.82 on at depth 5, and from 0.899 on at depth 1.
+# The MAE follows λ: at depth 5 it does so from 0.90 on. It also keeps the distractor with gain 1,
+# but the other features with 0.42 to 0.91, where JEPA at depth 5 keeps 0.005 to 0.56. The bias in
+# time is modest, 9 % at depth 5 for equal λ. The bias in plateaus is large.
 
 # %%
 equal = int(np.argmin(abs(SIZES - 0.9)))

@@ -1,16 +1,17 @@
 # %% [markdown]
 # # Which starts of a self-distillation escape collapse
 #
-# Stop-gradient and moving-average teachers with weight decay, a scalar input and an embedding of
-# width n (Ponce et al. 2025, arXiv 2507.01028): beside 0 there are two spheres of states at rest,
-# of radii (|λ| ∓ √(λ² − 4σ²η))/(2σ²); the outer one attracts. They report that 82.0 % of 10,000
-# random draws end on it with stop-gradient and 92.8 % with a moving average.
+# Ponce et al. (2025, arXiv 2507.01028) study stop-gradient and moving-average teachers with weight
+# decay η, a scalar input and an embedding of width n. Besides 0 there are two spheres of states at
+# rest, of radii (|λ| ∓ √(λ² − 4σ²η))/(2σ²). The outer sphere attracts. They report that 82.0 % of
+# 10,000 random draws end on it with stop-gradient, and 92.8 % with a moving average.
 #
-# Theirs: σ² ~ U[0, 3], λ ~ U[−1, 1], η ~ U[0.01, 0.1]. We could not read there n, the law of the
-# start and the rate of the average. Ours: draws without spheres are drawn again, n = 2, all entries
-# of encoder and predictor ~ N(0, 1/n), the teacher starts as the encoder and has τ = 50. That meets
-# both shares; so do other choices, and it says nothing of what was chosen there. Other widths do
-# not, with these starts (WIDTHS): 63 % and 70 % at n = 1, 91 % and 98 % at n = 3.
+# They draw σ² ~ U[0, 3], λ ~ U[−1, 1] and η ~ U[0.01, 0.1]. We did not find n, the distribution of
+# the start and the rate of the average in the paper. We choose n = 2, draw all entries of encoder
+# and predictor from N(0, 1/n), start the teacher as the encoder, give it τ = 50, and draw again
+# where there are no spheres. This meets both shares. Other choices meet them too, so this does not
+# show what was chosen in the paper. Other widths do not meet them with these starts (WIDTHS): 63 %
+# and 70 % at n = 1, 91 % and 98 % at n = 3.
 
 # %%
 from pathlib import Path
@@ -87,7 +88,8 @@ for width in WIDTHS:
         )
 
 # %% [markdown]
-# The share rises with the teacher's time constant, from near that of stop-gradient.
+# The share grows with the teacher's time constant. At small time constants it is near that of
+# stop-gradient.
 
 # %%
 curve = np.array([shares(2, js.MovingAverage(tau), FEWER)[0] for tau in TAUS])

@@ -1,16 +1,18 @@
 # %% [markdown]
 # # The greedy rank of linear autoencoders
 #
-# A linear autoencoder with N linear layers between encoder and decoder (Sun et al. 2021), on data
-# of rank 4 in 12 dimensions with a little noise: `MAE` with Σyx = Σxx, an encoder of depth
-# L = N + 1 and one layer of decoder, N + 2 factors in all, from small random starts. Directions
-# are learned one after another, so the effective rank falls towards 1 and climbs to the true rank;
-# with more layers the steps are clearer. The spectrum, the noise and the starts are ours.
+# Sun et al. (2021) study a linear autoencoder with N linear layers between encoder and decoder.
+# Here it is an `MAE` with Σyx = Σxx, an encoder of depth L = N + 1 and one layer of decoder, N + 2
+# factors in all, from small random starts. The data have rank 4 in 12 dimensions, with a little
+# noise. Directions are learned one after another, so the effective rank falls towards 1 and then
+# climbs to the true rank. With more layers the steps are clearer. The spectrum, the noise and the
+# starts are our choice.
 #
 # N + 2 factors move their product about N + 2 times as fast. With the learning rate 1/(N + 2) all
-# depths relax alike: near its plateau a direction of variance σ² has a gap that shrinks as
-# e^{−σ² t}, and as e^{−(N+2) σ² t} at a common rate. What that rate does not make equal is how long
-# a small start waits near 0: that grows with N, and here the rate pulls the depths further apart.
+# depths relax equally fast: near its plateau, the gap of a direction of variance σ² shrinks as
+# e^{−σ² t}. At a common rate it would shrink as e^{−(N+2) σ² t}. The rate 1/(N + 2) does not make
+# equal how long a small start waits near 0. This time grows with N, and here the rate makes the
+# difference between depths larger.
 
 # %%
 import dataclasses

@@ -1,16 +1,17 @@
 # %% [markdown]
 # # Masked images: pixel by pixel, or in blocks
 #
-# Smooth random images of 4 × 4 pixels, C = exp(−r/ℓ) with ℓ = 2, each seen under two independent
-# masks with a little sensor noise (`js.data.Masked`, target `Remasked`: what a JEPA sees). Masks
-# keep 3/4 of the pixels one by one, or hide a block of 2 × 2. Does masking make noisy features, of
-# small ρ and large λ, and does a deep JEPA leave them for later?
+# Does masking make noisy features, of small regression coefficient ρ and large covariance λ between
+# the views? Does a deep JEPA learn them later? The data are smooth random images of 4 × 4 pixels,
+# with covariance C = exp(−r/ℓ) and ℓ = 2. Each image is seen under two independent masks with a
+# little sensor noise (`js.data.Masked`, target `Remasked`: what a JEPA sees). Masks keep 3/4 of the
+# pixels one by one, or hide a block of 2 × 2.
 #
-# Single pixels: Σxx = p² C + p(1−p) I + n² I and Σyx = p² C commute, and ρ rises with λ. There is
-# nothing for JEPA and MAE to disagree on. A block: Σxx = M ⊙ C + n² I does not commute with Σyx.
-# The closed form is then the reduced theory, each feature by itself, and no more; the matrix flow
-# is beside it. Both start at ε = 0.006, small enough for depths 1 to 3: half of every ρ³ is above
-# it.
+# With single pixels, Σxx = p² C + p(1−p) I + n² I and Σyx = p² C commute, and ρ grows with λ. JEPA
+# and MAE then have nothing to disagree on. With a block, Σxx = M ⊙ C + n² I does not commute with
+# Σyx. The closed form is then only the reduced theory, which treats each feature alone. So the
+# figure also shows the matrix flow. Both start at ε = 0.006, which is small enough for depths 1 to
+# 3: half of every ρ³ is above it.
 
 # %%
 from pathlib import Path
@@ -57,14 +58,17 @@ def sweep(solver):
 theory, flow = sweep(js.ClosedForm()), sweep(js.GradientFlow(rtol=1e-5))
 
 # %% [markdown]
-# Left: no feature of large λ has a small ρ, under either mask; under blocks the two orders are a
-# little different (Kendall's τ between them 0.85). Middle: with single pixels flow and theory
-# agree. With blocks features of small ρ reach half of their (small) plateau up to 13 times too
-# early, for both objectives: what the matrices learn first is not exactly a generalised feature,
-# and the later ones have a part in it. So the order (right) follows neither ρ nor λ closely, least
-# of all for the deep JEPA, whose plateaus are the smallest. Masking by itself shows no sign of
-# JEPA avoiding noise in *time*, and the closed form would be wrong about that order. What remains
-# is the bias of the plateaus, ρ^L against ρ^{L/(L+1)}.
+# Left: no feature of large λ has a small ρ under either mask. Under blocks the orders by λ and by ρ
+# differ a little (Kendall's τ between them is 0.85).
+#
+# Middle: with single pixels, flow and theory agree. With blocks, features of small ρ reach half of
+# their (small) plateau up to 13 times too early, for both objectives. The matrices first learn
+# something that is not exactly one generalised feature, and later features have a part in it.
+#
+# Right: the order therefore follows neither ρ nor λ closely, least of all for the deep JEPA, whose
+# plateaus are the smallest. With masking alone, JEPA shows no sign of avoiding noise in *time*, and
+# the closed form would be wrong about the order. The bias of the plateaus remains, ρ^L against
+# ρ^{L/(L+1)}.
 
 # %%
 with plot.style():

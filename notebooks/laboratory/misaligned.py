@@ -2,9 +2,10 @@
 # # Features that a misaligned predictor leaves unlearned
 #
 # A JEPA learns a feature only where its predictor is positive in the latent space. Here the
-# predictor starts as a random orthogonal matrix (`Orthogonal`), or aligned and then turned by an
-# angle in random planes (`Misaligned`). Which share of the features is below half of its plateau,
-# and for how long? Eight features of equal λ, ρ from 0.5 to 0.9, the matrix flow.
+# predictor starts as a random orthogonal matrix (`Orthogonal`), or it starts aligned and is then
+# turned by an angle in random planes (`Misaligned`). Which share of the features is below half of
+# its plateau, and for how long? The matrix flow has eight features of equal λ, with ρ from 0.5 to
+# 0.9.
 
 # %%
 from pathlib import Path

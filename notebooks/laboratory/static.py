@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Static features: which objective learns the noisy ones, and when?
 #
-# Features are seen twice, each time under noise of their own (`js.data.Static`): λ = s² and ρ =
-# s²/(s² + n²). Two questions, at depths 1 to 5 and with the closed form:
+# Features are seen twice, each time under independent noise (`js.data.Static`). A feature's
+# covariance between the views is λ = s², and its regression coefficient is ρ = s²/(s² + n²). There
+# are two questions, at depths 1 to 5 and with the closed form:
 #
 # 1. Of twelve features of *equal* λ and ρ from 0.95 to 0.3, when is each learned?
 # 2. Where λ varies too (48 random spectra, λ log-uniform over a factor of 4 and ρ uniform in
 #    [0.3, 0.95], independent), does the order follow ρ or λ?
 #
-# Learned is half of the feature's own plateau. Starts are so small that every plateau is above
-# them.
+# A feature counts as learned at half of its own plateau. Starts are smaller than every plateau.
 
 # %%
 from pathlib import Path
@@ -56,13 +56,18 @@ same, varied = runs.sel(spectrum=0), runs.sel(spectrum=slice(1, None))
 learning = same.sel(scale=SCALES[0])
 
 # %% [markdown]
-# Top (filled: noisy, ρ < 1/2): with equal λ the deep JEPA is later with what is noisy, 1.00 times
-# at depth 1 and 2.0 times at depth 5 for ρ = 0.3 against 0.95; the MAE is not (0.93 and 1.00).
-# Bottom left: what they end with. Middle: the share of noise in the variance of the representation
-# falls with depth from 31 to 11 % for JEPA, from 37 to 33 % for MAE. Right: where λ varies too,
-# Kendall's τ between being learned early and ρ. The MAE does not care for ρ. The JEPA does so
-# little: at ε = 10⁻⁴ and depth 5 τ is 0.21, against 0.78 with λ; at ε = 10⁻⁸ 0.02. The bias in
-# time is an effect of finite ε and is beaten by a spread of λ; the bias of plateaus is neither.
+# Top (filled: noisy, ρ < 1/2): with equal λ the deep JEPA learns noisy features later. For ρ = 0.3
+# against 0.95 its time is 1.00 times as long at depth 1 and 2.0 times at depth 5. The MAE does not
+# learn them later (0.93 and 1.00).
+#
+# Bottom left: the gains at the end. Middle: the share of noise in the variance of the
+# representation falls with depth from 31 to 11 % for JEPA, and from 37 to 33 % for MAE. Right:
+# where λ varies too, Kendall's τ between being learned early and ρ. The MAE does not depend on ρ.
+# The JEPA depends on it little: at ε = 10⁻⁴ and depth 5, τ is 0.21, against 0.78 with λ; at ε =
+# 10⁻⁸ it is 0.02.
+#
+# The bias in time is an effect of finite ε, and a spread of λ outweighs it. Neither is true of the
+# bias in plateaus.
 
 # %%
 noisy = RHO < 0.5

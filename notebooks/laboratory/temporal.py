@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Masked sequences: slow, fast and noisy features
 #
-# Sequences of six frames, some visible and the others to be predicted (`js.data.Temporal`). Five
-# features of signal variance 1, as they come: their λ and ρ follow from the policy. A signal of
-# autocorrelation γ is seen again after τ frames with γ^τ, so fast features have a small λ and a
+# The data are sequences of six frames; some are visible and the others are predicted
+# (`js.data.Temporal`). There are five features of signal variance 1. Their covariance λ between the
+# views and their regression coefficient ρ follow from the masking policy. A signal of
+# autocorrelation γ has the correlation γ^τ after τ frames, so fast features have a small λ and a
 # small ρ whatever their noise.
 #
 # | feature | γ | white noise n² |
@@ -14,12 +15,12 @@
 # | slow, noisy | 0.99 | 1.5 |
 # | medium, noisy | 0.9 | 1.5 |
 #
-# Position-blind x and y are one frame each (closed form, depths 1 to 5, ε = 5 · 10⁻⁴); three
-# policies: three random frames visible, the first three, all but a block of three. Beside it a
-# network that sees the first three frames at once and predicts the last three, with a predictor
-# over positions (layer modes, depths 1 to 3, ε = 0.01, and the blind network at that ε too).
-# Learned is half of the feature's own plateau, which with positions is ‖Σyx Σxx⁻¹‖^{L/b} over the
-# frames of the feature.
+# One network does not know positions: x and y are one frame each (closed form, depths 1 to 5, ε = 5
+# · 10⁻⁴). It has three policies: visible are three random frames, the first three, or all but a
+# block of three. The other network sees the first three frames at once and predicts the last three,
+# with a predictor that knows positions (layer modes, depths 1 to 3, ε = 0.01; the first network is
+# run at this ε too). A feature counts as learned at half of its own plateau. With positions the
+# plateau is ‖Σyx Σxx⁻¹‖^{L/b} over the frames of the feature.
 
 # %%
 from pathlib import Path
@@ -78,14 +79,16 @@ placed = sweep(
 ).squeeze("spectrum", drop=True)
 
 # %% [markdown]
-# Both objectives leave for later what is fast, in proportion to its small λ: clean but fast is
-# later than slow but noisy. Beyond that, depth delays what has a small ρ for the JEPA, noisy or
-# fast: slow and noisy from 1.00 to 1.96 times slow and clean, fast from 2.6 to 6.2 (suffix).
-# Nothing of that in the MAE, 0.94 to 1.00 and 2.4 to 2.6. Three frames at once average noise out:
-# at depth 3 and ε = 0.01 the JEPA's delay of slow and noisy falls from 1.62 to 1.22, and its
-# plateau rises from 0.06 to 0.28. (That medium and noisy comes early at depth 3 from one frame is
-# no merit: half of its plateau, 0.0127, is hardly above ε.) The block policy, printed but not
-# drawn, lies between the others.
+# Both objectives learn fast features later, in proportion to their small λ: the fast, clean feature
+# is later than the slow, noisy one. In the JEPA, depth further delays features of small ρ, noisy or
+# fast. From depth 1 to 5, with the suffix policy, the time of slow, noisy over slow, clean grows
+# from 1.00 to 1.96, and that of fast from 2.6 to 6.2. In the MAE these are 0.94 to 1.00 and 2.4 to
+# 2.6.
+#
+# Three frames at once average noise out. At depth 3 and ε = 0.01 the JEPA's delay of the slow,
+# noisy feature falls from 1.62 to 1.22, and the plateau of this feature grows from 0.06 to 0.28.
+# (The medium, noisy feature comes early at depth 3 from one frame only because half of its plateau,
+# 0.0127, is hardly above ε.) The block policy, printed but not drawn, lies between the others.
 
 
 # %%
