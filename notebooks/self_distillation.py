@@ -74,7 +74,7 @@ grid = js.Grid(
     depth=[2],
     scale=[0.2],
     axes={"decay": decays},
-    pose=lambda posed, decay: js.Problem(
+    customise=lambda posed, decay: js.Problem(
         posed.moments, posed.objective, posed.network, posed.start, js.Training(decay=decay)
     ),
 )

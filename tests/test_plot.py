@@ -154,7 +154,7 @@ def test_a_phase_diagram_has_the_values_in_their_places():
     assert ax.get_xscale() == "log"
     edges = mesh.get_coordinates()[0, :, 0]
     np.testing.assert_allclose(edges, 10.0 ** np.array([-3.5, -2.5, -1.5, -0.5]))
-    assert ax.get_xlabel() == "scale of the start ε"
+    assert ax.get_xlabel() == "encoder gain ε at the start"
     assert ax.figure.axes[1].get_ylabel() == "first time\n(1/λ)"
     assert ax.format_coord(0.012, 0.9) == "depth = 3, scale = 0.01: critical_time = 5"
     assert ax.format_coord(0.09, 0.1) == "depth = 1, scale = 0.1: critical_time = inf"

@@ -9,26 +9,11 @@ import xarray as xr
 from jepa_sim.arguments import checks
 from jepa_sim.plot._selection import Run, learned
 from jepa_sim.plot._style import COLUMN, look, one_panel, pyplot, style
+from jepa_sim.sweeps.axes import AXES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-AXIS_NAMES = {
-    "objective": "objective",
-    "depth": "encoder layers L",
-    "predictor_depth": "predictor layers M",
-    "scale": "scale of the start ε",
-    "weight_decay": "weight decay η",
-    "time_constant": "time constant τ of the teacher",
-    "encoder_rate": "learning rate of the encoder",
-    "predictor_rate": "learning rate of the predictor",
-    "penalty": "penalty β",
-    "imbalance": "imbalance κ",
-    "angle": "angle (radians)",
-    "spectrum": "number of the spectrum",
-    "feature": "number of the feature",
-    "critical_fraction": "fraction of the plateau",
-}
 LETTERS = {"rho": "ρ", "lam": "λ"}
 DECADES = 3  # positive numbers that span more are coloured by their logarithm
 NEVER, MISSING = "#222222", "#dddddd"
@@ -152,6 +137,7 @@ class _Axis(NamedTuple):
     """One axis of a dataset as an axis of a figure: n cells at `places`, n + 1 `edges`."""
 
     name: str
+    label: str
     values: np.ndarray
     places: np.ndarray
     edges: np.ndarray
@@ -160,20 +146,22 @@ class _Axis(NamedTuple):
     @classmethod
     def of(cls, values: xr.DataArray, name: str) -> "_Axis":
         at = values[name].values if name in values.coords else np.arange(values.sizes[name])
+        named = AXES[name].long_name if name in AXES else name.replace("_", " ")
+        label = values[name].attrs.get("long_name", named)
         scale = _scale(at)
         if scale == "table":
             places = np.arange(len(at), dtype=float)
-            return cls(name, at, places, np.arange(len(at) + 1) - 0.5, scale)
+            return cls(name, label, at, places, np.arange(len(at) + 1) - 0.5, scale)
         places = at.astype(float)
         line = np.log(places) if scale == "log" else places
         step = np.diff(line)
         middles = (line[1:] + line[:-1]) / 2
         edges = np.concatenate([[line[0] - step[0] / 2], middles, [line[-1] + step[-1] / 2]])
-        return cls(name, at, places, np.exp(edges) if scale == "log" else edges, scale)
+        return cls(name, label, at, places, np.exp(edges) if scale == "log" else edges, scale)
 
     def draw(self, ax: "Axes", side: str) -> None:
         axis = ax.xaxis if side == "x" else ax.yaxis
-        axis.set_label_text(AXIS_NAMES.get(self.name, self.name.replace("_", " ")))
+        axis.set_label_text(self.label)
         if self.scale == "log":
             ax.set(**{f"{side}scale": "log"})
         if self.scale == "table":

@@ -54,7 +54,8 @@ def retrained(problem: "Problem", **numbers: Any) -> "Problem":
     they can be one object, and that there is no decay.
     """
     old = problem.training
-    kept = {"encoder_rate": old.encoder_rate, "predictor_rate": old.predictor_rate}
+    kept: dict[str, Any] = {"encoder_rate": old.encoder_rate}
+    kept |= {"predictor_rate": old.predictor_rate}
     kept |= {"encoder_decay": old.encoder_decay, "predictor_decay": old.predictor_decay}
     if old.is_scaled:
         kept["predictor_rate"] = kept["encoder_rate"]
@@ -67,11 +68,11 @@ def _weight_decay(problem: "Problem", value: "Scalar") -> "Problem":
 
 
 def _encoder_rate(problem: "Problem", value: "Scalar") -> "Problem":
-    return retrained(problem, encoder_rate=value * problem.training.encoder_rate)
+    return retrained(problem, encoder_rate=value)
 
 
 def _predictor_rate(problem: "Problem", value: "Scalar") -> "Problem":
-    return retrained(problem, predictor_rate=value * problem.training.predictor_rate)
+    return retrained(problem, predictor_rate=value)
 
 
 def _time_constant(problem: "Problem", value: "Scalar") -> "Problem":

@@ -45,7 +45,7 @@ grid = js.Grid(
     depth=DEPTHS,
     scale=SCALES,
     axes={"decay": DECAYS, "time_constant": TEACHERS},
-    pose=pose,
+    customise=pose,
 )
 times = js.FixedTimes([5e3, 1e4])
 runs = js.sweep(

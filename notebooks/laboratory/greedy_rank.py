@@ -49,7 +49,7 @@ grid = js.Grid(
     seed=range(2),
     start=js.RandomGaussian,
     axes={"scaled": [0, 1]},
-    pose=pose,
+    customise=pose,
 )
 runs = js.sweep(
     grid,

@@ -55,7 +55,7 @@ turned = stuck(
         lambda scale: js.Misaligned(scale, 0.0),
         range(8),
         axes={"angle": ANGLES},
-        pose=lambda problem, angle: js.Problem(
+        customise=lambda problem, angle: js.Problem(
             problem.moments,
             problem.objective,
             problem.network,

@@ -23,6 +23,7 @@ from jepa_sim.config.tables.starts import STARTS
 from jepa_sim.sweeps.axes import AXES, FURTHER, Axis, apply, retrained
 
 if TYPE_CHECKING:
+    from jepa_sim.arguments.types import Scalar
     from jepa_sim.data.moments import Moments
     from jepa_sim.model.problem import Problem
 
@@ -136,10 +137,18 @@ class GridTable(Table):
         )
 
 
-def _rates_per_layer(problem: "Problem", **values: Any) -> "Problem":
+def _rates_per_layer(
+    problem: "Problem",
+    encoder_rate: "Scalar | None" = None,
+    predictor_rate: "Scalar | None" = None,
+    **values: "Scalar",
+) -> "Problem":
     """Rates of 1/(L + M), so that networks of all depths relax alike; then the further axes."""
     rate = 1 / (problem.depth + problem.predictor_depth)
-    return apply(retrained(problem, encoder_rate=rate, predictor_rate=rate), **values)
+    encoder_rate = rate if encoder_rate is None else encoder_rate * rate
+    predictor_rate = rate if predictor_rate is None else predictor_rate * rate
+    changed = apply(problem, **values)
+    return retrained(changed, encoder_rate=encoder_rate, predictor_rate=predictor_rate)
 
 
 def _values(axis: Axis) -> Any:
