@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep = command(
         "sweep",
         commands.sweep,
-        "Simulate every trajectory of a grid. A run in a folder that was stopped goes on.",
+        "Simulate every trajectory of a grid. A run in a folder continues where it was stopped.",
         f"examples:\n\n  jepa-sim sweep CONFIG.toml\n  jepa-sim sweep CONFIG.toml --engine dask "
         f"--workers 4\n  jepa-sim sweep CONFIG.toml --shard 0/8\n\n{sweep_help()}",
     )
@@ -82,48 +82,57 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--quiet", action="store_true", help="no progress and no table")
     large = sweep.add_argument_group("for a result in a folder")
     large.add_argument(
-        "--dry-run", action="store_true", help="say what it would take, and compute nothing"
+        "--dry-run",
+        action="store_true",
+        help="print what the sweep would cost, and compute nothing",
     )
     large.add_argument(
         "--extend",
         action="store_true",
-        help="let axes of the grid be longer than in the run that is there: more seeds, depths, …",
+        help="allow more values on the axes than the run in the folder has: more seeds, depths, …",
     )
     large.add_argument(
         "--shard",
         type=_shard,
         metavar="i/n",
-        help="compute every n-th block, from the i-th on (from 0): for job arrays",
+        help="compute blocks i, i + n, i + 2n, … (i counts from 0), for job arrays",
     )
     large.add_argument(
         "--engine",
         choices=("local", "dask"),
-        help="who computes: this process (the default), or workers of a Dask cluster",
+        help="compute in this process (the default), or on the workers of a Dask cluster",
     )
-    large.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that runs")
+    large.add_argument("--scheduler", metavar="ADDRESS", help="address of a running Dask cluster")
     large.add_argument(
-        "--workers", type=int, metavar="N", help="processes of a Dask cluster on this machine (2)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="start a Dask cluster of N processes on this machine (default: 2)",
     )
 
     status = command(
         "status",
         commands.status,
-        "Say how far a run is, from its folder; it may be running.",
+        "Show the progress of a run in a folder, while it runs or later.",
         "example:\n\n  jepa-sim status runs/first",
     )
     status.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
     status.add_argument(
-        "--verify", action="store_true", help="read everything; what is damaged is pending again"
+        "--verify",
+        action="store_true",
+        help="read all data, and mark damaged blocks to be computed again",
     )
 
     retry = command(
         "retry",
         commands.retry,
-        "Compute those trajectories of a run again that failed.",
+        "Compute the failed trajectories of a run again.",
         "example:\n\n  jepa-sim retry runs/first --max-steps 1000000",
     )
     retry.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
-    retry.add_argument("--max-steps", type=int, metavar="N", help="steps that a solver may take")
+    retry.add_argument(
+        "--max-steps", type=int, metavar="N", help="the most steps that a solver may take"
+    )
     retry.add_argument("--quiet", action="store_true", help="no progress")
 
     export = command(
@@ -140,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     show = command(
         "show",
         commands.show,
-        "Show what a sweep found: its axes, where it came from, when features are learned.",
+        "Show a result: its axes, its origin, and when features are learned.",
         "example:\n\n  jepa-sim show runs/first.nc",
     )
     show.add_argument(
@@ -172,19 +181,21 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="regression coefficient of each feature (default: 0.9 0.3)",
     )
-    explore.add_argument("--port", type=_port, default=0, help="of the page (0: a free one)")
     explore.add_argument(
-        "--no-browser", action="store_true", help="print the address, and open nothing"
+        "--port", type=_port, default=0, help="port of the page (default: a free one)"
+    )
+    explore.add_argument(
+        "--no-browser", action="store_true", help="print the address, and open no browser"
     )
 
     command(
         "info",
         commands.info,
-        "Show versions, devices, precision and where compiled programs are kept.",
+        "Show versions, devices, precision, and the folder of compiled programs.",
     )
     # `main` hands all of `demo` on; here it is for the list of commands
     subparsers.add_parser(
-        "demo", help="From two photographs to JEPA against masked autoencoding, in a minute."
+        "demo", help="Compare JEPA with masked autoencoding on two photographs, in a minute."
     )
     return parser
 
