@@ -168,6 +168,25 @@ def test_ctrl_c_finishes_what_is_in_hand(tmp_path):
         pass
 
 
+def test_a_run_that_an_earlier_version_stored_is_continued(tmp_path):
+    """Its record has the names of modules that were moved, and `pose` for `customise`."""
+    path = tmp_path / "run"
+    run(path, seeds=2)
+    manifest = json.loads((path / "manifest.json").read_text())
+    stored = manifest["configuration"]
+    assert stored.pop("customise") == "jepa_sim.apply"
+    assert (stored["start"], stored["network"]) == (
+        "jepa_sim.RandomGaussian",
+        "jepa_sim.DeepLinear",
+    )
+    stored["start"] = "jepa_sim._start.chance.RandomGaussian"
+    stored["network"] = "jepa_sim._network.DeepLinear"
+    stored["pose"] = "jepa_sim._grid._as_posed"
+    del manifest["configuration_sha256"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert run(path, seeds=3, extend=True).sizes["seed"] == 3
+
+
 def test_the_manifest_says_what_made_it(tmp_path):
     run(tmp_path / "run", scales=(0.1,))
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -256,7 +257,7 @@ def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
         blocks = block_shape(planned, _lane_bytes(planned.shapes()))
         create(path, _variables(planned), known, tuple(planned.axes), blocks, asked)
     store = open_store(path)
-    there = store.manifest.get("configuration", {})
+    there = _renamed(store.manifest.get("configuration", {}))
     lines = differences(there, asked["configuration"])
     if not lines:
         mend(store, lambda: _variables(planned), known)
@@ -355,7 +356,20 @@ def _named(function: Any) -> str:
     if hasattr(function, "func"):  # a partial
         held = ", ".join(f"{k}={v!r}" for k, v in function.keywords.items())
         return f"partial({_named(function.func)}, {held})"
-    return f"{function.__module__}.{function.__qualname__}"
+    return _public(f"{function.__module__}.{function.__qualname__}")
+
+
+def _public(name: str) -> str:
+    """Names of jepa_sim without the modules that define them, which may move between versions."""
+    return re.sub(r"\bjepa_sim\.(?:\w+\.)*(\w+)", r"jepa_sim.\1", name)
+
+
+def _renamed(configuration: dict) -> dict:
+    """A stored configuration in the names of this version: `pose` is called `customise`."""
+    found = dict(configuration)
+    if "pose" in found:
+        found["customise"] = found.pop("pose").replace("._as_posed", ".apply")
+    return {k: _public(v) if isinstance(v, str) else v for k, v in found.items()}
 
 
 def _git_revision() -> str:
