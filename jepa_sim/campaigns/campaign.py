@@ -369,7 +369,8 @@ def _renamed(configuration: dict) -> dict:
     found = dict(configuration)
     if "pose" in found:
         found["customise"] = found.pop("pose").replace("._as_posed", ".apply")
-    return {k: _public(v) if isinstance(v, str) else v for k, v in found.items()}
+    named = ("start", "network", "customise")
+    return {**found, **{key: _public(found[key]) for key in named if key in found}}
 
 
 def _git_revision() -> str:
