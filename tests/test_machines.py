@@ -33,7 +33,7 @@ js.campaign(path, planned, shard=shard, progress=False)
 
 @pytest.mark.slow
 def test_processes_of_one_cluster_share_a_run(tmp_path: Path):
-    """The recipe of docs/machines.md."""
+    """The recipe of docs/large_sweeps.md."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"

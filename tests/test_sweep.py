@@ -234,6 +234,10 @@ def test_spectra_from_vmap():
             r"`customise` must be given with axes \['decay'\], but is missing",
         ),
         (
+            lambda: grid(axes={"weight_decay": [0.1, -0.1]}),
+            r"`axes\['weight_decay'\]` must not be negative, but is -0.1",
+        ),
+        (
             lambda: grid(axes={"time": [0.1]}, customise=lambda problem, time: problem),
             "`axes` must have names of their own, but is 'time' among others",
         ),
@@ -244,6 +248,16 @@ def test_spectra_from_vmap():
 def test_bad_sweeps_are_named_before_anything_is_computed(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_older_name_of_customise_works_and_warns():
+    with pytest.warns(DeprecationWarning, match="`pose` of `Grid` is called `customise`"):
+        older = grid(axes={"decay": [0.1]}, pose=decayed)
+    assert older.customise is decayed
+
+
+def decayed(problem, decay):
+    return problem
 
 
 def test_what_does_not_fit_into_memory_is_said_before_it_is_computed():

@@ -61,14 +61,15 @@ def _described(wanted: Any, indent: str, told: Sequence[str] = ()) -> Iterator[s
         yield from _keys(wanted, [name for name in wanted.model_fields if name not in told], indent)
         return
     told = (*told, wanted.chooser)
-    tables = [table for table in map(wanted_of, wanted.types.values()) if isinstance(table, type)]
-    common = [
-        name
-        for name in tables[0].model_fields
-        if name not in told and all(name in table.model_fields for table in tables)
-    ]
-    if len(tables) == len(wanted.types):
-        yield from _keys(tables[0], common, indent)
+    tables = [wanted_of(kind) for kind in wanted.types.values()]
+    if not any(isinstance(table, OneTable) for table in tables):
+        first, *others = tables
+        common = [
+            name
+            for name in first.model_fields
+            if name not in told and all(name in table.model_fields for table in others)
+        ]
+        yield from _keys(first, common, indent)
         told = (*told, *common)
     for name, kind in wanted.types.items():
         about = (get_args(kind)[0] if get_origin(kind) is Annotated else kind).__doc__

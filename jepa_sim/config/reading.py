@@ -100,8 +100,6 @@ def _follow(error: ErrorDetails, root: type[Table]) -> Placed:
         else:  # an entry of a list
             path = (*path, part)
             wanted = wanted_of(get_args(wanted)[0]) if get_origin(wanted) is tuple else None
-        if isinstance(wanted, type) and issubclass(wanted, Table):
-            known = sorted(wanted.model_fields) if part != error["loc"][-1] else known
     return Placed(error, path, known, wanted)
 
 

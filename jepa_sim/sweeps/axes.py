@@ -54,9 +54,8 @@ def retrained(problem: "Problem", **numbers: Any) -> "Problem":
     they can be one object, and that there is no decay.
     """
     old = problem.training
-    kept: dict[str, Any] = {"encoder_rate": old.encoder_rate}
-    kept |= {"predictor_rate": old.predictor_rate}
-    kept |= {"encoder_decay": old.encoder_decay, "predictor_decay": old.predictor_decay}
+    names = ("encoder_rate", "predictor_rate", "encoder_decay", "predictor_decay")
+    kept: dict[str, Any] = {name: getattr(old, name) for name in names}
     if old.is_scaled:
         kept["predictor_rate"] = kept["encoder_rate"]
         kept["encoder_decay"] = kept["predictor_decay"] = 0.0

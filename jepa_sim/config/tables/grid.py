@@ -143,7 +143,7 @@ def _rates_per_layer(
     predictor_rate: "Scalar | None" = None,
     **values: "Scalar",
 ) -> "Problem":
-    """Rates of 1/(L + M), so that networks of all depths relax alike; then the further axes."""
+    """The further axes, with rates over L + M, so that networks of all depths relax alike."""
     rate = 1 / (problem.depth + problem.predictor_depth)
     encoder_rate = rate if encoder_rate is None else encoder_rate * rate
     predictor_rate = rate if predictor_rate is None else predictor_rate * rate
