@@ -1,4 +1,4 @@
-"""Trajectories per second, on the grid of 4,096 that docs/benchmarks.md quotes.
+"""Trajectories per second, on a grid of 4,096.
 
 2 objectives × 4 depths × 512 spectra of 16 features × 200 times, in one compiled program, once in
 closed form and once with `Modes`. The first call, which compiles, is timed separately.
