@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -295,12 +296,14 @@ def test_a_disk_that_refuses_is_one_sentence_and_the_store_goes_on(
 def test_a_run_that_two_make_at_once_is_one(tmp_path, monkeypatch):
     """As the jobs of a job array do, which start together."""
     path, make = tmp_path / "run", writing.make_arrays
-    (tmp_path / ".run.of-a-dead-process.partial" / "done").mkdir(parents=True)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".run.{platform.node()}-{dead.pid}.partial" / "done").mkdir(parents=True)
 
     def slowly(*arguments):
         monkeypatch.setattr(writing, "make_arrays", make)
-        write_all(made(path))
         make(*arguments)
+        write_all(made(path))  # it must leave what the slower one is still writing
 
     monkeypatch.setattr(writing, "make_arrays", slowly)
     store = made(path)

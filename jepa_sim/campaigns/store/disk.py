@@ -34,20 +34,28 @@ def written_aside(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        _remove(partial)
 
 
 def remove_left(path: Path) -> None:
-    """Remove the files that killed processes of this machine have left beside `path`."""
+    """Remove what killed processes of this machine have left beside `path`.
+
+    What a living process is still writing stays: it may be about to rename it.
+    """
     begin = _beginning(path)
     for left in path.parent.glob(f"{glob.escape(begin)}*.partial"):
         # all of the rest must fit: another machine may be called `this-12`
         name = re.fullmatch(r"(\d+)(\.[0-9a-f]+)?", left.name[len(begin) : -len(".partial")])
         if name and not _lives(int(name[1])):
-            left.unlink(missing_ok=True)
+            _remove(left)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder; nothing happens where there is none."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:

@@ -2,12 +2,10 @@
 
 import contextlib
 import dataclasses
-import glob
 import itertools
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +16,7 @@ import xarray as xr
 
 from jepa_sim.arguments.errors import StoreError
 from jepa_sim.campaigns.store.contents import GROUP, checksum, describe, open_array
-from jepa_sim.campaigns.store.disk import flush, flush_tree, write_json, written_aside
+from jepa_sim.campaigns.store.disk import flush, flush_tree, remove_left, write_json, written_aside
 from jepa_sim.campaigns.store.errors import damaged, explained, undamaged
 from jepa_sim.campaigns.store.lock import lock
 from jepa_sim.campaigns.store.template import PENDING as PENDING
@@ -255,8 +253,7 @@ def create(
         except OSError:  # of the renaming, where another process has made the run meanwhile
             if not (path / "manifest.json").is_file():
                 raise
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of killed processes
-        shutil.rmtree(left, ignore_errors=True)
+    remove_left(path)
     return open_store(path)
 
 
