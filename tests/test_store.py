@@ -295,17 +295,17 @@ def test_a_disk_that_refuses_is_one_sentence_and_the_store_goes_on(
 
 def test_a_run_that_two_make_at_once_is_one(tmp_path, monkeypatch):
     """As the jobs of a job array do, which start together."""
-    path, make = tmp_path / "run", writing.make_arrays
+    path, describe = tmp_path / "run", writing.describe
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     (tmp_path / f".run.{platform.node()}-{dead.pid}.partial" / "done").mkdir(parents=True)
 
     def slowly(*arguments):
-        monkeypatch.setattr(writing, "make_arrays", make)
-        make(*arguments)
+        monkeypatch.setattr(writing, "describe", describe)
         write_all(made(path))  # it must leave what the slower one is still writing
+        return describe(*arguments)
 
-    monkeypatch.setattr(writing, "make_arrays", slowly)
+    monkeypatch.setattr(writing, "describe", slowly)
     store = made(path)
     assert_right(store)  # the run of the faster one
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
