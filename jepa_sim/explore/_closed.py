@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jepa_sim.data.moments import Moments
 from jepa_sim.explore._setting import Setting
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import JEPA, MAE, OneOf
+from jepa_sim.model.objectives import JEPA, MAE, SwitchedObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import Balanced
 from jepa_sim.results.critical import critical_times
@@ -65,7 +65,7 @@ def _solve(
     profile = Moments.from_features(jnp.ones_like(grid), grid)
 
     def one(which: Array) -> tuple[Array, ...]:
-        objective, curve = OneOf(OBJECTIVES, which), take_curve(curves, which)
+        objective, curve = SwitchedObjective(OBJECTIVES, which), take_curve(curves, which)
         problem, of_profile = (
             Problem(m, objective, network, start, curve=curve) for m in (moments, profile)
         )

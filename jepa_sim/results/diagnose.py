@@ -69,8 +69,9 @@ def diagnose(run: Trajectory) -> Diagnosis:
 
     run: one trajectory with the observable `features`. Misaligned predictors are recognised if it
     has `predictor_gains` too, which is saved by default. Plateaus, thresholds of weight decay and
-    basins are those of the reduced theory (`Problem.rest`); where moments do not commute, they are
-    estimates. A feature that neither the run nor the theory decides is undetermined, with a reason.
+    basins are those of the reduced theory (`Problem.equilibria`); where moments do not commute,
+    they are estimates. A feature that neither the run nor the theory decides is undetermined, with
+    a reason.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -90,7 +91,7 @@ def diagnose(run: Trajectory) -> Diagnosis:
 def _findings(run: Trajectory) -> Iterator[Finding]:
     problem, features = run.problem, run.problem.features
     rho, gains = np.asarray(features.rho), np.asarray(run.features)
-    rest, plateaus = problem.rest, np.asarray(problem.plateaus)
+    equilibria, plateaus = problem.equilibria, np.asarray(problem.plateaus)
     known = gains[-1] >= np.asarray(run.floor)  # below it the solver cannot tell a gain from 0
     predictor = np.where(known | np.isnan(gains[-1]), _predictor_gains(run), 0)
     starts, layers = _starting_gains(run), problem.layers
@@ -105,8 +106,8 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
             end=float(end),
             earlier=float(gains[_half(run), i]),
             plateau=float(plateaus[i]),
-            threshold=float(rest.threshold[i]),
-            edge=float(rest.edge[i]),
+            threshold=float(equilibria.threshold[i]),
+            edge=float(equilibria.edge[i]),
             predictor=float(predictor[i]),
             turned=float(layers.sign[i]) * float(rho[i]) < 0,
             aligned=bool(layers.is_known[i]) and says_layers,

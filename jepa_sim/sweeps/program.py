@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jepa_sim.arguments.types import Scalar
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import AbstractObjective, OneOf
+from jepa_sim.model.objectives import AbstractObjective, SwitchedObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import AbstractStart
 from jepa_sim.model.state import Weights, pad_encoder
@@ -150,7 +150,7 @@ class Program(eqx.Module):
     def _problem(self, lane: Lane, depth: Scalar, predictor_depth: Scalar) -> Problem:
         objective = self.objectives[0]
         if len(self.objectives) > 1:
-            objective = OneOf(self.objectives, lane.objective)
+            objective = SwitchedObjective(self.objectives, lane.objective)
         network, start = self.network(depth, predictor_depth), self.start(lane.scale)
         problem = Problem(lane.moments, objective, network, start, self.training)
         return self.customise(problem, **lane.values)

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ArrayLike, Number
-from jepa_sim.model.objectives import OneOf
+from jepa_sim.model.objectives import SwitchedObjective
 from jepa_sim.results.observables import Observable, check_names, features, loss
 from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, split_by_work
 from jepa_sim.sweeps.dataset import TAKEN, label
@@ -49,7 +49,7 @@ PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than p
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Plan:
     """What is to be computed: every trajectory of a grid, how, and what is saved of each.
 
     Made by `plan`. times: flow times at which every trajectory is saved.
@@ -172,7 +172,7 @@ def plan(
     observables: Sequence[Observable] = (features, loss),
     critical_fraction: Sequence[Number] = (0.5, 0.9),
     padded: bool | None = None,
-) -> Sweep:
+) -> Plan:
     """What `sweep` computes, without computing it: for `campaign`.
 
     times (flow times), observables, critical_fraction, padded: see `sweep`.
@@ -190,7 +190,7 @@ def plan(
     if isinstance(times, FixedTimes):
         solver.check_times(times.values)
     fractions = tuple(map(float, critical_fraction))
-    planned = Sweep(grid, solver, times, tuple(observables), fractions, padded=False)
+    planned = Plan(grid, solver, times, tuple(observables), fractions, padded=False)
     if padded is None:
         padded = math.prod(planned.axes.values()) <= PADDED_LANES
     return dataclasses.replace(planned, padded=padded)
@@ -248,7 +248,7 @@ def sweep(
     return collect(planned, progress=progress)
 
 
-def collect(planned: Sweep, *, progress: bool) -> xr.Dataset:
+def collect(planned: Plan, *, progress: bool) -> xr.Dataset:
     """The dataset of all that is planned, in memory. MemoryError where it cannot fit."""
     shape = tuple(planned.axes.values())
     least = planned.least_bytes
@@ -300,7 +300,7 @@ def _groups(
     network = grid.network(grid.depth[0], grid.predictor_depth[0])
     single = network.width is None and network.frames == (1, 1)
     square = single and grid.spectrum.dimension == grid.spectrum.target_dimension
-    shared = OneOf.can_share(grid.objective) and square
+    shared = SwitchedObjective.can_share(grid.objective) and square
     objectives = all_objectives if padded and shared and not grid.is_customised else each_objective
     padded = padded and network.width is None  # a padding is the identity of the input
     depths = range(len(grid.depth))
