@@ -57,6 +57,7 @@ from .solvers.descent import Descent as Descent
 from .solvers.flow import GradientFlow as GradientFlow
 from .solvers.layer_modes import LayerModes as LayerModes
 from .solvers.modes import Modes as Modes
+from .solvers.sleeping.solver import SleepingFlow as SleepingFlow
 from .sweeps.grid import CriticalGrid as CriticalGrid
 from .sweeps.grid import FixedTimes as FixedTimes
 from .sweeps.grid import Grid as Grid
