@@ -125,7 +125,8 @@ def march(
         sleepers = eqx.tree_at(lambda s: s.log_ratio, sleepers, passed)
         fallen = fall_asleep(setting, chain, sleepers, next_start)
         woken = wake(setting, fallen.chain, fallen.sleepers, AT_ONCE * next_start)
-        jumped = fallen.changed | woken.changed
+        # after a step that was rejected, the velocity that the method keeps is still an old one
+        jumped = fallen.changed | woken.changed | (point.jumped & ~keep)
         stage = method_state(state, point.method, keep, jumped)
         return Point(
             next_start,
