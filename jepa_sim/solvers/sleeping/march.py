@@ -70,7 +70,8 @@ def march(
         total = jnp.maximum(jnp.sum(count), 1)
 
         def norm(scaled: PyTree) -> Array:
-            return jnp.sqrt(jnp.sum(scaled**2) / total)
+            size = jnp.sqrt(jnp.sum(scaled**2) / total)
+            return jnp.where(jnp.isnan(size), jnp.inf, size)  # a step too long by far
 
         return PredictiveController(rtol, rtol * FLOOR * size, norm)
 
