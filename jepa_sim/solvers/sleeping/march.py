@@ -15,6 +15,7 @@ from jepa_sim.solvers.sleeping.block import Chain, Setting
 from jepa_sim.solvers.sleeping.sleepers import Sleepers, nobody
 from jepa_sim.solvers.sleeping.turns import fall_asleep, wake
 
+RATIO = 1.5  # of √rtol: what sleeping latents may carry of others, whose squares are neglected
 FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are measured in it
 AT_ONCE = 1e-9  # of the time that has passed: events within it are one
 
@@ -145,8 +146,8 @@ def march(
             values,
         )
 
-    f0 = setting.velocity(start)
-    shape = jax.eval_shape(save, zero, start, f0, nobody(setting, dtype))
+    f0, all_awake = setting.velocity(start), nobody(setting, RATIO * jnp.sqrt(rtol))
+    shape = jax.eval_shape(save, zero, start, f0, all_awake)
     values = jax.tree.map(lambda x: jnp.full((times.size, *x.shape), jnp.nan, x.dtype), shape)
     first, control = controller(start).init(
         term, zero, end, start, None, None, method.func, 4.0
@@ -155,7 +156,7 @@ def march(
         zero,
         jnp.asarray(first, dtype),
         start,
-        nobody(setting, dtype),
+        all_awake,
         method.init(term, zero, end, start, None),
         control,
         jnp.asarray(False),

@@ -6,8 +6,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jepa_sim.solvers.sleeping.block import Setting
 
-AWAKENING = 0.1  # the ratio at which a latent wakes: before it, the flow is linear in the ratio
-
 
 class Sleepers(eqx.Module):
     """Sleeping latents, each known by the feature o that it carries; k features, n layers.
@@ -16,6 +14,8 @@ class Sleepers(eqx.Module):
     spaces.  log_ratio, sign: (k, k) of r_k = (what the latent of o carries of k)/(of o), row o.
     kappa: (n, k) w_a² − v², which the flow keeps.  gap, since: (k,) ρ − v when it fell asleep, and
     that time.  woken_as: (k,) by slot, the feature that a latent carried when it woke; −1 for none.
+    most: the ratio below which a latent may sleep, and at which one that grows wakes it. The flow of
+    what sleeps is linear in the ratios, so that errors are of the order of its square.
     """
 
     asleep: Bool[Array, " k"]
@@ -26,6 +26,7 @@ class Sleepers(eqx.Module):
     gap: Float[Array, " k"]
     since: Float[Array, " k"]
     woken_as: Int[Array, " k"]
+    most: Float[Array, ""]
 
     def layers(self, setting: Setting, v: Float[Array, " k"]) -> Float[Array, "n k"]:
         """w_a = √(v² + κ_a) of all layers; 1 of those that pad."""
@@ -46,7 +47,7 @@ class Sleepers(eqx.Module):
     def wait(self, setting: Setting) -> Float[Array, " k"]:
         """The time until each latent has to wake; inf for those that need not."""
         growth = self.growth(setting)
-        left = jnp.maximum(jnp.log(AWAKENING) - self.log_ratio, 0)
+        left = jnp.maximum(jnp.log(self.most) - self.log_ratio, 0)
         grows = growth > 0
         return jnp.min(jnp.where(grows, left / jnp.where(grows, growth, 1), jnp.inf), axis=1)
 
@@ -65,12 +66,12 @@ class Sleepers(eqx.Module):
         return ratio / jnp.linalg.norm(ratio, axis=1, keepdims=True)
 
 
-def nobody(setting: Setting, dtype: jnp.dtype) -> Sleepers:
+def nobody(setting: Setting, most: Float[Array, ""]) -> Sleepers:
     """No latent sleeps."""
-    k, n = setting.lam.size, setting.moves.size
+    k, n, dtype = setting.lam.size, setting.moves.size, most.dtype
     none, no_pair = jnp.zeros(k, dtype), jnp.full((k, k), -jnp.inf, dtype)
     slots = jnp.zeros(k, jnp.int32)
     return Sleepers(
         slots > 0, slots, no_pair, jnp.ones_like(no_pair), jnp.zeros((n, k), dtype), none, none,
-        slots - 1,
+        slots - 1, most,
     )  # fmt: skip

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jepa_sim.solvers.sleeping.block import Chain, Setting, encoder_of, reflect, reflection
-from jepa_sim.solvers.sleeping.sleepers import AWAKENING, Sleepers
+from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
 SATURATED = 0.97  # of its predictor's value at rest, from where on a latent may sleep
-IMPURE = 0.14  # the most it may carry of other features, relative to its own
-GROWING = AWAKENING * jnp.e**-1.5  # and of one that could displace it: it sleeps for a while
+PAUSE = 1.5  # a latent wakes no sooner than a ratio has grown by e^1.5: else it need not sleep
 SQUARINGS = 3  # of the Gram matrix: the 8th power shows its largest singular vector
 
 
@@ -63,8 +62,8 @@ def fall_asleep(
     may = (
         (v > SATURATED * at_rest)
         & (at_rest > 0)
-        & (own**2 > 1 / (1 + IMPURE**2))
-        & jnp.all(~cleaner | (ratio < GROWING), axis=1)
+        & (own**2 > 1 / (1 + sleepers.most**2))
+        & jnp.all(~cleaner | (ratio < sleepers.most * jnp.exp(-PAUSE)), axis=1)
     )
     best = jnp.argmax(jnp.where(may, own, 0))
     after = _lay_down(setting, chain, sleepers, t, found.q[best], found.feature[best])
@@ -108,7 +107,8 @@ def _lay_down(
     live = ~sleepers.asleep & ~own
     ratio = q / q[o]
     row = jnp.where(live, jnp.log(jnp.abs(ratio)), -jnp.inf)
-    return chain, Sleepers(
+    return chain, dataclasses.replace(
+        sleepers,
         asleep=sleepers.asleep | own,
         slot=jnp.where(own, slot.astype(jnp.int32), sleepers.slot),
         log_ratio=jnp.where(own[:, None], row[None, :], log_ratio),
