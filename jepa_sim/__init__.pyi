@@ -48,6 +48,8 @@ from .results.diagnose import Diagnosis as Diagnosis
 from .results.diagnose import Finding as Finding
 from .results.diagnose import Status as Status
 from .results.diagnose import diagnose as diagnose
+from .results.evictions import Eviction as Eviction
+from .results.evictions import evictions as evictions
 from .results.trajectory import Trajectory as Trajectory
 from .solvers.base import AbstractSolver as AbstractSolver
 from .solvers.base import Solution as Solution
