@@ -37,8 +37,8 @@ class Eviction(NamedTuple):
     feature: its number.  learned: when its gain had risen past the level.  lost: when it fell below
     it again.  again: when it rose past it the next time; inf where that is not in the run.
     by: the feature that took its latent; None where no feature did, as far as the run shows.
-    carrier: the feature whose latent carried it while it was above the level, although that feature
-    did not rise in its place; None where there is none, or `latent_cosines` was not saved.
+    carrier: the feature of larger gain whose latent carried it until then, so that it had none of
+    its own; None where it had one, or where `latent_cosines` was not saved.
     """
 
     feature: int
@@ -177,19 +177,20 @@ def _falls(
         rise = relative[end] ** 2 - relative[begin] ** 2
         shares = np.zeros(len(rho), bool)
         if cosines is not None:
-            shares = np.nanmax(cosines[begin : end + 1, :, j], axis=0) > SHARED
+            shares = np.max(cosines[begin : end + 1, :, j], axis=0) > SHARED
         turns = (rho > rho[j]) | (rho * lam > rho[j] * lam[j]) | shares
         takes = (rise > RISE) & above[end] & turns
         takes[j] = False
         by = int(np.lexsort((rise, shares, takes))[-1]) if takes.any() else None
         carrier = None
-        if by is None and cosines is not None:
-            carrier = _carrier(gains[up:down], cosines[up:down, :, j], int(j))
+        if cosines is not None:
+            carrier = _carrier(gains[up : begin + 1], cosines[up : begin + 1, :, j], int(j))
+            by = None if by == carrier else by  # it was that feature's latent all the time
         yield _Fall(int(j), up, int(down), again, by, carrier)
 
 
 def _carrier(gains: np.ndarray, cosines: np.ndarray, j: int) -> int | None:
     """The feature of larger gain whose latent carried j; None where j had its own."""
-    share = np.where((gains > gains[:, [j]]).all(axis=0), np.nanmean(cosines, axis=0), 0)
+    share = np.where((gains > gains[:, [j]]).all(axis=0), np.mean(cosines, axis=0), 0)
     i = int(share.argmax())
     return i if share[i] > SHARED else None
