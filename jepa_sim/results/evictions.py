@@ -74,8 +74,10 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
     level = critical_level(problem, *check_target(problem, fraction, None))
     saves = Saves.of(problem, run.times, run.features, run.rates)
     cosines = run.values.get("latent_cosines")
-    if cosines is not None and len(cosines) < len(saves.times):  # the start was put first
-        cosines = np.concatenate([np.zeros_like(cosines[:1]), cosines])
+    if cosines is not None:
+        cosines = np.asarray(cosines)
+        if len(cosines) < len(saves.times):  # the start was put first
+            cosines = np.concatenate([np.zeros_like(cosines[:1]), cosines])
     features = problem.features
     sizes = (saves.gains, level, problem.plateaus, features.rho, features.lam)
     found = _falls(*map(np.asarray, sizes), cosines=cosines)
