@@ -166,6 +166,8 @@ class Task:
         if kept is not None and not wanted.any():  # a worker wrote it, and died before it said so
             return kept, {"computed": 0, "failed": int((kept["result"] > 0).sum())}
         found, batches = self.planned.compute(index[:, wanted], lambda lanes: None)
+        # a run that an older version began has fewer arrays, and keeps to them
+        found = {name: value for name, value in found.items() if name in store.names}
         arrays = {}
         for name, value in found.items():
             whole = value

@@ -1,6 +1,5 @@
 """What became of every feature in a run, and why, in words and in numbers."""
 
-import enum
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,24 +10,13 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ResultCode, is_concrete
 from jepa_sim.model.problem import Problem
+from jepa_sim.results.evictions import evictions
+from jepa_sim.results.history import STEADY, with_history
+from jepa_sim.results.status import Status, is_learned
 from jepa_sim.results.trajectory import Trajectory
 
-LEARNED = 0.1  # a feature is learned if its gain is within this share of its plateau
 SMALL = 0.1  # a gain below this share of its plateau is not learned
-STEADY = 1e-3  # a gain is steady if it changes by less than this share in the second half
 ROUNDING = 1e-8  # the sign of a predictor gain below this share of the largest means nothing
-
-
-class Status(enum.Enum):
-    """What became of a feature."""
-
-    learned = "learned"
-    growing = "still growing"
-    stuck = "stuck"
-    collapsed = "collapsed"
-    unlearnable = "cannot be learned"
-    undetermined = "undetermined"
-    failed = "failed"
 
 
 class Finding(NamedTuple):
@@ -65,13 +53,16 @@ class Diagnosis(NamedTuple):
 
 @checked
 def diagnose(run: Trajectory) -> Diagnosis:
-    """Say of every feature whether it is learned, growing, stuck or collapsed, and why.
+    """Say of every feature whether it is learned, growing, evicted, stuck or collapsed, and why.
 
     run: one trajectory with the observable `features`. Misaligned predictors are recognised if it
-    has `predictor_gains` too, which is saved by default. Plateaus, thresholds of weight decay and
-    basins are those of the reduced theory (`Problem.equilibria`); where moments do not commute,
-    they are estimates. A feature that neither the run nor the theory decides is undetermined, with
-    a reason.
+    has `predictor_gains` too, which is saved by default. A feature is evicted if it passed half of
+    its plateau, lost its latent to another feature, and is not back there at the end (see
+    `evictions`); where it was learned again, the reason tells all of that. With `latent_cosines`
+    the reason names the feature whose latent carried it meanwhile. Plateaus, thresholds of weight
+    decay and basins are those of the reduced theory (`Problem.equilibria`); where moments do not
+    commute, they are estimates. A feature that neither the run nor the theory decides is
+    undetermined, with a reason.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -97,6 +88,7 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
     starts, layers = _starting_gains(run), problem.layers
     says_layers = problem.start.is_balanced or problem.start.keeps_differences
     result = ResultCode(int(run.result))
+    losses = evictions(run)
     for i, end in enumerate(np.where(known | np.isnan(gains[-1]), gains[-1], 0)):
         case = _Case(
             problem=problem,
@@ -113,6 +105,10 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
             aligned=bool(layers.is_known[i]) and says_layers,
         )
         status, reason = case.verdict() if not np.isnan(end) else (Status.failed, result.reason)
+        if status is not Status.failed:
+            lost = max((loss.lost for loss in losses if loss.feature == i), default=-np.inf)
+            since = gains[np.asarray(run.times) > lost, i]
+            status, reason = with_history(i, (status, reason), losses, rho, since)
         yield Finding(i, case.rho, case.end, case.plateau, status, reason)
 
 
@@ -173,8 +169,7 @@ class _Case(NamedTuple):
         return self.predictor * np.sign(self.rho)
 
     def verdict(self) -> tuple[Status, str]:
-        known = 0 < self.plateau < np.inf
-        if known and abs(self.end / self.plateau - 1) < LEARNED and not self.pull < 0:
+        if is_learned(self.end, self.plateau) and not self.pull < 0:
             return Status.learned, f"at {self.end / self.plateau:.0%} of its plateau"
         if self.rho <= 0 and self.plateau == 0:
             return self.negative()

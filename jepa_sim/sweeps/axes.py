@@ -169,6 +169,7 @@ AXES = {
         Axis("seed", "seed", "seed of all random numbers of a trajectory"),
         Axis("spectrum", "spectrum", "number of the moments"),
         Axis("feature", "feature", "number of the feature"),
+        Axis("other_feature", "other feature", "number of the feature that it is compared with"),
         Axis("critical_fraction", "fraction", "fraction of the plateau"),
     )
 }

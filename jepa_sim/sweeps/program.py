@@ -19,7 +19,7 @@ from jepa_sim.model.state import Weights, pad_encoder
 from jepa_sim.model.training import Training
 from jepa_sim.results.critical import critical_times
 from jepa_sim.results.observables import Observable, features, name_of
-from jepa_sim.results.order import orders
+from jepa_sim.results.order import order, order_of
 from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, Observe, Solution, record
 from jepa_sim.sweeps.grid import AbstractTimes
 from jepa_sim.sweeps.lanes import Lane, Lanes
@@ -96,17 +96,19 @@ class Program(eqx.Module):
         saved = {name: trajectory[name] for name in map(name_of, self.observables)}
         problem = trajectory.problem  # with its features solved for
 
-        def critical(fraction: Float[Array, ""]) -> Float[Array, " d"]:
-            if self.solver.is_exact:
-                return critical_times(problem, fraction=fraction)
-            return trajectory.critical_times(fraction=fraction)
+        def learned(fraction: Float[Array, ""]) -> dict[str, Array]:
+            if self.solver.is_exact:  # gains rise once: `label` has the same times as learned ones
+                first = critical_times(problem, fraction=fraction)
+                return {"critical_time": first, **order_of(first, problem.features)}
+            first = trajectory.critical_times(fraction=fraction)
+            last = trajectory.learned_times(fraction=fraction)
+            times = {"critical_time": first, "learned_time": last}
+            return {**times, **order(first, last, problem.features)}
 
-        reached = jax.vmap(critical)(jnp.asarray(self.critical_fraction, times.dtype))
         return {
             "t": trajectory.times,
             **saved,
-            "critical_time": reached,
-            **orders(reached, problem.features),
+            **jax.vmap(learned)(jnp.asarray(self.critical_fraction, times.dtype)),
             "plateau": problem.plateaus,
             "result": trajectory.result.astype(jnp.int8),
             **trajectory.stats,
