@@ -46,8 +46,10 @@ from .results.critical import asymptotic_critical_times as asymptotic_critical_t
 from .results.critical import critical_times as critical_times
 from .results.diagnose import Diagnosis as Diagnosis
 from .results.diagnose import Finding as Finding
-from .results.diagnose import Status as Status
 from .results.diagnose import diagnose as diagnose
+from .results.evictions import Eviction as Eviction
+from .results.evictions import evictions as evictions
+from .results.status import Status as Status
 from .results.trajectory import Trajectory as Trajectory
 from .solvers.base import AbstractSolver as AbstractSolver
 from .solvers.base import Solution as Solution

@@ -44,8 +44,8 @@ from jepa_sim.sweeps.sweep import Plan
 FIRST_CALL = 15.0  # seconds to trace and compile one program for the first time
 BLOCK_BYTES = 2**26  # most bytes that are saved of a block
 # Most lanes of a block where matrices are integrated: a kill loses the block in hand, and 256 lanes
-# take seconds. `sweeps.sweep.MATRIX_LANES` is another limit: of lanes that run in lock-step.
-MATRIX_BLOCK_LANES = 256
+# take seconds.
+UNSAVED_LANES = 256
 
 
 @checked
@@ -166,6 +166,8 @@ class Task:
         if kept is not None and not wanted.any():  # a worker wrote it, and died before it said so
             return kept, {"computed": 0, "failed": int((kept["result"] > 0).sum())}
         found, batches = self.planned.compute(index[:, wanted], lambda lanes: None)
+        # a run that an older version began has fewer arrays, and keeps to them
+        found = {name: value for name, value in found.items() if name in store.names}
         arrays = {}
         for name, value in found.items():
             whole = value
@@ -235,7 +237,7 @@ def block_shape(planned: Plan, per_lane: int) -> tuple[int, ...]:
     # a block of several depths or objectives would take several programs
     apart = isinstance(planned.solver, AbstractMatrixSolver) and not planned.padded
     if isinstance(planned.solver, AbstractMatrixSolver):
-        room = min(room, MATRIX_BLOCK_LANES)
+        room = min(room, UNSAVED_LANES)
     shape = []
     for name, length in reversed(axes.items()):
         alone = apart and name in ("objective", "depth", "predictor_depth")

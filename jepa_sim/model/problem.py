@@ -20,7 +20,7 @@ from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.starts import AbstractStart, frame_sizes
 from jepa_sim.model.state import Gains, Weights
 from jepa_sim.model.training import Training
-from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, make_curve
+from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, curve_parameter, make_curve
 
 
 class Problem(Checked):
@@ -100,7 +100,7 @@ class Problem(Checked):
         if self.curve is not None and not known:
             return self.curve  # made outside of the program that traces the depths
         a, b = self.objective.exponents(*map(float, depths)) if known else self.exponents
-        return make_curve((a - 1) / b, self.moments.xx.dtype)
+        return make_curve(curve_parameter(a, b), self.moments.xx.dtype)
 
     def with_known_curve(self) -> "Problem":
         """`with_curve`, with a ValueError where depths are out of the range of curves."""
@@ -108,7 +108,7 @@ class Problem(Checked):
         if is_concrete(curve.c) and np.isnan(to_numpy(curve.c)):
             a, b = (float(x) for x in self.exponents)
             rule = f"make c = (a − 1)/b of the flow u^a (λ − σ² u^b) be in [0, {LARGEST_C:g})"
-            checks.fail("depth", rule, f"{float(self.depth):g} (c = {(a - 1) / b:g})")
+            checks.fail("depth", rule, f"{float(self.depth):g} (c = {curve_parameter(a, b):g})")
         return eqx.tree_at(lambda p: p.curve, self, curve, is_leaf=lambda x: x is None)
 
     @property
@@ -243,7 +243,7 @@ class Problem(Checked):
         ValueError where the start is random and there is no key, or does not fit the network.
         """
         if self.start.is_random and key is None:
-            raise ValueError("Argument `key` must be given for a random start, but is None.")
+            checks.fail("key", "be given for a random start", key)
         found = self.start.weights(self.moments, self.objective, self.network, key)
         if self.objective.teacher.time_constant is None:
             return found
