@@ -22,8 +22,9 @@ from jepa_sim.solvers.base import (
     blank_unless,
     finite_code,
 )
+from jepa_sim.solvers.integrate import tolerances
 from jepa_sim.solvers.sleeping.block import Chain, from_block, to_block
-from jepa_sim.solvers.sleeping.march import march
+from jepa_sim.solvers.sleeping.march import March
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 from jepa_sim.solvers.sleeping.turns import whole
 
@@ -78,7 +79,7 @@ class SleepingFlow(AbstractMatrixSolver):
             return {"values": observe(t, found), "rates": rates, "finite": all_finite(found)}
 
         rtol = jnp.asarray(self.rtol, times.dtype)
-        point = march(setting, chain, times, save, rtol, self.max_steps)
+        point = March(setting, times, save, rtol, self.max_steps).run(chain)
         reached = jnp.arange(times.size) < point.saved
         code = jnp.where(
             point.saved == times.size,
@@ -86,12 +87,10 @@ class SleepingFlow(AbstractMatrixSolver):
             jnp.where(point.steps < self.max_steps, ResultCode.not_finite, ResultCode.out_of_steps),
         )
         values = blank_unless(reached, point.values)
-        stats = {
-            "steps": point.steps, "accepted": point.accepted, "rhs": point.rhs,
-        }  # fmt: skip
-        atol = rtol * jnp.sqrt(jnp.mean(chain**2))
+        stats = {"steps": point.steps, "accepted": point.accepted, "rhs": point.rhs}
+        _, atol = tolerances(start, self.rtol, None)
         code = finite_code(point.values["finite"] | ~reached, code)
-        return Solution(times, values["values"], code, stats, values["rates"], atol)
+        return Solution(times, values["values"], code, stats, values["rates"], jnp.asarray(atol, times.dtype))
 
 
 def _check(problem: Problem) -> None:

@@ -54,7 +54,8 @@ def fall_asleep(
 ) -> Fallen:
     """The purest latent that may sleep is taken out of the chain, and its feature with it."""
     found = candidates(chain)
-    at_rest = (found.q**2 @ setting.lam) / jnp.maximum(found.q**2 @ setting.variance, 1e-300)
+    size = found.q**2 @ setting.variance  # 0 of a feature that is not live
+    at_rest = (found.q**2 @ setting.lam) / jnp.where(size > 0, size, 1)
     v = jnp.einsum("ci,ij,cj->c", found.u, chain[-1], found.u)
     own = jnp.max(jnp.abs(found.q), axis=1)
     ratio = jnp.abs(found.q) / jnp.where(own > 0, own, 1)[:, None]
