@@ -111,7 +111,7 @@ class March(eqx.Module):
             steps=none,
             accepted=none,
             rhs=none + 1,
-            saved=none,
+            saved=jnp.zeros((), int),
             values=jax.tree.map(lambda x: jnp.full((count, *x.shape), jnp.nan, x.dtype), shapes),
         )
 

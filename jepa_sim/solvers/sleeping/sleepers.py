@@ -70,7 +70,7 @@ def nobody(setting: Setting, most: Float[Array, ""]) -> Sleepers:
     """No latent sleeps."""
     k, n, dtype = setting.lam.size, setting.moves.size, most.dtype
     none, no_pair = jnp.zeros(k, dtype), jnp.full((k, k), -jnp.inf, dtype)
-    slots = jnp.zeros(k, jnp.int32)
+    slots = jnp.zeros(k, int)
     return Sleepers(
         slots > 0, slots, no_pair, jnp.ones_like(no_pair), jnp.zeros((n, k), dtype), none, none,
         slots - 1, most,

@@ -111,7 +111,7 @@ def _lay_down(
     return chain, dataclasses.replace(
         sleepers,
         asleep=sleepers.asleep | own,
-        slot=jnp.where(own, slot.astype(jnp.int32), sleepers.slot),
+        slot=jnp.where(own, slot, sleepers.slot),
         log_ratio=jnp.where(own[:, None], row[None, :], log_ratio),
         sign=jnp.where(own[:, None], jnp.where(ratio < 0, -1, 1).astype(q.dtype)[None, :], sign),
         kappa=jnp.where(own[None, :], (jnp.stack(sizes) ** 2 - v**2)[:, None], sleepers.kappa),
@@ -156,7 +156,7 @@ def _put_back(
     return chain, dataclasses.replace(
         sleepers,
         asleep=sleepers.asleep & ~own,
-        woken_as=jnp.where(place, o.astype(jnp.int32), sleepers.woken_as),
+        woken_as=jnp.where(place, o, sleepers.woken_as),
     )
 
 
