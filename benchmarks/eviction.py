@@ -2,16 +2,16 @@
 
     python -m benchmarks.eviction --depths 1 2 3 5 --scales 1e-2 1e-3 --dimension 8 --lanes 16
 
-Each row has fresh problems: λ ~ 1/i in random order, ρ uniform in [0.2, 0.95], a JEPA with M = 1.
-Starts are balanced with random frames, gains between ε/2 and 2ε (rotated), or Gaussian. The judge is
-`GradientFlow(ROCK4(), rtol=1e-6)`. Times are those at which a gain reaches half of its plateau, for
-the first time and for good. Features that start above a quarter of it are left out.
+Each row has fresh problems: λ ~ 1/i in random order, ρ uniform in [0.2, 0.95], JEPA with M = 1.
+Starts are balanced with random frames and gains between ε/2 and 2ε (rotated), or Gaussian. The
+judge is `GradientFlow(ROCK4(), rtol=1e-6)`. Times are those at which a gain reaches half of its
+plateau, for the first time and for good. Features that start above a quarter of it are left out.
 
 error: median/90 %/largest of relative errors, in per cent.  τ: Kendall's, of the order with the
-judge's, mean over lanes; missed: features that only one of both has learned.  rhs: right-hand sides,
+judge's, mean over lanes.  miss: features that only one of both has learned.  rhs: right-hand sides,
 mean and largest over lanes.  s: seconds of the whole batch, without compiling.
 
-With `--race` a second table has the same for `GradientFlow` at larger tolerances.
+`--race 1e-3 1e-4` adds rows for `GradientFlow` at these tolerances.
 """
 
 import argparse
@@ -77,9 +77,7 @@ def run(lanes: Lanes, solver: js.AbstractSolver, saves: int) -> Found:
         start = js.Given(list(factors[:-1]), [factors[-1]])
         moments = js.Moments.from_features(lam=lam, rho=rho)
         problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), start)
-        found = js.simulate(
-            problem, end * share, solver, observables=(js.observables.features,)
-        )
+        found = js.simulate(problem, end * share, solver, observables=(js.observables.features,))
         level = LEVEL * rho**depth
         known = Saves.of(problem, found.times, found.features, found.rates)
         counts = found.features[0] < AT_START * rho**depth
@@ -116,7 +114,9 @@ def _tau(a: np.ndarray, b: np.ndarray) -> float:
     counts = ~np.isnan(a) & ~np.isnan(b)
     late = np.finfo(float).max
     a, b = (np.where(np.isinf(x), late, x)[counts] for x in (a, b))
-    return float(scipy.stats.kendalltau(a, b).statistic) if counts.sum() > 1 else np.nan
+    if counts.sum() < 2:
+        return np.nan
+    return float(np.asarray(scipy.stats.kendalltau(a, b))[0])
 
 
 HEAD = "".join(f"{which + ' error, %':>18} {'τ':>6} miss" for which in ("first", "last"))
@@ -124,7 +124,7 @@ HEAD += f"{'rhs':>8} {'largest':>8} {'s':>7}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 5])
     parser.add_argument("--scales", type=float, nargs="+", default=[1e-2])
     parser.add_argument("--dimension", type=int, default=8)

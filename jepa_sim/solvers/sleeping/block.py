@@ -44,7 +44,7 @@ class Setting(eqx.Module):
 
 def to_block(weights: Weights, problem: Problem) -> tuple[Setting, Chain]:
     """The chain in the basis of the problem's features, with identities that pad it moved last."""
-    features, depth = problem.features, problem.network.depth
+    features, depth = problem.features, jnp.asarray(problem.network.depth, int)
     encoder, (v,) = weights.encoder, weights.predictor
     k, d = v.shape[1], features.lam.size
     surplus = len(encoder) - depth
@@ -67,7 +67,7 @@ def from_block(chain: Chain, problem: Problem) -> Weights:
     """The matrices in the basis of the data: the inverse of `to_block`."""
     patterns = problem.features.patterns
     d, count = patterns.shape[0], chain.shape[0] - 1
-    surplus = count - problem.network.depth
+    surplus = count - jnp.asarray(problem.network.depth, int)
     if chain.shape[1] > d:  # then nothing pads the encoder
         first, rest = chain[0, :, :d] @ patterns.T, chain[1:-1]
         return Weights((first, *rest), (chain[-1],))

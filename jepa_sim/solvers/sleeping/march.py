@@ -1,7 +1,6 @@
 """Steps of the live block, with latents that fall asleep and wake between them."""
 
 from collections.abc import Callable
-from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
@@ -27,10 +26,10 @@ Save = Callable[[Float[Array, ""], Chain, Chain, Sleepers], PyTree]
 class Point(eqx.Module):
     """Where a run is.
 
-    t, h: time and next step.  chain, sleepers: the live block and who sleeps.  method, control: what
-    the method and the controller keep.  jumped: whether the block has changed since the method last
-    took its velocity.  steps, accepted, rhs: counts.  saved: how many times are saved.  values: what
-    is saved at all times.
+    t, h: time and next step.  chain, sleepers: the live block and who sleeps.  method, control:
+    what the method and the controller keep.  jumped: whether the block has changed since the method
+    last took its velocity.  steps, accepted, rhs: counts.  saved: how many times are saved.
+    values: what is saved at all times.
     """
 
     t: Float[Array, ""]
@@ -57,8 +56,8 @@ class Segment(eqx.Module):
     sleepers: Sleepers
 
     def asleep(self, t: Float[Array, ""]) -> Sleepers:
-        growth = self.sleepers.growth(self.setting)
-        return eqx.tree_at(lambda s: s.log_ratio, self.sleepers, replace_fn=lambda r: r + growth * (t - self.t0))
+        grown = self.sleepers.growth(self.setting) * (t - self.t0)
+        return eqx.tree_at(lambda s: s.log_ratio, self.sleepers, self.sleepers.log_ratio + grown)
 
     def live(self, t: Float[Array, ""]) -> Chain:
         cubic = dfx.ThirdOrderHermitePolynomialInterpolation(t0=self.t0, t1=self.t1, **self.dense)
@@ -83,7 +82,9 @@ class March(eqx.Module):
 
     def controller(self, chain: Chain) -> PredictiveController:
         """Errors in units of rtol (|Z| + 0.3 rms Z), root mean square over the live entries."""
-        count = jnp.sum((chain != 0).astype(chain.dtype), axis=(1, 2), keepdims=True)
+        moves = jnp.append(self.setting.moves, True)[:, None, None]
+        live = moves & (chain != 0)
+        count = jnp.sum(live.astype(chain.dtype), axis=(1, 2), keepdims=True)
         size = jnp.sqrt(jnp.sum(chain**2, axis=(1, 2), keepdims=True) / jnp.maximum(count, 1))
         total = jnp.maximum(jnp.sum(count), 1)
 
@@ -91,7 +92,8 @@ class March(eqx.Module):
             size = jnp.sqrt(jnp.sum(scaled**2) / total)
             return jnp.where(jnp.isnan(size), jnp.inf, size)  # of a step that overflows
 
-        return PredictiveController(self.rtol, self.rtol * FLOOR * jnp.where(size > 0, size, 1), norm)
+        floor = self.rtol * FLOOR * jnp.where(size > 0, size, 1)
+        return PredictiveController(self.rtol, floor, norm)
 
     def begin(self, chain: Chain) -> Point:
         zero, none = jnp.zeros_like(self.rtol), jnp.zeros((), jnp.int32)
@@ -146,11 +148,13 @@ class March(eqx.Module):
         saved, values = self.save_within(segment, keep, point.saved, point.values)
 
         t = jnp.where(keep, t1, t0)
-        chain = jnp.where(keep, after, point.chain)
+        kept = after, state
+        chain, state = jax.tree.map(
+            lambda a, b: jnp.where(keep, a, b), kept, (point.chain, point.method)
+        )
         fallen = fall_asleep(self.setting, chain, segment.asleep(t), t)
         woken = wake(self.setting, fallen.chain, fallen.sleepers, instant)
         changed = fallen.changed | woken.changed
-        state = jax.tree.map(lambda a, b: jnp.where(keep, a, b), state, point.method)
         # the spectrum is another one: its radius is to be found anew
         state = eqx.tree_at(lambda s: s.radius, state, jnp.where(changed, 0, state.radius))
         return Point(

@@ -14,8 +14,8 @@ class Sleepers(eqx.Module):
     spaces.  log_ratio, sign: (k, k) of r_k = (what the latent of o carries of k)/(of o), row o.
     kappa: (n, k) w_a² − v², which the flow keeps.  gap, since: (k,) ρ − v when it fell asleep, and
     that time.  woken_as: (k,) by slot, the feature that a latent carried when it woke; −1 for none.
-    most: the ratio below which a latent may sleep, and at which one that grows wakes it. The flow of
-    what sleeps is linear in the ratios, so that errors are of the order of its square.
+    most: the ratio below which a latent may sleep, and at which one that grows wakes it. What
+    sleeps is linear in the ratios, so that errors are of the order of its square.
     """
 
     asleep: Bool[Array, " k"]
@@ -30,8 +30,10 @@ class Sleepers(eqx.Module):
 
     def layers(self, setting: Setting, v: Float[Array, " k"]) -> Float[Array, "n k"]:
         """w_a = √(v² + κ_a) of all layers; 1 of those that pad."""
-        squares = jnp.maximum(v[None, :] ** 2 + self.kappa, 0)
-        return jnp.where(setting.moves[:, None], jnp.sqrt(squares), 1)
+        squares = v[None, :] ** 2 + self.kappa
+        some = squares > 0  # at 0 the derivative of √ is infinite
+        w = jnp.where(some, jnp.sqrt(jnp.where(some, squares, 1)), 0)
+        return jnp.where(setting.moves[:, None], w, 1)
 
     def growth(self, setting: Setting) -> Float[Array, "k k"]:
         """d ln|r_k|/dt = c² ρ_o σ_k² (ρ_k − ρ_o), c the gain of the layers after the first.

@@ -15,10 +15,19 @@ PAUSE = 1.5  # a latent wakes no sooner than a ratio has grown by e^1.5: else it
 SQUARINGS = 3  # of the Gram matrix: the 8th power shows its largest singular vector
 
 
-class Fallen(NamedTuple):
+class Turn(NamedTuple):
+    """Chain and sleepers after a latent may have fallen asleep or woken, and whether one has."""
+
     chain: Chain
     sleepers: Sleepers
     changed: Bool[Array, ""]
+
+
+def _if(
+    changed: Bool[Array, ""], after: tuple[Chain, Sleepers], before: tuple[Chain, Sleepers]
+) -> Turn:
+    chain, sleepers = jax.tree.map(lambda a, b: jnp.where(changed, a, b), after, before)
+    return Turn(chain, sleepers, changed)
 
 
 class Candidates(NamedTuple):
@@ -33,7 +42,7 @@ class Candidates(NamedTuple):
 
 
 def _unit(rows: Float[Array, "*n k"]) -> Float[Array, "*n k"]:
-    size = jnp.linalg.norm(rows, axis=-1, keepdims=True)
+    size = jnp.sqrt(jnp.sum(rows**2, axis=-1, keepdims=True))
     return rows / jnp.where(size > 0, size, 1)
 
 
@@ -49,9 +58,7 @@ def candidates(chain: Chain) -> Candidates:
     return Candidates(q, _unit(q @ w.T))
 
 
-def fall_asleep(
-    setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]
-) -> Fallen:
+def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]) -> Turn:
     """The purest latent that may sleep is taken out of the chain, and its feature with it."""
     found = candidates(chain)
     size = found.q**2 @ setting.variance  # 0 of a feature that is not live
@@ -68,8 +75,7 @@ def fall_asleep(
     )
     best = jnp.argmax(jnp.where(may, own, 0))
     after = _lay_down(setting, chain, sleepers, t, found.q[best], found.feature[best])
-    fallen = jax.tree.map(lambda a, b: jnp.where(may[best], a, b), after, (chain, sleepers))
-    return Fallen(*fallen, may[best])
+    return _if(may[best], after, (chain, sleepers))
 
 
 def _lay_down(
@@ -121,14 +127,12 @@ def _lay_down(
     )
 
 
-def wake(setting: Setting, chain: Chain, sleepers: Sleepers, due: Float[Array, ""]) -> Fallen:
+def wake(setting: Setting, chain: Chain, sleepers: Sleepers, due: Float[Array, ""]) -> Turn:
     """The latent whose takeover is next is put back into the chain, if that is within `due`."""
     wait = sleepers.wait(setting)
     o = jnp.argmin(wait)
     after = _put_back(setting, chain, sleepers, o)
-    is_due = wait[o] <= due
-    woken = jax.tree.map(lambda a, b: jnp.where(is_due, a, b), after, (chain, sleepers))
-    return Fallen(*woken, is_due)
+    return _if(wait[o] <= due, after, (chain, sleepers))
 
 
 def _put_back(
@@ -149,9 +153,7 @@ def _put_back(
     v = jnp.where(place[None, :], held[:, None], v)
     v = jnp.where(place[:, None], jnp.where(place, lam @ r / (variance @ r), 0)[None, :], v)
     first = jnp.where(place[:, None], w[0] * r[None, :], first)
-    deeper = jnp.where(
-        place[None, :, None] & place[None, None, :], w[1:, None, None], chain[1:-1]
-    )
+    deeper = jnp.where(place[None, :, None] & place[None, None, :], w[1:, None, None], chain[1:-1])
     chain = jnp.concatenate([first[None], deeper, v[None]])
     return chain, dataclasses.replace(
         sleepers,
@@ -172,7 +174,9 @@ def whole(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""
     live = chain.at[0].set(first)
     small, small_v = encoder_of(live), chain[-1]
     # (k, k): live latent, sleeper
-    pulled = small @ (r * setting.lam[None, :]).T - small_v @ (small @ (r * setting.variance[None, :]).T)
+    pulled = small @ (r * setting.lam[None, :]).T - small_v @ (
+        small @ (r * setting.variance[None, :]).T
+    )
     size = jnp.sum(r**2 * setting.variance[None, :], axis=1) * jnp.prod(w, axis=0)
     held = jnp.where(asleep[None, :], pulled / jnp.where(size > 0, size, 1)[None, :], 0)
     first = first + place.T @ (w[0][:, None] * r)
