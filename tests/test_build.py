@@ -194,6 +194,15 @@ def test_solver(keys: str, kind: type, fields: dict):
     assert {name: getattr(solver, name) for name in fields} == fields
 
 
+def test_sleeping_flow_is_for_jepa_alone():
+    keys = 'solver = "sleeping_flow"\nrtol = 1e-4\nmax_steps = 7'
+    grid = 'scale = [0.1]\ndepth = [2]\nobjective = ["jepa"]\nstart = "gaussian"'
+    solver = built(grid=grid, solve=keys).solver
+    assert solver == js.SleepingFlow(rtol=1e-4, max_steps=7)
+    with pytest.raises(ValueError, match="`objective` must be JEPA for `SleepingFlow`"):
+        built(solve=keys)
+
+
 def test_features():
     spectrum = built(
         data='kind = "features"\nlam = [[1, 2], [3, 4]]\nrho = [[0.5, 0.2], [0.3, 0.4]]'

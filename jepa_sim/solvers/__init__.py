@@ -1,1 +1,1 @@
-"""The five levels of fidelity: closed form, modes, layer modes, matrix flow, discrete optimiser."""
+"""The levels of fidelity, from the closed form over the matrix flow to the discrete optimiser."""

@@ -146,8 +146,8 @@ def simulate(
 
     times: (t,) strictly ascending, not negative, in units of flow time (t = kα for step k of
     gradient descent with learning rate α).  solver: `ClosedForm()`, `Modes()`, `LayerModes()`,
-    `GradientFlow()` or `Descent(…)`.  observables: functions of (t, state, problem), see
-    `jepa_sim.observables`.
+    `SleepingFlow()`, `GradientFlow()` or `Descent(…)`.  observables: functions of (t, state,
+    problem), see `jepa_sim.observables`.
     key: for random starts and minibatches.
 
     A solve that runs out of steps or leaves the finite numbers raises no error: it has a result

@@ -32,7 +32,37 @@ COMMUTE = 1e-6  # relative; measured moments that commute are above rounding
 
 
 class SleepingFlow(AbstractMatrixSolver):
-    """The matrix flow of what still moves."""
+    """The matrix flow of what still moves, for a JEPA from any small start where moments commute.
+
+    A learned latent that is nearly pure in the features that could displace it sleeps: it is taken
+    out of the matrices. What it carries of a feature k, relative to its own feature o, goes on as
+
+        d ln r_k/dt = w̄² ρ_o σ_k² (ρ_k − ρ_o) / w_1²        (w_1 the first layer's gain)
+
+    and it wakes before a cleaner feature takes it over. No saturated latent is left to make the
+    flow stiff: right-hand sides grow as ln(1/ε), those of `GradientFlow` as a power of 1/ε.
+
+    rtol: relative error of a step, as in `GradientFlow`; sleeping latents carry at most 1.5 √rtol
+    of others, since what is neglected is of the order of its square. Times at which features are
+    learned differ from the matrix flow's by about `rtol` or less in the median. A feature that
+    only just passes a level, or two that are carried alike, may differ by much more: compare with
+    a run at rtol/10, which changes both settings, to see which do.  max_steps: a run that needs
+    more has the result code `out_of_steps`.
+
+    It takes `JEPA()` with stop-gradient, one layer of predictor, equal rates, no weight decay, no
+    bottleneck, and moments that commute. Starts are of any kind. Observables see all matrices. The
+    latent spaces are turned, layer by layer, by orthogonal matrices that no observable but
+    `weights` sees. Nothing here has derivatives: latents fall asleep at once.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=1), js.RandomGaussian(1e-3))
+    >>> times = [100.0, 1000.0]
+    >>> js.simulate(problem, times, js.SleepingFlow(), key=jax.random.key(0)).features.shape
+    (2, 2)
+
+    Raises ValueError where `rtol` or `max_steps` is not positive; in `simulate` and `sweep` where
+    it does not apply, with the rule that the problem breaks.
+    """
 
     rtol: float = 1e-3
     max_steps: int = eqx.field(static=True, default=20_000)
