@@ -23,6 +23,9 @@ def _homes() -> dict[str, str]:
 _HOMES = _homes()
 _MODULES = ("data", "observables")  # public names that are modules themselves
 _OLDER = {"Rest": "Equilibria", "Sweep": "Plan"}  # names of version 0.1, which 0.3 will not know
+_GOING = {  # names that 0.3 will not know: where they are, and what to use
+    "AbstractEngine": (".campaigns.engine", "`campaign` computes shards for any scheduler")
+}
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
@@ -31,6 +34,11 @@ def __getattr__(name: str) -> Any:
         about = f"`jepa_sim.{name}` is called `jepa_sim.{_OLDER[name]}` since version 0.2."
         warnings.warn(about, DeprecationWarning, stacklevel=2)
         return __getattr__(_OLDER[name])
+    if name in _GOING:
+        home, instead = _GOING[name]
+        about = f"`jepa_sim.{name}` goes with version 0.3: {instead}."
+        warnings.warn(about, DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(home, __name__), name)
     if name not in _HOMES:
         raise AttributeError(f"module `jepa_sim` has no attribute `{name}`")
     home = _HOMES[name]

@@ -4,7 +4,6 @@ from .arguments.checks import AmplifiedWarning as AmplifiedWarning
 from .arguments.errors import StoreError as StoreError
 from .arguments.types import ResultCode as ResultCode
 from .campaigns.campaign import campaign as campaign
-from .campaigns.engine import AbstractEngine as AbstractEngine
 from .campaigns.engine import Dask as Dask
 from .campaigns.engine import Local as Local
 from .campaigns.store import open_run as open_run
