@@ -6,6 +6,7 @@ first used. So the command line can answer before JAX is imported, and can set u
 
 import ast
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,15 @@ def _homes() -> dict[str, str]:
 
 _HOMES = _homes()
 _MODULES = ("data", "observables")  # public names that are modules themselves
+_OLDER = {"Rest": "Equilibria", "Sweep": "Plan"}  # names of version 0.1, which 0.3 will not know
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _OLDER:
+        about = f"`jepa_sim.{name}` is called `jepa_sim.{_OLDER[name]}` since version 0.2."
+        warnings.warn(about, DeprecationWarning, stacklevel=2)
+        return __getattr__(_OLDER[name])
     if name not in _HOMES:
         raise AttributeError(f"module `jepa_sim` has no attribute `{name}`")
     home = _HOMES[name]

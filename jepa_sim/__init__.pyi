@@ -12,7 +12,7 @@ from .data.moments import Features as Features
 from .data.moments import Moments as Moments
 from .data.optima import joint_embedding_optimum as joint_embedding_optimum
 from .data.optima import reconstruction_optimum as reconstruction_optimum
-from .model.equilibria import Rest as Rest
+from .model.equilibria import Equilibria as Equilibria
 from .model.network import DeepLinear as DeepLinear
 from .model.objectives import JEPA as JEPA
 from .model.objectives import MAE as MAE
@@ -63,7 +63,7 @@ from .sweeps.grid import CriticalGrid as CriticalGrid
 from .sweeps.grid import FixedTimes as FixedTimes
 from .sweeps.grid import Grid as Grid
 from .sweeps.grid import LogGrid as LogGrid
-from .sweeps.sweep import Sweep as Sweep
+from .sweeps.sweep import Plan as Plan
 from .sweeps.sweep import plan as plan
 from .sweeps.sweep import sweep as sweep
 

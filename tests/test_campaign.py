@@ -27,7 +27,7 @@ SOLVER = js.Descent(optax.sgd, 1e-2)
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
     """Blocks of two seeds and both spectra."""
-    monkeypatch.setattr(campaign, "MATRIX_BLOCK_LANES", 4)
+    monkeypatch.setattr(campaign, "UNSAVED_LANES", 4)
 
 
 def grid(seeds=5, scales=(0.1, 0.2), lam=0.5):

@@ -475,11 +475,11 @@ def test_the_sentences_of_all_these_faults():
     [
         (
             {"xx": [[1.0, 2.0], [2.0, 1.0]]},
-            "xx` must be positive definite, but has the eigenvalue -1.",
+            "xx` must be positive definite, but is of smallest eigenvalue -1.",
         ),
         (
             {"xx": [[1.0, 0.0], [0.5, 1.0]]},
-            "xx` must be symmetric, but has 0 at [0][1] and 0.5 at [1][0].",
+            "xx` must be symmetric, but is 0 at [0][1] and 0.5 at [1][0].",
         ),
         ({"yx": [[1.0, math.nan], [0.0, 1.0]]}, "yx` must be finite, but has nan at [0][1]."),
         ({"xx": [1.0, 2.0]}, "xx` must be of shape (2, 2), but is of shape (2,)."),

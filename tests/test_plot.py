@@ -69,7 +69,7 @@ def test_trajectories_of_a_run():
 
 
 def test_trajectories_of_several_runs_are_refused(dataset: xr.Dataset):
-    with pytest.raises(ValueError, match=r"must be one trajectory, but has the axes \['depth'\]"):
+    with pytest.raises(ValueError, match=r"must be one trajectory, but is of the axes \['depth'\]"):
         plot.trajectories(dataset.sel(objective="jepa"))
 
 
@@ -271,7 +271,7 @@ def test_collapse_of_a_dataset(dataset: xr.Dataset):
     [
         (
             plot.critical_times,
-            r"axes `objective` and `feature` alone, but has the axes \['depth'\]",
+            r"axes `objective` and `feature` alone, but is of the axes \['depth'\]",
         ),
         (
             lambda ds: plot.critical_times(ds.expand_dims(critical_fraction=[0.9])),
@@ -279,9 +279,9 @@ def test_collapse_of_a_dataset(dataset: xr.Dataset):
         ),
         (
             lambda ds: plot.learning_time(ds.expand_dims(critical_fraction=[0.9])),
-            r"`ds` must have the axes .* but has the axes \['critical_fraction'\]",
+            r"`ds` must have the axes .* but is of the axes \['critical_fraction'\]",
         ),
-        (plot.collapse, r"must be one trajectory, but has the axes \['depth', 'objective'\]"),
+        (plot.collapse, r"must be one trajectory, but is of the axes \['depth', 'objective'\]"),
         (lambda ds: plot.critical_times(ds, against="sigma"), r"be one of \['rho', 'lam'\]"),
         (lambda ds: plot.order_matrix(ds.sel(depth=1)), r"be of one objective, but is of"),
         (lambda ds: plot.phase_diagram(ds.critical_time), r"must be of two axes, but is of"),

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
+from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked, check_kind, checked
 from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_numpy
 
@@ -48,6 +49,29 @@ class Features(eqx.Module):
     target_patterns: Float[Array, "dy d"]
     commutator: Float[Array, ""]
     asymmetry: Float[Array, ""]
+
+
+def common_features(
+    lam: Float[Array, " d"],
+    rho: Float[Array, " d"],
+    variance: Float[Array, " d"],
+    target_variance: Float[Array, " d"],
+    basis: Float[Array, "d d"],
+) -> Features:
+    """The features of moments that are all diagonal in one orthogonal basis, in its order."""
+    zero = jnp.zeros((), lam.dtype)
+    return Features(
+        lam=lam,
+        rho=rho,
+        variance=variance,
+        target_variance=target_variance,
+        basis=basis,
+        patterns=basis,
+        target_basis=basis,
+        target_patterns=basis,
+        commutator=zero,
+        asymmetry=zero,
+    )
 
 
 class Moments(Checked):
@@ -118,20 +142,8 @@ class Moments(Checked):
         variance = lam / rho
         target = lam * rho if target_variance is None else as_float_array(target_variance)
         moments = cls(jnp.diag(variance), jnp.diag(lam), jnp.diag(target))
-        identity, zero = jnp.eye(lam.size, dtype=lam.dtype), jnp.zeros((), lam.dtype)
-        known = Features(
-            lam=lam,
-            rho=rho,
-            variance=variance,
-            target_variance=target,
-            basis=identity,
-            patterns=identity,
-            target_basis=identity,
-            target_patterns=identity,
-            commutator=zero,
-            asymmetry=zero,
-        )
-        return moments.with_features(known)
+        identity = jnp.eye(lam.size, dtype=lam.dtype)
+        return moments.with_features(common_features(lam, rho, variance, target, identity))
 
     @classmethod
     @checked
@@ -319,7 +331,7 @@ def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
         xx, yx, yy = to_numpy(xx), to_numpy(yx), to_numpy(yy)
         rest = yy - yx @ np.linalg.solve(xx, yx.T)
         least = np.linalg.eigvalsh(rest / 2 + rest.T / 2)[0]
-        if least < -checks.SYMMETRY_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
+        if least < -MATRIX_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
             checks.fail(
                 "yy",
                 "be at least Σyx Σxx⁻¹ Σxy (else no pair of views has these moments)",

@@ -9,11 +9,11 @@ from jaxtyping import Array, Float
 from jepa_sim.data.moments import Moments
 from jepa_sim.explore._setting import Setting
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import JEPA, MAE, OneOf
+from jepa_sim.model.objectives import JEPA, MAE, SwitchedObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import Balanced
 from jepa_sim.results.critical import critical_times
-from jepa_sim.theory import Curve, stack_curves, take_curve
+from jepa_sim.theory import Curve, curve_parameter, stack_curves, take_curve
 
 OBJECTIVES = (JEPA(), MAE())
 DECADES, COUNT = 3, 400  # of the times that are shown
@@ -29,8 +29,8 @@ def solve(setting: Setting) -> xr.Dataset:
     """
     depths = (setting.depth, setting.predictor_depth)
     # the depths are known here: outside of `jit` numpy makes the tables, and keeps them
-    exponents = np.array([o.exponents(*depths) for o in OBJECTIVES])
-    curves = stack_curves((exponents[:, 0] - 1) / exponents[:, 1], jnp.zeros(()).dtype)
+    c = np.array([curve_parameter(*o.exponents(*depths)) for o in OBJECTIVES])
+    curves = stack_curves(c, jnp.zeros(()).dtype)
     numbers = (setting.lam, setting.rho, setting.scale, *depths, setting.fraction)
     found = _solve(*(jnp.asarray(value, float) for value in numbers), curves)
     times, gains, late, plateau, profile = map(np.asarray, found)
@@ -65,7 +65,7 @@ def _solve(
     profile = Moments.from_features(jnp.ones_like(grid), grid)
 
     def one(which: Array) -> tuple[Array, ...]:
-        objective, curve = OneOf(OBJECTIVES, which), take_curve(curves, which)
+        objective, curve = SwitchedObjective(OBJECTIVES, which), take_curve(curves, which)
         problem, of_profile = (
             Problem(m, objective, network, start, curve=curve) for m in (moments, profile)
         )

@@ -76,4 +76,4 @@ def check_axes(values: xr.DataArray, wanted: set[str], rule: str, argument: str 
     """ValueError, with the rule, where a dataset has other axes than those wanted."""
     left = sorted({str(name) for name in values.dims} - wanted)
     if left:
-        raise ValueError(f"Argument `{argument}` must {rule}, but has the axes {left}.")
+        checks.fail(argument, rule, f"of the axes {left} too")

@@ -63,7 +63,7 @@ class LayerModes(AbstractAdaptive):
         if not problem.start.is_random:
             return jax.vmap(lambda m: _with(apart, m).weights())(apart.moments)
         if key is None:
-            raise ValueError("Argument `key` must be given for a random start, but is None.")
+            checks.fail("key", "be given for a random start", key)
         keys = jr.split(key, apart.moments.xx.shape[0])
         return jax.vmap(lambda m, key: _with(apart, m).weights(key))(apart.moments, keys)
 

@@ -23,6 +23,7 @@ from jepa_sim.solvers.adaptive import check_method
 from jepa_sim.solvers.base import AbstractSolver, Observe, Solution
 from jepa_sim.solvers.integrate import integrate
 from jepa_sim.solvers.reduced import observe_gains
+from jepa_sim.theory import curve_parameter
 
 
 class Modes(AbstractSolver):
@@ -129,7 +130,7 @@ class _Chart(eqx.Module):
         return jnp.where(self.below, jax.nn.log_sigmoid(y), jax.nn.softplus(y))
 
     def velocity(self, t: Any, y: Float[Array, ""], args: Any) -> Float[Array, ""]:
-        c = (self.a - 1) / self.b
+        c = curve_parameter(self.a, self.b)
         log_kappa = jnp.log(jnp.where(self.learned, self.b * self.lam, 1)) + c * self.log_rho
         power = jnp.where(self.below, c, 1 + c)
         speed = jnp.exp(log_kappa + power * self.log_z(y))

@@ -158,10 +158,11 @@ def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Of Python, and of the packages that a result depends on."""
+def versions(*further: str) -> dict[str, str]:
+    """Of Python, of the packages that a result depends on, and of `further` packages."""
     packages = ("jepa_sim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
-    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    found = {name: _version(name) for name in (*packages, *further)}
+    return {"python": platform.python_version(), **found}
 
 
 def described(solver: AbstractSolver) -> str:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jepa_sim.arguments.types import Scalar
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import AbstractObjective, OneOf
+from jepa_sim.model.objectives import AbstractObjective, SwitchedObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import AbstractStart
 from jepa_sim.model.state import Weights, pad_encoder
@@ -53,9 +53,9 @@ class Program(eqx.Module):
     def run(self, which: Int[Array, " chunk"], lanes: Lanes) -> dict[str, Array]:
         """What is saved of a chunk of lanes, each with a leading axis over those chosen.
 
-        Of several devices each runs its share by itself: the chunk must be a multiple of them.
-        Implicit methods run on the first: lineax does not know the types that arrays have in a
-        `shard_map`.
+        Several devices each run their own share, so the length of the chunk must be a multiple of
+        their number. Implicit methods run on the first device alone: lineax does not know the types
+        that arrays have inside a `shard_map`.
         """
         devices, every = jax.local_devices(), jax.vmap(self._run_one, in_axes=(0, None))
         if len(devices) == 1 or self.solver.is_implicit:
@@ -88,7 +88,7 @@ class Program(eqx.Module):
     def _run_one(self, i: Int[Array, ""], lanes: Lanes) -> dict[str, Array]:
         problem, solve = self._begin(lanes[i])
         times = self.times.times(problem)
-        # gains are looked at, whether or not they are to be saved
+        # critical times are read from the gains, so these are observed even if they are not saved
         observables = tuple(dict.fromkeys((*self.observables, features)))
         trajectory = record(
             problem, observables, lambda problem, observe: solve(problem, times, observe)
@@ -118,11 +118,12 @@ class Program(eqx.Module):
         self, lane: Lane
     ) -> tuple[Problem, Callable[[Problem, Float[Array, " t"], Observe], Solution]]:
         """A lane's problem and how to solve it at given times."""
+        key, depth_here = lane.point.key, lane.point.depth
         problem = self._problem(lane, *self._depths(lane))
         problem = eqx.tree_at(lambda p: p.curve, problem, lane.curve, is_leaf=lambda x: x is None)
         if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
             return problem, (
-                lambda problem, times, observe: self.solver.solve(problem, times, observe, lane.key)
+                lambda problem, times, observe: self.solver.solve(problem, times, observe, key)
             )
         depths, predictor_depth, solver = (
             self.networks.depths,
@@ -135,8 +136,8 @@ class Program(eqx.Module):
             return lambda key: pad_encoder(solver.begin(problem, key), max(depths))
 
         def solve(problem: Problem, times: Float[Array, " t"], observe: Observe) -> Solution:
-            start_key, own_key = jr.split(lane.key)
-            which = jnp.argmax(jnp.asarray(depths, lane.depth.dtype) == lane.depth)
+            start_key, own_key = jr.split(key)
+            which = jnp.argmax(jnp.asarray(depths, depth_here.dtype) == depth_here)
             start = jax.lax.switch(which, [begin(depth) for depth in depths], start_key)
             return solver.solve_from(start, problem, times, observe, own_key)
 
@@ -145,14 +146,14 @@ class Program(eqx.Module):
     def _depths(self, lane: Lane) -> tuple[Scalar, Scalar]:
         """L and M, as known as they are."""
         if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
-            return lane.depth, lane.predictor_depth
+            return lane.point.depth, lane.point.predictor_depth
         depths = self.networks.depths
-        return depths[0] if len(depths) == 1 else lane.depth, self.networks.predictor_depth
+        return depths[0] if len(depths) == 1 else lane.point.depth, self.networks.predictor_depth
 
     def _problem(self, lane: Lane, depth: Scalar, predictor_depth: Scalar) -> Problem:
         objective = self.objectives[0]
         if len(self.objectives) > 1:
-            objective = OneOf(self.objectives, lane.objective)
-        network, start = self.network(depth, predictor_depth), self.start(lane.scale)
+            objective = SwitchedObjective(self.objectives, lane.point.objective)
+        network, start = self.network(depth, predictor_depth), self.start(lane.point.scale)
         problem = Problem(lane.moments, objective, network, start, self.training)
-        return self.customise(problem, **lane.values)
+        return self.customise(problem, **lane.point.values)

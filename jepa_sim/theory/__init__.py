@@ -21,9 +21,18 @@ from jepa_sim.theory.flow import ReducedFlow
 from jepa_sim.theory.tables import (
     LARGEST_C,
     Curve,
+    curve_parameter,
     make_curve,
     stack_curves,
     take_curve,
 )
 
-__all__ = ["LARGEST_C", "Curve", "ReducedFlow", "make_curve", "stack_curves", "take_curve"]
+__all__ = [
+    "LARGEST_C",
+    "Curve",
+    "ReducedFlow",
+    "curve_parameter",
+    "make_curve",
+    "stack_curves",
+    "take_curve",
+]

@@ -170,7 +170,7 @@ class PixelMask(Views):
         return "shape", math.prod(self.shape)
 
     def views(self) -> "js.data.AbstractViews":
-        return masked(smooth(self), self, self.shape, keep=self.keep)
+        return masked(smooth(self), js.data.PixelMask(self.keep), self)
 
 
 class BlockMask(Views):
@@ -192,7 +192,7 @@ class BlockMask(Views):
         return "shape", math.prod(self.shape)
 
     def views(self) -> "js.data.AbstractViews":
-        return masked(smooth(self), self, self.shape, block=self.block)
+        return masked(smooth(self), js.data.BlockMask(self.shape, self.block), self)
 
 
 class LowRank(Views):
@@ -276,15 +276,9 @@ def smooth(data: PixelMask | BlockMask) -> "js.data.AbstractSource":
 
 
 def masked(
-    source: "js.data.AbstractSource",
-    data: Any,
-    shape: Sequence[int],
-    *,
-    keep: float = 1.0,
-    block: Sequence[int] | None = None,
+    source: "js.data.AbstractSource", mask: "js.data.AbstractMask", data: Any
 ) -> "js.data.AbstractViews":
-    """Images with a block masked where there is one, else with pixels masked one by one."""
-    mask = js.data.PixelMask(keep) if block is None else js.data.BlockMask(shape, block)
+    """Masked images, with the target and the noise of the table `data`."""
     return js.data.Masked(source, mask, TARGETS[data.target](), noise=data.noise)
 
 

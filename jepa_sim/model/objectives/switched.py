@@ -15,7 +15,7 @@ from jepa_sim.model.objectives.prediction import AbstractPrediction, prediction_
 from jepa_sim.model.teachers import AbstractTarget, StopGradient
 
 
-class OneOf(AbstractObjective):
+class SwitchedObjective(AbstractObjective):
     """One of several objectives, chosen by a traced number: they become one compiled program.
 
     The matrix flow takes those that `can_share`; the reduced theory takes any.
