@@ -70,7 +70,7 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
     """
     if not is_concrete(run.result) or np.ndim(run.result) != 0:
         checks.fail("run", "be one trajectory outside of `jit` and `vmap`", "several or traced")
-    problem = run.problem.with_curve()
+    problem = run.problem
     level = critical_level(problem, *check_target(problem, fraction, None))
     saves = Saves.of(problem, run.times, run.features, run.rates)
     cosines = run.values.get("latent_cosines")
@@ -80,7 +80,9 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
             cosines = np.concatenate([np.zeros_like(cosines[:1]), cosines])
     features = problem.features
     sizes = (saves.gains, level, problem.plateaus, features.rho, features.lam)
-    found = _falls(*map(np.asarray, sizes), cosines=cosines)
+    found = list(_falls(*map(np.asarray, sizes), cosines=cosines))
+    if found:
+        problem = problem.with_curve()
 
     def at(feature: int, after: int) -> float:
         every = jnp.full(level.shape, after)
