@@ -154,7 +154,11 @@ def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "solver": described(solver),
         "config": json.dumps(axes),
-        **({RISES_ONCE: "gains rise once: learned_time is critical_time"} if solver.is_exact else {}),
+        **(
+            {RISES_ONCE: "gains rise once: learned_time is critical_time"}
+            if solver.is_exact
+            else {}
+        ),
     }
 
 
