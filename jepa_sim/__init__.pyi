@@ -26,6 +26,7 @@ from .model.starts import Balanced as Balanced
 from .model.starts import Given as Given
 from .model.starts import Misaligned as Misaligned
 from .model.starts import Orthogonal as Orthogonal
+from .model.starts import RandomBalanced as RandomBalanced
 from .model.starts import RandomGaussian as RandomGaussian
 from .model.starts import Unbalanced as Unbalanced
 from .model.state import Gains as Gains
@@ -44,6 +45,7 @@ from .numerics.stabilised import ROCK4 as ROCK4
 from .results import observables as observables
 from .results.critical import asymptotic_critical_times as asymptotic_critical_times
 from .results.critical import critical_times as critical_times
+from .results.critical import trust as trust
 from .results.diagnose import Diagnosis as Diagnosis
 from .results.diagnose import Finding as Finding
 from .results.diagnose import diagnose as diagnose
@@ -51,6 +53,8 @@ from .results.evictions import Eviction as Eviction
 from .results.evictions import evictions as evictions
 from .results.status import Status as Status
 from .results.trajectory import Trajectory as Trajectory
+from .results.trust import DisplacementWarning as DisplacementWarning
+from .results.trust import Trust as Trust
 from .solvers.base import AbstractSolver as AbstractSolver
 from .solvers.base import Solution as Solution
 from .solvers.base import simulate as simulate

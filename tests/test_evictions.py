@@ -35,8 +35,8 @@ def crossings():
         return np.concatenate([(v.T @ residual).ravel(), (residual @ w.T).ravel()])
 
     def passes(feature):
-        return lambda t, state: np.sum(state[:4].reshape(2, 2)[:, feature] ** 2) - (
-            (RHO[feature] / 2) ** 2
+        return lambda t, state: (
+            np.sum(state[:4].reshape(2, 2)[:, feature] ** 2) - ((RHO[feature] / 2) ** 2)
         )
 
     start = np.concatenate([OFF.ravel(), EPS * np.eye(2).ravel()])

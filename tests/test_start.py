@@ -1,5 +1,7 @@
 """Every start has factors with the properties in its documentation."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -48,6 +50,42 @@ def test_misaligned_turns_the_predictor_by_its_angle():
     np.testing.assert_allclose(np.sort(np.angle(found)), angles, atol=1e-12)
     _, straight = begin(js.Misaligned(0.04, 0.0))
     np.testing.assert_allclose(in_latent_space(straight), 0.2 * np.eye(D), atol=1e-14)
+
+
+@pytest.mark.parametrize("width", [None, 2])
+@pytest.mark.parametrize("objective", [js.JEPA(), js.MAE()], ids=lambda o: o.name)
+def test_random_balanced_is_balanced_and_not_aligned(objective, width):
+    start = js.RandomBalanced(0.04)
+    problem, weights = begin(start, objective=objective, predictor_depth=2, width=width)
+    rank = width or D
+    *_, last = chain = (*weights.encoder, *weights.predictor)
+    for before, after in itertools.pairwise(chain):
+        np.testing.assert_allclose(after.T @ after, before @ before.T, atol=1e-15)
+    sizes = np.linalg.svd(product(weights.encoder), compute_uv=False)
+    assert 0.02 < sizes.min() < sizes.max() < 0.08
+    # V̄W̄ of an MAE, and the predictor of a JEPA in the latent space, are symmetric and positive
+    v, w = product(weights.predictor), product(weights.encoder)
+    inner = v @ w if objective.name == "mae" else v
+    np.testing.assert_allclose(inner, inner.T, atol=1e-15)
+    assert np.linalg.eigvalsh(inner)[-rank] > 0
+    assert np.min(weights.alignment(problem.features)) < 0.99
+    assert last.shape[0] == (D if objective.name == "mae" else rank)
+
+
+def test_random_balanced_gains_are_log_uniform():
+    problem, _ = begin(js.RandomBalanced(0.04), depth=1)
+    many = jax.vmap(problem.weights)(jr.split(jr.key(1), 200))
+    sizes = np.linalg.svd(many.encoder[0], compute_uv=False)
+    logs = np.log2(sizes.ravel() / 0.04)
+    assert scipy.stats.kstest(logs, scipy.stats.uniform(-1, 2).cdf).pvalue > 1e-3
+
+
+def test_the_flow_keeps_random_balanced_balanced():
+    problem, _ = begin(js.RandomBalanced(0.3))
+    saved = (js.observables.balancedness, js.observables.features)
+    run = js.simulate(problem, [1.0, 30.0], js.GradientFlow(), observables=saved, key=KEY)
+    assert np.max(run["balancedness"]) < 1e-5
+    assert np.max(run.features) > 0.5
 
 
 def test_orthogonal_is_haar_in_the_latent_space():

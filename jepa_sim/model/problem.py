@@ -285,7 +285,7 @@ class Problem(Checked):
         ValueError where the reduced theory does not apply: where the start is not balanced, the
         network is a bottleneck, or the problem is not plain. The message names `what` needs it.
         """
-        if not self.start.is_balanced:
+        if not (self.start.is_balanced or self.start.is_nearly_aligned):
             checks.fail("start", f"be balanced for `{what}`", type(self.start).__name__)
         if self.is_narrow:
             d = self.features.lam.size

@@ -16,6 +16,7 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import Scalar
 from jepa_sim.model.problem import Problem
+from jepa_sim.results.trust import Trust, trust_in, warn_where_displaced
 
 Target = Float[Array, ""] | None
 
@@ -61,13 +62,52 @@ def critical_times(
     >>> js.critical_times(problem, fraction=0.5).round(1)
     Array([620.3, 689.6], dtype=float64)
 
+    The times are those of features that keep apart. A `DisplacementWarning` says where a cleaner
+    feature displaces a noisier one before (see `trust`); there is none under a transformation.
+
     Raises ValueError where the start is not balanced or the target out of range.
     """
-    problem = problem.reduced("critical_times").with_known_curve()
-    return _exact_times(problem, *check_target(problem, fraction, level))
+    times, found = times_and_trust(problem, fraction, level, "critical_times")
+    warn_where_displaced(found, stacklevel=4)
+    return times
+
+
+@checked
+def trust(
+    problem: Problem, *, fraction: Scalar | None = None, level: Scalar | None = None
+) -> Trust:
+    """How far `critical_times` with the same arguments can be trusted.
+
+    The reduced theory is exact for features that keep apart. A JEPA's latents turn towards larger
+    ρ, and a deep MAE's towards larger ρλ. What is off the diagonal at the start, if only by
+    rounding, grows until a cleaner feature takes over the latent of a noisier one that was learned
+    before it. `str()` of the result says which, and when.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=1), js.Balanced(scale=1e-4))
+    >>> print(js.trust(problem, fraction=0.5))
+    Feature 0 (ρ 0.9) will displace feature 1 (ρ 0.3) at t ≈ 5.21e+03: its critical time is at most
+    that, not 1e+04.
+
+    Raises ValueError where the start is not balanced or the target out of range.
+    """
+    return times_and_trust(problem, fraction, level, "trust")[1]
+
+
+def times_and_trust(
+    problem: Problem, fraction: Scalar | None, level: Scalar | None, what: str
+) -> tuple[Float[Array, " d"], Trust]:
+    """`critical_times` and `trust` at once, without a warning; `what` asks for them."""
+    problem = problem.reduced(what).with_known_curve()
+    return _exact(problem, *check_target(problem, fraction, level))
 
 
 @eqx.filter_jit
+def _exact(problem: Problem, fraction: Target, level: Target) -> tuple[Float[Array, " d"], Trust]:
+    times = _exact_times(problem, fraction, level)
+    return times, trust_in(problem, times, jnp.zeros_like(times[0]))
+
+
 def _exact_times(problem: Problem, fraction: Target, level: Target) -> Float[Array, " d"]:
     flow = problem.flow
     # ln(u/u*) of the target. For a fraction it does not depend on the plateau, so that it is exact;

@@ -29,6 +29,7 @@ class ClosedForm(AbstractSolver):
 
     is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = True
+    keeps_apart: ClassVar[bool] = True
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)

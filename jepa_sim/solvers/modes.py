@@ -41,6 +41,7 @@ class Modes(AbstractSolver):
     max_steps: int = eqx.field(static=True, default=10_000)
     is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = False
+    keeps_apart: ClassVar[bool] = True
 
     def __check_init__(self):
         if self.tolerance is not None:

@@ -14,6 +14,7 @@ import xarray as xr
 
 from jepa_sim.arguments.types import ResultCode
 from jepa_sim.solvers.base import AbstractSolver
+from jepa_sim.results.trust import HOLDS_FROM
 from jepa_sim.sweeps.axes import AXES, attributes
 from jepa_sim.sweeps.grid import AbstractTimes, Grid
 from jepa_sim.sweeps.variables import (
@@ -84,6 +85,15 @@ def remarks(dataset: xr.Dataset) -> list[str]:
             "above that fraction of the plateau, and the time says nothing of learning. Use a "
             "smaller ε."
         )
+    if "trust" in dataset:
+        wrong = int((dataset.trust < HOLDS_FROM).sum())
+        if wrong:
+            found.append(
+                f"In {wrong:,} of {dataset.trust.size:,} runs, by fraction, the reduced theory does "
+                "not hold: a cleaner feature displaces a noisier one before the theory has it "
+                "learned, so that some critical time is off by more than 10 %. `trust` says which "
+                "runs these are, `GradientFlow` what happens in them."
+            )
     if "learned_time" in dataset and RISES_ONCE not in dataset.attrs:
         last = dataset.learned_time
         lost = int((np.isfinite(times) & (last > times)).sum())
@@ -154,7 +164,11 @@ def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "solver": described(solver),
         "config": json.dumps(axes),
-        **({RISES_ONCE: "gains rise once: learned_time is critical_time"} if solver.is_exact else {}),
+        **(
+            {RISES_ONCE: "gains rise once: learned_time is critical_time"}
+            if solver.is_exact
+            else {}
+        ),
     }
 
 

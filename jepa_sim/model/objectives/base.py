@@ -3,6 +3,7 @@
 import abc
 from typing import TYPE_CHECKING
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments.kinds import Checked
@@ -65,3 +66,18 @@ class AbstractObjective(Checked):
         self, features: Features
     ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
         """(λ, σ²) of the reduced flow of every feature."""
+
+    def turning(
+        self,
+        lam: Float[Array, " d"],
+        variance: Float[Array, " d"],
+        depth: Scalar,
+        predictor_depth: Scalar,
+    ) -> Float[Array, "d d"]:
+        """(d, d) g_ji: how fast the latent of a learned feature j turns towards a small feature i.
+
+        It is the rate of exponential growth, at the state in which j is learned and i is not, of
+        what j's latent carries of i. λ and σ² are those of the reduced flow, per unit of flow time.
+        NaN where the objective does not know it, as here.
+        """
+        return jnp.full((lam.size, lam.size), jnp.nan, lam.dtype)

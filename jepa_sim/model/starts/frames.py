@@ -49,7 +49,10 @@ def frame_sizes(
 
 
 class Frames:
-    """F_0, …, F_{L+M−1} of a chain, and the last frame of an aligned predictor."""
+    """F_0, …, F_{L+M−1} of a chain, and the last frame of an aligned predictor.
+
+    turned: whether F_0 is random in a network that is no bottleneck too; it is the identity else.
+    """
 
     def __init__(
         self,
@@ -57,6 +60,8 @@ class Frames:
         objective: AbstractObjective,
         network: DeepLinear,
         key: PRNGKeyArray | None,
+        *,
+        turned: bool = False,
     ):
         encoder, predictor = shapes(moments, objective, network)
         self.depth, self.between = len(encoder), network.frames
@@ -69,7 +74,7 @@ class Frames:
         else:
             inner, outer = jr.split(key)
             first = jnp.eye(d, dtype=dtype)
-            if k < d:
+            if k < d or turned:
                 first = orthogonal(outer, 1, d, dtype)[0, :, :rank]
             self.frames = [first, *orthogonal(inner, hidden, k, dtype)[:, :, :rank]]
         target = self.frames[0]
@@ -80,17 +85,24 @@ class Frames:
         self.aligned = objective.output_frame(self.frames[self.depth], target)
 
     def weights(
-        self, u: Float[Array, ""], v: Float[Array, ""], last: Float[Array, "o r"]
+        self, u: Float[Array, "*r"], v: Float[Array, "*r"], last: Float[Array, "o r"]
     ) -> Weights:
-        """Singular values u in the encoder, v in the predictor, which ends in the frame `last`."""
-        frames = [*self.frames, last]
-        factors = [after @ before.T for before, after in itertools.pairwise(frames)]
+        """Singular values u in the encoder, v in the predictor, which ends in the frame `last`.
+
+        One number stands for all directions.
+        """
+        pairs = list(itertools.pairwise([*self.frames, last]))
+        sizes = [u] * self.depth + [v] * (len(pairs) - self.depth)
+        factors = [
+            (after * jnp.broadcast_to(size, after.shape)) @ before.T
+            for size, (before, after) in zip(sizes, pairs, strict=True)
+        ]
         context, target = self.between
         # each frame of the target reads all frames of the context alike; of norm 1
-        mean = jnp.full((target, context), (context * target) ** -0.5, u.dtype)
+        mean = jnp.full((target, context), (context * target) ** -0.5, last.dtype)
         return Weights(
-            tuple(u * z for z in factors[: self.depth]),
-            tuple(v * jnp.kron(mean, z) for z in factors[self.depth :]),
+            tuple(factors[: self.depth]),
+            tuple(jnp.kron(mean, z) for z in factors[self.depth :]),
         )
 
 
