@@ -54,9 +54,9 @@ VARIABLES = {
     ),
     "trust": Variable(
         FRACTIONS,
-        "first time at which a cleaner feature displaces a noisier one, over the critical time that "
-        "the reduced theory gives it (below 0.91: some critical time is off by more than 10 %; "
-        "0: the start is not aligned with features; NaN: not known)",
+        "time at which a cleaner feature displaces a noisier one, over its critical time in the "
+        "reduced theory (below 0.91: some critical time is off by more than 10 %; 0: the start is "
+        "not aligned with features; NaN: not known)",
     ),
     "order_rho": Variable(FRACTIONS, "Kendall's τ of being learned early and ρ"),
     "order_lam": Variable(FRACTIONS, "Kendall's τ of being learned early and λ"),

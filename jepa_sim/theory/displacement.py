@@ -50,16 +50,17 @@ def first_displacement(
     wanted = jnp.where(jnp.isinf(times), horizon, times)
     decay = jnp.maximum(1 - lam[None, :] / jnp.where(lam == 0, 1, lam)[:, None], 0)
     log_r = jnp.maximum(jnp.log(delta) - decay * log_rise[:, None], jnp.log(overlap))
-    happens = (turning > 0) & (times[:, None] < times[None, :])
-    wait = -jnp.minimum(log_r, 0) / jnp.where(happens, turning, 1)
-    arrival = jnp.where(happens, times[:, None] + wait, jnp.inf)
+    turns = turning > 0
+    # of pairs, this does not depend on times: a sweep computes it once for all critical fractions
+    wait = jnp.where(turns, -jnp.minimum(log_r, 0) / jnp.where(turns, turning, 1), jnp.inf)
+    arrival = jnp.where(times[:, None] < times[None, :], times[:, None] + wait, jnp.inf)
     time = jnp.min(arrival, axis=0)
     ratio = jnp.where(wanted > 0, time / jnp.where(wanted > 0, wanted, 1), jnp.inf)
     cleaner = jnp.argmin(ratio)
     least = jnp.min(ratio)
     if times.size > 1:
         least = jnp.where(delta < 1, least, 0)
-    # what the objective does not know stays unknown
-    least = jnp.where(jnp.isnan(turning).any(), jnp.nan, least)
+    # what the objective does not know of one pair it knows of none, and it stays unknown
+    least = jnp.where(jnp.isnan(turning[0, 0]), jnp.nan, least)
     noisier = jnp.argmin(arrival[:, cleaner])
     return Displacement(least, cleaner, noisier, time[cleaner], times[cleaner])
