@@ -50,7 +50,7 @@ class Trust(eqx.Module):
     def __str__(self) -> str:
         ratio, found = float(self.ratio), self.displacement
         if np.isnan(ratio):
-            return "It is not known how long features keep apart for this objective and training."
+            return "It is not known how long features keep apart for this objective, start and training."
         if ratio == 0:
             return (
                 "The start is not aligned with the features: the reduced theory takes it as if it "
@@ -87,7 +87,7 @@ def trust_in(problem: Problem, times: Float[Array, " d"], horizon: Float[Array, 
     found = first_displacement(
         times,
         lam,
-        jnp.where(learned, log_plateau - jnp.log(problem.scale) / problem.depth, 0),
+        jnp.where(learned, log_plateau - jnp.log(problem.start_gains) / problem.depth, 0),
         turning,
         jnp.maximum(delta, jnp.finfo(dtype).eps),
         features.overlap,

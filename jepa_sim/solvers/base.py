@@ -85,6 +85,13 @@ class AbstractSolver(Checked):
     def prepare(self, problem: Problem) -> Problem:
         """The problem in the form that `solve` needs; ValueError where it does not apply."""
 
+    def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
+        """The prepared problem, with what `key` decides of a start that the solver needs to know.
+
+        A solver of the reduced theory replaces a random start by its effective one.
+        """
+        return problem
+
     def check_times(self, times: ArrayLike) -> None:
         """ValueError where a run cannot be saved at these times.
 
@@ -193,6 +200,7 @@ def _simulate(
     def solve(problem: Problem, observe: Observe) -> Solution:
         return solver.solve(problem, times, observe, key)
 
+    problem = solver.started(problem, key)
     return record(problem, observables, solve, keeps_apart=solver.keeps_apart)
 
 

@@ -41,6 +41,9 @@ class ClosedForm(AbstractSolver):
         problem.check_read("ClosedForm")
         return problem.reduced("ClosedForm").with_known_curve()
 
+    def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
+        return problem.effective(key)
+
     def solve(
         self,
         problem: Problem,

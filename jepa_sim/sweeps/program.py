@@ -129,6 +129,7 @@ class Program(eqx.Module):
         problem = self._problem(lane, *self._depths(lane))
         problem = eqx.tree_at(lambda p: p.curve, problem, lane.curve, is_leaf=lambda x: x is None)
         if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
+            problem = self.solver.started(problem, key)
             return problem, (
                 lambda problem, times, observe: self.solver.solve(problem, times, observe, key)
             )

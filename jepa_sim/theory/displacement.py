@@ -59,7 +59,7 @@ def first_displacement(
     cleaner = jnp.argmin(ratio)
     least = jnp.min(ratio)
     if times.size > 1:
-        least = jnp.where(delta < 1, least, 0)
+        least = jnp.where(delta >= 1, 0, least)
     # what the objective does not know of one pair it knows of none, and it stays unknown
     least = jnp.where(jnp.isnan(turning[0, 0]), jnp.nan, least)
     noisier = jnp.argmin(arrival[:, cleaner])

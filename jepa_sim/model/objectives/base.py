@@ -1,7 +1,7 @@
 """What an objective is."""
 
 import abc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -25,11 +25,14 @@ class AbstractObjective(Checked):
     on its fields. name: what the objective is called in a sweep's result.
     encodes_target: whether y goes through an encoder too; y must then be of the dimension of x.
     uses_predictor: whether a predictor (or decoder) is part of the objective.
+    has_effective_starts: whether random starts that are balanced act as aligned ones, with a gain
+    of its own for every feature (`starts/effective.py`); False unless it is set.
     """
 
     name: AbstractClassVar[str]
     encodes_target: AbstractClassVar[bool]
     uses_predictor: AbstractClassVar[bool]
+    has_effective_starts: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod

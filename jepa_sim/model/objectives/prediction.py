@@ -110,6 +110,7 @@ class MAE(AbstractPrediction):
     name: ClassVar[str] = "mae"
     encodes_target: ClassVar[bool] = False
     uses_predictor: ClassVar[bool] = True
+    has_effective_starts: ClassVar[bool] = True
 
     @property
     def teacher(self) -> AbstractTarget:

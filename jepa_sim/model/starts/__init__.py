@@ -12,6 +12,7 @@ from jepa_sim.model.starts.base import AbstractStart as AbstractStart
 from jepa_sim.model.starts.chance import Orthogonal as Orthogonal
 from jepa_sim.model.starts.chance import RandomBalanced as RandomBalanced
 from jepa_sim.model.starts.chance import RandomGaussian as RandomGaussian
+from jepa_sim.model.starts.effective import effective as effective
 from jepa_sim.model.starts.frames import frame_sizes as frame_sizes
 from jepa_sim.model.starts.frames import shapes as shapes
 from jepa_sim.model.starts.given import Given as Given

@@ -32,7 +32,8 @@ class AbstractStart(Checked):
     start says how a single feature starts, as a network of width one.
 
     is_nearly_aligned: whether the start is a balanced one but for `misalignment`, so that the
-    reduced theory takes it, with a warning where that does not hold.
+    reduced theory takes it, with a warning where that does not hold.  knows_frame: whether the
+    start is balanced but for its right frame, which `right_frame` then tells.
 
     Only a start whose layers differ within a feature sets `keeps_differences` and overrides
     `layers`; others leave both as they are.
@@ -45,6 +46,7 @@ class AbstractStart(Checked):
     is_separable: AbstractClassVar[bool]
     keeps_differences: ClassVar[bool] = False
     is_nearly_aligned: ClassVar[bool] = False
+    knows_frame: ClassVar[bool] = False
 
     @abc.abstractmethod
     def weights(
@@ -55,6 +57,19 @@ class AbstractStart(Checked):
         key: PRNGKeyArray | None,
     ) -> Weights:
         """The matrices at time 0."""
+
+    def gains_of(self, features: Features) -> Float[Array, "*d"]:
+        """w̄ of the features at time 0 in the reduced theory: ε, or (d,) where features differ."""
+        return self.scale
+
+    def right_frame(
+        self, features: Features, key: PRNGKeyArray
+    ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        """(s, R) of the encoder W̄ = F diag(s) Rᵀ at time 0, for a network that is no bottleneck.
+
+        For starts with `knows_frame`.
+        """
+        raise NotImplementedError
 
     def misalignment(self, dimension: int) -> Float[Array, ""]:
         """δ: what a latent carries of other features, as a share of what it carries of its own.

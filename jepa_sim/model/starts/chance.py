@@ -3,16 +3,17 @@
 from typing import ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import as_float_array
-from jepa_sim.data.moments import Moments
+from jepa_sim.data.moments import Features, Moments
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.starts.base import AbstractStart
-from jepa_sim.model.starts.frames import Frames, layer_scale, orthogonal, shapes
+from jepa_sim.model.starts.frames import Frames, first_frame, layer_scale, orthogonal, shapes
 from jepa_sim.model.state import Weights
 
 SPREAD = 2.0  # gains of a `RandomBalanced` start lie within this factor of ε
@@ -38,6 +39,7 @@ class RandomBalanced(AbstractStart):
     is_level: ClassVar[bool] = False
     is_balanced: ClassVar[bool] = False
     is_separable: ClassVar[bool] = True
+    knows_frame: ClassVar[bool] = True
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
@@ -52,11 +54,20 @@ class RandomBalanced(AbstractStart):
         assert key is not None  # `Problem.weights` has checked
         frame_key, gain_key = jr.split(key)
         frames = Frames(moments, objective, network, frame_key, turned=True)
-        u = layer_scale(self.scale, moments, network)
-        spread = SPREAD ** (1 / network.whole()[0])
-        power = jr.uniform(gain_key, frames.aligned.shape[1:], u.dtype, minval=-1, maxval=1)
-        sizes = u * spread**power
-        return frames.weights(sizes, sizes, frames.aligned)
+        gains = self._draw(frames.aligned.shape[1], moments.xx.dtype, gain_key)
+        u = gains ** (1 / network.whole()[0])
+        return frames.weights(u, u, frames.aligned)
+
+    def right_frame(
+        self, features: Features, key: PRNGKeyArray
+    ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        frame_key, gain_key = jr.split(key)
+        d, dtype = features.lam.size, features.lam.dtype
+        return self._draw(d, dtype, gain_key), first_frame(frame_key, d, dtype)
+
+    def _draw(self, count: int, dtype: jnp.dtype, key: PRNGKeyArray) -> Float[Array, " {count}"]:
+        power = jr.uniform(key, (count,), dtype, minval=-1, maxval=1)
+        return self.scale.astype(dtype) * SPREAD**power
 
 
 class Orthogonal(AbstractStart):

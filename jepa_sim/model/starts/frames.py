@@ -72,10 +72,10 @@ class Frames:
                 checks.fail("start", f"be rotated or random for a width {k} below d = {d}", "not")
             self.frames = [jnp.eye(d, dtype=dtype), *[jnp.eye(k, rank, dtype=dtype)] * hidden]
         else:
-            inner, outer = jr.split(key)
+            inner, _ = jr.split(key)
             first = jnp.eye(d, dtype=dtype)
             if k < d or turned:
-                first = orthogonal(outer, 1, d, dtype)[0, :, :rank]
+                first = first_frame(key, d, dtype)[:, :rank]
             self.frames = [first, *orthogonal(inner, hidden, k, dtype)[:, :, :rank]]
         target = self.frames[0]
         if moments.target_dimension // network.frames[1] != d:
@@ -104,6 +104,12 @@ class Frames:
             tuple(factors[: self.depth]),
             tuple(jnp.kron(mean, z) for z in factors[self.depth :]),
         )
+
+
+def first_frame(key: PRNGKeyArray, size: int, dtype: jnp.dtype) -> Float[Array, "{size} {size}"]:
+    """The random F_0 of `Frames` with this key, before it is cut to the rank of a bottleneck."""
+    _, outer = jr.split(key)
+    return orthogonal(outer, 1, size, dtype)[0]
 
 
 def layer_scale(scale: Float[Array, ""], moments: Moments, network: DeepLinear) -> Float[Array, ""]:
