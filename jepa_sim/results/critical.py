@@ -55,11 +55,12 @@ def critical_times(
     """(d,) exact critical times of the reduced theory, in flow time.
 
     fraction: of each feature's own plateau ρ^{L/b}, in (0, 1).  level: of w̄, the same for all.
-    Exactly one of them is given.  key: that of `simulate`, for a random start (an MAE from
-    `RandomBalanced`, whose times are then approximate: 0.1 % off in the median at L = 1, 1 to 4 % in
-    deeper networks). 0 where the start is there already, inf where a feature never
-    gets there: ρ ≤ 0, or a level at or above the plateau. Differentiable in the moments, the scale
-    and the target.
+    Exactly one of them is given.  key: that of `simulate`, where the start is random: for an MAE
+    from `RandomBalanced`, whose times are then approximate (0.1 % off in the median at L = 1, and 1
+    to 4 % in deeper networks).
+
+    The time is 0 where the start is there already, inf where a feature never gets there: ρ ≤ 0, or
+    a level at or above the plateau. Differentiable in the moments, the scale and the target.
 
     t* = [G(x) − G(x₀)] / (σ² u*^{a+b−1}), with G the universal curve of the exponents (a, b).
 

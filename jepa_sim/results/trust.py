@@ -50,7 +50,7 @@ class Trust(eqx.Module):
     def __str__(self) -> str:
         ratio, found = float(self.ratio), self.displacement
         if np.isnan(ratio):
-            return "It is not known how long features keep apart for this objective, start and training."
+            return "It is not known how long features keep apart for this start and training."
         if ratio == 0:
             return (
                 "The start is not aligned with the features: the reduced theory takes it as if it "

@@ -60,7 +60,7 @@ class AbstractStart(Checked):
 
     def gains_of(self, features: Features) -> Float[Array, "*d"]:
         """w̄ of the features at time 0 in the reduced theory: ε, or (d,) where features differ."""
-        return self.scale
+        return jnp.asarray(self.scale)
 
     def right_frame(
         self, features: Features, key: PRNGKeyArray
