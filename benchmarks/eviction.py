@@ -77,9 +77,7 @@ def run(lanes: Lanes, solver: js.AbstractSolver, saves: int) -> Found:
         start = js.Given(list(factors[:-1]), [factors[-1]])
         moments = js.Moments.from_features(lam=lam, rho=rho)
         problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), start)
-        found = js.simulate(
-            problem, end * share, solver, observables=(js.observables.features,)
-        )
+        found = js.simulate(problem, end * share, solver, observables=(js.observables.features,))
         level = LEVEL * rho**depth
         known = Saves.of(problem, found.times, found.features, found.rates)
         counts = found.features[0] < AT_START * rho**depth

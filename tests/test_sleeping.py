@@ -139,9 +139,7 @@ def evicted():
     """λ = [1, 2], ρ = [.9, .3], off the diagonal by 1e-6: feature 1 is learned, lost and relearned."""
     off = 1e-3 * (np.eye(2) + 1e-6 * np.array([[0.0, 1.0], [1.0, 0.0]]))
     moments = js.Moments.from_features(LAM[:2], RHO[:2])
-    problem = js.Problem(
-        moments, js.JEPA(), js.DeepLinear(1), js.Given([off], [1e-3 * np.eye(2)])
-    )
+    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(1), js.Given([off], [1e-3 * np.eye(2)]))
     times = np.arange(0.0, 1001.0, 2.0)
     return [js.simulate(problem, times, s, observables=OBSERVED) for s in SOLVERS]
 

@@ -1,7 +1,6 @@
 """Steps of the live block, with latents that fall asleep and wake between them."""
 
 from collections.abc import Callable
-from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
@@ -58,7 +57,9 @@ class Segment(eqx.Module):
 
     def asleep(self, t: Float[Array, ""]) -> Sleepers:
         growth = self.sleepers.growth(self.setting)
-        return eqx.tree_at(lambda s: s.log_ratio, self.sleepers, replace_fn=lambda r: r + growth * (t - self.t0))
+        return eqx.tree_at(
+            lambda s: s.log_ratio, self.sleepers, replace_fn=lambda r: r + growth * (t - self.t0)
+        )
 
     def live(self, t: Float[Array, ""]) -> Chain:
         cubic = dfx.ThirdOrderHermitePolynomialInterpolation(t0=self.t0, t1=self.t1, **self.dense)
@@ -91,7 +92,9 @@ class March(eqx.Module):
             size = jnp.sqrt(jnp.sum(scaled**2) / total)
             return jnp.where(jnp.isnan(size), jnp.inf, size)  # of a step that overflows
 
-        return PredictiveController(self.rtol, self.rtol * FLOOR * jnp.where(size > 0, size, 1), norm)
+        return PredictiveController(
+            self.rtol, self.rtol * FLOOR * jnp.where(size > 0, size, 1), norm
+        )
 
     def begin(self, chain: Chain) -> Point:
         zero, none = jnp.zeros_like(self.rtol), jnp.zeros((), jnp.int32)

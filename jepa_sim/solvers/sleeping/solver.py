@@ -90,7 +90,9 @@ class SleepingFlow(AbstractMatrixSolver):
         stats = {"steps": point.steps, "accepted": point.accepted, "rhs": point.rhs}
         _, atol = tolerances(start, self.rtol, None)
         code = finite_code(point.values["finite"] | ~reached, code)
-        return Solution(times, values["values"], code, stats, values["rates"], jnp.asarray(atol, times.dtype))
+        return Solution(
+            times, values["values"], code, stats, values["rates"], jnp.asarray(atol, times.dtype)
+        )
 
 
 def _check(problem: Problem) -> None:

@@ -49,9 +49,7 @@ def candidates(chain: Chain) -> Candidates:
     return Candidates(q, _unit(q @ w.T))
 
 
-def fall_asleep(
-    setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]
-) -> Fallen:
+def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]) -> Fallen:
     """The purest latent that may sleep is taken out of the chain, and its feature with it."""
     found = candidates(chain)
     size = found.q**2 @ setting.variance  # 0 of a feature that is not live
@@ -149,9 +147,7 @@ def _put_back(
     v = jnp.where(place[None, :], held[:, None], v)
     v = jnp.where(place[:, None], jnp.where(place, lam @ r / (variance @ r), 0)[None, :], v)
     first = jnp.where(place[:, None], w[0] * r[None, :], first)
-    deeper = jnp.where(
-        place[None, :, None] & place[None, None, :], w[1:, None, None], chain[1:-1]
-    )
+    deeper = jnp.where(place[None, :, None] & place[None, None, :], w[1:, None, None], chain[1:-1])
     chain = jnp.concatenate([first[None], deeper, v[None]])
     return chain, dataclasses.replace(
         sleepers,
@@ -172,7 +168,9 @@ def whole(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""
     live = chain.at[0].set(first)
     small, small_v = encoder_of(live), chain[-1]
     # (k, k): live latent, sleeper
-    pulled = small @ (r * setting.lam[None, :]).T - small_v @ (small @ (r * setting.variance[None, :]).T)
+    pulled = small @ (r * setting.lam[None, :]).T - small_v @ (
+        small @ (r * setting.variance[None, :]).T
+    )
     size = jnp.sum(r**2 * setting.variance[None, :], axis=1) * jnp.prod(w, axis=0)
     held = jnp.where(asleep[None, :], pulled / jnp.where(size > 0, size, 1)[None, :], 0)
     first = first + place.T @ (w[0][:, None] * r)
