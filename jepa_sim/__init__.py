@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .model.starts import Given as Given
     from .model.starts import Misaligned as Misaligned
     from .model.starts import Orthogonal as Orthogonal
+    from .model.starts import RandomBalanced as RandomBalanced
     from .model.starts import RandomGaussian as RandomGaussian
     from .model.starts import Unbalanced as Unbalanced
     from .model.state import Gains as Gains
@@ -55,6 +56,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .results import observables as observables
     from .results.critical import asymptotic_critical_times as asymptotic_critical_times
     from .results.critical import critical_times as critical_times
+    from .results.critical import trust as trust
     from .results.diagnose import Diagnosis as Diagnosis
     from .results.diagnose import Finding as Finding
     from .results.diagnose import diagnose as diagnose
@@ -62,6 +64,8 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .results.evictions import evictions as evictions
     from .results.status import Status as Status
     from .results.trajectory import Trajectory as Trajectory
+    from .results.trust import DisplacementWarning as DisplacementWarning
+    from .results.trust import Trust as Trust
     from .solvers.base import AbstractSolver as AbstractSolver
     from .solvers.base import Solution as Solution
     from .solvers.base import simulate as simulate
@@ -70,6 +74,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .solvers.flow import GradientFlow as GradientFlow
     from .solvers.layer_modes import LayerModes as LayerModes
     from .solvers.modes import Modes as Modes
+    from .solvers.sleeping.solver import SleepingFlow as SleepingFlow
     from .sweeps.grid import CriticalGrid as CriticalGrid
     from .sweeps.grid import FixedTimes as FixedTimes
     from .sweeps.grid import Grid as Grid

@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         flow = _matrix_flow(moments, theory)
     with _step(console, "figures and datasets"):
         files = _write(theory, flow, options.out)
-    console.print(_when_learned(theory), *_how_far(theory, flow), sep="\n")
+    remarks = theory.attrs["remarks"].splitlines()
+    console.print(_when_learned(theory), *remarks, *_how_far(theory, flow), sep="\n")
     console.print("Written: " + ", ".join(map(str, files)))
     return 0
 

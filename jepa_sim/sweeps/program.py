@@ -16,9 +16,10 @@ from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import AbstractStart
 from jepa_sim.model.state import Weights, pad_encoder
 from jepa_sim.model.training import Training
-from jepa_sim.results.critical import critical_times
+from jepa_sim.results.critical import times_and_trust
 from jepa_sim.results.observables import Observable, features, name_of
 from jepa_sim.results.order import order, order_of
+from jepa_sim.results.trust import trust_in
 from jepa_sim.solvers.base import (
     AbstractMatrixSolver,
     AbstractSolver,
@@ -97,18 +98,24 @@ class Program(eqx.Module):
         # critical times are read from the gains, so these are observed even if they are not saved
         observables = tuple(dict.fromkeys((*self.observables, features)))
         trajectory = record(
-            problem, observables, lambda problem, observe: solve(problem, times, observe)
+            problem,
+            observables,
+            lambda problem, observe: solve(problem, times, observe),
+            keeps_apart=self.solver.keeps_apart,
         )
         saved = {name: trajectory[name] for name in map(name_of, self.observables)}
         problem = trajectory.problem  # with its features solved for
 
         def learned(fraction: Float[Array, ""]) -> dict[str, Array]:
             if self.solver.is_exact:  # gains rise once: `label` has the same times as learned ones
-                first = critical_times(problem, fraction=fraction)
-                return {"critical_time": first, **order_of(first, problem.features)}
+                first, trust = times_and_trust(problem, fraction, None, "sweep")
+                found = {"critical_time": first, "trust": trust.ratio}
+                return {**found, **order_of(first, problem.features)}
             first = trajectory.critical_times(fraction=fraction)
             last = trajectory.learned_times(fraction=fraction)
             times = {"critical_time": first, "learned_time": last}
+            if self.solver.keeps_apart:
+                times["trust"] = trust_in(problem, first, trajectory.times[-1]).ratio
             return {**times, **order(first, last, problem.features)}
 
         return {
@@ -128,6 +135,7 @@ class Program(eqx.Module):
         problem = self._problem(lane, *self._depths(lane))
         problem = eqx.tree_at(lambda p: p.curve, problem, lane.curve, is_leaf=lambda x: x is None)
         if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
+            problem = self.solver.started(problem, key)
             return problem, (
                 lambda problem, times, observe: self.solver.solve(problem, times, observe, key)
             )
