@@ -1,6 +1,7 @@
 """Every fault of a configuration is one line with the key, the rule and the value."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -459,6 +460,11 @@ def test_moments_that_are_none(rows: dict[str, str], key: str):
     assert_one_fault(moments(**rows), key)
 
 
+def abridged(line: str) -> str:
+    """A list of more than four names grows with the package: the first is enough."""
+    return re.sub(r"be one of ([^,]+)(, [^,]+){4,}, but is", r"be one of \1, …, but is", line)
+
+
 def test_the_sentences_of_all_these_faults():
     """The messages are in problems/faults.txt. Read a new one aloud before you add it."""
     found = [
@@ -467,7 +473,9 @@ def test_the_sentences_of_all_these_faults():
         *(faults(moments(**rows)) for rows, _ in FAULTS_OF_MOMENTS),
     ]
     expected = Path(__file__).parent / "problems" / "faults.txt"
-    assert [line for (line,) in found] == expected.read_text(encoding="utf-8").splitlines()
+    assert [abridged(line) for (line,) in found] == expected.read_text(
+        encoding="utf-8"
+    ).splitlines()
 
 
 @pytest.mark.parametrize(
