@@ -259,7 +259,7 @@ def test_a_batch_is_its_lanes(solver):
 
     Where stability alone limits the steps, their control magnifies rounding: in one program of
     ROCK4, a start one unit in the last place away moves the end by up to 4e-8 at stiffness 5000
-    and rtol = 1e-4 (5e-15 at 300). Steps or stages of another lane would move it by about 1e-5.
+    and rtol = 1e-4 (5e-15 at 300). An rtol larger by a hundredth moves it by 2e-5.
     """
 
     def end(stiffness):
