@@ -23,7 +23,7 @@ FEATURES, TIMES = 8, 32
 SPECTRA = {"closed_form": 25_000, "flow": 128}
 
 
-def planned(kind: str, spectra: int) -> js.Sweep:
+def planned(kind: str, spectra: int) -> js.Plan:
     draw = np.random.default_rng(0)
     lam = draw.uniform(0.1, 1, (spectra, FEATURES))
     rho = draw.uniform(0.2, 0.95, (spectra, FEATURES))
@@ -42,7 +42,7 @@ def planned(kind: str, spectra: int) -> js.Sweep:
     )
 
 
-def measure(plan: js.Sweep) -> None:
+def measure(plan: js.Plan) -> None:
     """Run a campaign; then take some of its blocks, compute each again, and write it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
@@ -76,7 +76,7 @@ def measure(plan: js.Sweep) -> None:
     print(f"  a mean over all critical times: {reading:.1f} s")
 
 
-def compute(plan: js.Sweep, store, block) -> tuple[dict, dict]:
+def compute(plan: js.Plan, store, block) -> tuple[dict, dict]:
     """Compute a block as if nothing of it were on disk."""
     shape, region = store.shape(block), store.region(block)
     index = np.indices(shape).reshape(len(shape), -1)

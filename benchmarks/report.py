@@ -6,8 +6,6 @@ each against the exact solution. A row with a goal says whether the goal was met
 
 import dataclasses
 import datetime
-import importlib.metadata
-import importlib.util
 import json
 import math
 import os
@@ -17,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from jepa_sim.sweeps.dataset import versions
+
 FOLDER = Path("runs/bench")
 NOT_INSTALLED = "not installed"
-PACKAGES = ("jepa_sim", "jax", "jaxlib", "diffrax", "numpy", "scipy", "torch", "torchdiffeq")
+PEERS = ("scipy", "torch", "torchdiffeq")
 
 
 @dataclasses.dataclass
@@ -127,11 +127,6 @@ def facts() -> dict[str, Any]:
     """The conditions of the measurements: machine, versions, precision, date."""
     import jax
 
-    versions = [
-        f"{name} {importlib.metadata.version(name)}"
-        for name in PACKAGES
-        if importlib.util.find_spec(name)
-    ]
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": _processor(),
@@ -139,8 +134,7 @@ def facts() -> dict[str, Any]:
         "load at the start": round(os.getloadavg()[0], 2),
         "device": jax.devices()[0].device_kind,
         "precision": "float64" if jax.config.jax_enable_x64 else "float32",
-        "python": platform.python_version(),
-        "versions": ", ".join(versions),
+        "versions": ", ".join(f"{name} {found}" for name, found in versions(*PEERS).items()),
     }
 
 

@@ -1,12 +1,17 @@
 """How the site is made: `make docs`."""
 
+import inspect
 import os
 import re
 from importlib.metadata import version as installed
 from pathlib import Path
 
-from docutils.nodes import SkipNode
+from docutils.nodes import Element, SkipNode
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
 from docutils.utils.math.latex2mathml import tex2mathml
+
+import jepa_sim
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("EQX_ON_ERROR", "nan")
@@ -111,7 +116,31 @@ def _block_math(writer, node):
     raise SkipNode
 
 
+class Public(Directive):
+    """`.. public:: model.starts model.state`: all public names that these folders and files define.
+
+    A new public name so stands in the reference without being written there.
+    """
+
+    required_arguments, final_argument_whitespace = 1, True
+
+    def run(self):
+        found = Element()
+        self.state.nested_parse(StringList(list(self.lines()), "public"), 0, found)
+        return found.children
+
+    def lines(self):
+        for place in self.arguments[0].split():
+            for name, home in jepa_sim._HOMES.items():
+                thing = getattr(jepa_sim, name)
+                if f"{home}.".startswith(f".{place}.") and not inspect.ismodule(thing):
+                    is_class = inspect.isclass(thing)
+                    yield f".. auto{'class' if is_class else 'function'}:: jepa_sim.{name}"
+                    yield from ("   :members:", "") if is_class else ("",)
+
+
 def setup(app):
+    app.add_directive("public", Public)
     app.connect("autodoc-process-docstring", _as_rst)
     app.connect("autodoc-process-signature", _as_written)
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))

@@ -64,7 +64,7 @@ _ = axes[0].legend(frameon=False)
 # %%
 decayed = js.simulate(problem(js.StopGradient(), decay=0.02), times, js.LayerModes())
 print(js.diagnose(decayed))
-print("thresholds:", decayed.problem.rest.threshold)
+print("thresholds:", decayed.problem.equilibria.threshold)
 
 # %%
 decays = np.geomspace(1e-4, 0.3, 40)
@@ -81,7 +81,7 @@ grid = js.Grid(
 sweep = js.sweep(grid, js.LayerModes(), times=times * 10, progress=False)
 final = sweep.features.isel(time=-1).squeeze(drop=True)
 picture, [ax] = plot.panels(1, 1, (plot.COLUMN, 2.5))
-for i, threshold in enumerate(decayed.problem.rest.threshold):
+for i, threshold in enumerate(decayed.problem.equilibria.threshold):
     rho = float(decayed.problem.features.rho[i])
     [line] = ax.plot(decays, final.isel(feature=i), label=f"ρ = {rho:.2f}")
     ax.axvline(float(threshold), color=line.get_color(), lw=0.6, ls=":")
@@ -91,7 +91,7 @@ _ = ax.legend(frameon=False)
 # %% [markdown]
 # The dotted lines are the thresholds in closed form. A gain may vanish a little below its
 # threshold, because this start, ε = 0.2, may lie outside the basin of the learned state.
-# `Problem.rest` has the edge of this basin too.
+# `Problem.equilibria` has the edge of this basin too.
 #
 # ## A misaligned predictor
 #

@@ -13,7 +13,7 @@ import pytest
 import jepa_sim as js
 from jepa_sim import data
 from jepa_sim.config import ConfigError, parse
-from jepa_sim.config.build import Run, build
+from jepa_sim.config.build import build
 
 FEATURES = 'kind = "features"\nlam = [1.0, 0.5]\nrho = [0.9, 0.8]'
 GRID = 'objective = ["mae", "jepa"]\ndepth = [1, 2]\nscale = [0.1]'
@@ -25,7 +25,7 @@ def built(
     grid: str = GRID,
     solve: str = 'solver = "closed_form"',
     times: str = TIMES,
-) -> Run:
+) -> js.Plan:
     output = 'path = "a.nc"\ncritical_fraction = [0.25]'
     return build(
         parse(f"[data]\n{data}\n[grid]\n{grid}\n[solve]\n{times}{solve}\n[output]\n{output}\n")
@@ -48,6 +48,7 @@ def test_grid():
     [
         ("", js.Balanced, False),
         ("rotated = true", js.Balanced, True),
+        ('start = "random_balanced"', js.RandomBalanced, None),
         ('start = "gaussian"', js.RandomGaussian, None),
     ],
 )

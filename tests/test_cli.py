@@ -496,7 +496,8 @@ def test_runs_are_read_where_files_cannot_be_locked(
     assert cli.main(["sweep", "large.toml", "--quiet"]) == 0
     code = (
         "import sys; sys.modules['fcntl'] = None; from jepa_sim import cli; "
-        "print(cli.main(['status', 'runs/large'])); print(cli.main(['sweep', 'large.toml']))"
+        "print(cli.main(['status', 'runs/large'])); print(cli.main(['show', 'runs/large'])); "
+        "print(cli.main(['sweep', 'large.toml']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

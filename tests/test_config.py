@@ -1,6 +1,7 @@
 """Every fault of a configuration is one line with the key, the rule and the value."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,11 @@ def test_a_misspelt_key_is_told_once():
     assert line.endswith("did you mean `depth`?")
 
 
+def abridged(line: str) -> str:
+    """A list of more than four names grows with the package: the first is enough."""
+    return re.sub(r"be one of ([^,]+)(, [^,]+){4,}, but is", r"be one of \1, …, but is", line)
+
+
 def test_the_commonest_messages():
     """All faults are reported at once, each in one line."""
     text = """
@@ -221,12 +227,10 @@ def test_the_commonest_messages():
         critical_fraction = []
         [outputs]
     """
-    assert faults(text) == (
+    assert tuple(map(abridged, faults(text))) == (
         "Key `data.lam[2]` must be a number, but is true.",
         "Key `data.rho[1]` must be finite, but is nan.",
-        'Key `grid.objective[1]` must be one of "jepa", "jepa_moving_average", '
-        '"jepa_no_stop_gradient", "mae", "barlow_twins", "whitened_joint", '
-        'but is "mea" (did you mean "mae"?).',
+        'Key `grid.objective[1]` must be one of "jepa", …, but is "mea" (did you mean "mae"?).',
         "Key `grid.depth` must be given, but is missing.",
         "Key `grid.scale[1]` must be above 0, but is 0.",
         "Key `grid.seed.stop` must be above `grid.seed.start` = 3, but is 3.",
@@ -234,8 +238,7 @@ def test_the_commonest_messages():
         "Key `solve.times.count` must be at least 2, but is 1.",
         "Key `solve.times.cuont` must be one of `count`, `kind`, `last`, but is none of them: "
         "did you mean `count`?",
-        "Key `solve.rtol` must be one of `max_steps`, `precision`, `solver`, `times`, `tolerance`, "
-        "but is none of them.",
+        "Key `solve.rtol` must be one of `max_steps`, …, but is none of them.",
         "Key `output.path` must end in .nc (a file) or have no suffix (a folder), "
         'but is "first.txt".',
         "Key `output.critical_fraction` must have at least one entry, but is [].",

@@ -177,7 +177,7 @@ def source() -> AbstractSource:
     [
         (lambda: PixelMask(0.0), "Argument `keep` must be positive, but is 0"),
         (lambda: PixelMask(1.5), "Argument `keep` must be at least 0 and at most 1, but is 1.5"),
-        (lambda: PixelMask([0.5]), "Argument `keep` must be one number, but is of shape"),
+        (lambda: PixelMask([0.5]), "Argument `keep` must be one real number, but is"),
         (
             lambda: BlockMask((2, 2), (2, 2)),
             r"Argument `block` must be smaller than `shape` \(2, 2\), but is \(2, 2\)",

@@ -111,7 +111,7 @@ def test_moments_are_differentiable_in_the_angle():
     [
         (lambda: LowRank([1.0, 0.0], 1.0, dimension=3), r"Argument `signal` must be positive, but"),
         (lambda: LowRank([1.0], 0.0, dimension=3), "Argument `noise` must be positive, but is 0"),
-        (lambda: LowRank([1.0], [1.0], dimension=3), "Argument `noise` must be one number"),
+        (lambda: LowRank([1.0], [1.0], dimension=3), "Argument `noise` must be one real number"),
         (lambda: LowRank(np.ones(3), 1.0, dimension=2), "Argument `dimension` must be a whole nu"),
         (lambda: power_law(0), "Argument `dimension` must be a whole number, at least 1, but is 0"),
         (lambda: power_law(2, np.inf), "Argument `exponent` must be finite, but is inf"),

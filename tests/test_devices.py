@@ -67,7 +67,7 @@ def test_a_chunk_without_memory_is_halved(monkeypatch: pytest.MonkeyPatch):
         sizes.append(which.size)
         if which.size > 3:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return {"depth": lanes.depth[which]}
+        return {"depth": lanes.points.depth[which]}
 
     monkeypatch.setattr(Program, "run", scarce)
     spectra = js.Moments.from_features([1.0, 0.5], [0.9, 0.3])

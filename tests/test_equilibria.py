@@ -26,7 +26,7 @@ def posed(depth, decay, tau=None, *, ratio=1.0, **rates):
 @eqx.filter_jit
 def at_rest(problem):
     """One program for each depth and kind of teacher: as single operations it takes seconds."""
-    return problem.rest
+    return problem.equilibria
 
 
 def end(problem, gain, late=LATE):
@@ -53,6 +53,12 @@ def test_a_feature_survives_below_the_threshold_of_decay_and_collapses_above_it(
     assert end(above, 1.02 * stable) < 1e-4
     assert at_rest(above).stable[0] == 0
     assert np.isinf(at_rest(above).edge[0])
+
+
+def test_the_older_name_works_and_warns():
+    with pytest.warns(DeprecationWarning, match="`Problem.rest` is called `Problem.equilibria`"):
+        older = posed(2, 1e-3).rest
+    assert float(older.threshold[0]) == float(posed(2, 1e-3).equilibria.threshold[0])
 
 
 def test_rates_and_decays_of_their_own_move_the_threshold():
@@ -115,7 +121,7 @@ def test_states_at_rest_are_differentiable(state):
         training = js.Training(x[2], x[3], encoder_decay=x[4], predictor_decay=x[5])
         network = js.DeepLinear(2)
         problem = js.Problem(moments, js.JEPA(), network, js.Balanced(0.1), training)
-        return getattr(problem.rest, state)[0]
+        return getattr(problem.equilibria, state)[0]
 
     x = jnp.array([LAM, RHO, 0.7, 2.0, 0.01, 0.008])
     steps = 1e-7 * jnp.eye(6)

@@ -122,7 +122,7 @@ EYE = np.eye(2)
     ("make", "message"),
     [
         (lambda: js.Moments(np.ones((2, 3)), EYE), r"`xx` must be a square matrix.*\(2, 3\)"),
-        (lambda: js.Moments([[1, 0.5], [0, 1]], EYE), "`xx` must be symmetric, but is off by 0.5"),
+        (lambda: js.Moments([[1, 0.5], [0, 1]], EYE), r"`xx` must be symmetric, but is 0.5 at \[0"),
         (
             lambda: js.Moments([[1, 2], [2, 1]], EYE),
             "`xx` must be positive definite.*eigenvalue -1",

@@ -386,7 +386,7 @@ def test_one_feature_survives_weight_decay_and_one_collapses():
 @pytest.mark.parametrize("objective", [JEPA, averaged(2.0)], ids=["jepa", "moving average"])
 def test_edge_of_collapse(objective, depth):
     case = Case(objective, "one feature", js.Balanced(0.5), depth, decays=(0.03, 0.03))
-    rest = case.problem.rest
+    rest = case.problem.equilibria
     for factor, expected in ((0.99, 0.0), (1.01, float(rest.stable[0]))):
         near = dataclasses.replace(case, start=js.Balanced(factor * rest.edge[0]))
         np.testing.assert_allclose(end(near, 1500.0), expected, rtol=1e-6, atol=1e-6)

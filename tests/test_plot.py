@@ -69,7 +69,7 @@ def test_trajectories_of_a_run():
 
 
 def test_trajectories_of_several_runs_are_refused(dataset: xr.Dataset):
-    with pytest.raises(ValueError, match=r"must be one trajectory, but has the axes \['depth'\]"):
+    with pytest.raises(ValueError, match=r"must be one trajectory, but is of the axes \['depth'\]"):
         plot.trajectories(dataset.sel(objective="jepa"))
 
 
@@ -240,6 +240,25 @@ def test_collapse_says_what_became_of_features(run: js.Trajectory):
     assert left.format_coord(400.0, 0.8).startswith("t = 400: feature 0 (λ = 1, ρ = 0.909) has w̄")
 
 
+def test_evictions_are_marked(dataset: xr.Dataset):
+    """A takeover at t = 40, with gains as in one latent: feature 0 is the cleaner one."""
+    run = dataset.sel(objective="jepa", depth=1).copy(deep=True)
+    ratio = np.exp(run.t.values - 40.0)
+    takes, loses = 0.9 * ratio / np.sqrt(1 + ratio**2), 0.3 / np.sqrt(1 + ratio**2)
+    run["features"] = ("time", "feature"), np.stack([takes, loses, np.full(20, 0.6)], axis=1)
+    run["plateau"] = "feature", np.array([0.9, 0.3, 0.6])
+    ax = plot.trajectories(run)
+    [cross] = [line for line in ax.lines if line.get_marker() == "x" and line.get_xdata().size]
+    after = np.flatnonzero(loses < 0.15)[0]  # below half of its plateau
+    assert run.t.values[after - 1] < cross.get_xdata()[0] < run.t.values[after]
+    assert loses[after - 1] > cross.get_ydata()[0] > loses[after]  # on the curve
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["1 eviction"]
+    assert "evicted by feature 0 at" in ax.format_coord(1.0, 0.3)
+    left, _ = plot.collapse(run)
+    words = [text.get_text() for text in left.get_legend().get_texts()]
+    assert words == ["2 learned", "1 evicted", "1 eviction"]
+
+
 def test_collapse_of_a_dataset(dataset: xr.Dataset):
     one = dataset.sel(objective="jepa", depth=1).assign(plateau=("feature", [0.9, 0.3, 6.0]))
     left, _ = plot.collapse(one)
@@ -252,7 +271,7 @@ def test_collapse_of_a_dataset(dataset: xr.Dataset):
     [
         (
             plot.critical_times,
-            r"axes `objective` and `feature` alone, but has the axes \['depth'\]",
+            r"axes `objective` and `feature` alone, but is of the axes \['depth'\]",
         ),
         (
             lambda ds: plot.critical_times(ds.expand_dims(critical_fraction=[0.9])),
@@ -260,9 +279,9 @@ def test_collapse_of_a_dataset(dataset: xr.Dataset):
         ),
         (
             lambda ds: plot.learning_time(ds.expand_dims(critical_fraction=[0.9])),
-            r"`ds` must have the axes .* but has the axes \['critical_fraction'\]",
+            r"`ds` must have the axes .* but is of the axes \['critical_fraction'\]",
         ),
-        (plot.collapse, r"must be one trajectory, but has the axes \['depth', 'objective'\]"),
+        (plot.collapse, r"must be one trajectory, but is of the axes \['depth', 'objective'\]"),
         (lambda ds: plot.critical_times(ds, against="sigma"), r"be one of \['rho', 'lam'\]"),
         (lambda ds: plot.order_matrix(ds.sel(depth=1)), r"be of one objective, but is of"),
         (lambda ds: plot.phase_diagram(ds.critical_time), r"must be of two axes, but is of"),

@@ -11,13 +11,12 @@ from typing import NoReturn
 
 import numpy as np
 
+from jepa_sim.arguments.covariance import MATRIX_TOLERANCE, covariance_fault
 from jepa_sim.arguments.types import ArrayLike, is_concrete, to_numpy
-
-SYMMETRY_TOLERANCE = 1e-6
 
 
 def fail(argument: str, rule: str, value: object) -> NoReturn:
-    """Raise the `ValueError` of the house."""
+    """Raise a ValueError that names the argument, the rule and the value."""
     raise ValueError(f"Argument `{argument}` must {rule}, but is {_shown(value)}.")
 
 
@@ -59,7 +58,7 @@ def check_open_unit(argument: str, value: ArrayLike) -> None:
 def check_integer_from(argument: str, value: object, least: int) -> None:
     """A whole number, at least `least`."""
     if not is_concrete(value):
-        raise ValueError(f"Argument `{argument}` must be a concrete whole number, but is traced.")
+        fail(argument, "be a concrete whole number", "traced")
     number = float(np.asarray(value))
     if number != int(number) or number < least:
         fail(argument, f"be a whole number, at least {least}", value)
@@ -79,7 +78,7 @@ class AmplifiedWarning(UserWarning):
 def amplified(rho: ArrayLike) -> str:
     """What to say of ρ above 1; empty where there is none."""
     largest = float(np.max(to_numpy(rho)))
-    if largest <= 1 + SYMMETRY_TOLERANCE:
+    if largest <= 1 + MATRIX_TOLERANCE:
         return ""
     return (
         f"The largest regression coefficient ρ is {largest:.3g}, above 1: the target has more of a "
@@ -128,29 +127,12 @@ def check_square(argument: str, value: ArrayLike, size: int | None = None) -> No
 
 
 def check_covariance(argument: str, value: ArrayLike, *, definite: bool) -> None:
-    """Symmetric and positive semidefinite, up to rounding; definite: by more than rounding.
-
-    Else a direction without variance would have a regression coefficient of rounding over rounding.
-    """
-    if not is_concrete(value):
-        return
-    matrix = to_numpy(value)
-    largest = np.abs(matrix).max()
-    asymmetry = np.abs(matrix - matrix.T).max()
-    if asymmetry > SYMMETRY_TOLERANCE * largest:
-        fail(argument, "be symmetric", f"off by {asymmetry:.3g}")
-    least = np.linalg.eigvalsh(matrix)[0]
-    if definite and not (np.diag(matrix) > 0).all():
-        fail(argument, "be positive definite", f"of smallest eigenvalue {least:.3g}")
-    if definite:  # judged by correlations: units and small variances are no rounding
-        size = np.sqrt(np.diag(matrix))
-        correlation = np.linalg.eigvalsh(matrix / size / size[:, None])[0]
-        rounding = len(matrix) * float(np.finfo(_own_type(value)).eps)
-        if correlation <= rounding:
-            found = f"singular to rounding: its correlations have the eigenvalue {correlation:.2g}"
-            fail(argument, "be positive definite", found)
-    if least < -SYMMETRY_TOLERANCE * largest:
-        fail(argument, "be positive semidefinite", f"of smallest eigenvalue {least:.3g}")
+    """Symmetric and positive semidefinite, up to rounding; definite: by more than rounding."""
+    if is_concrete(value):
+        rounding = float(np.finfo(_own_type(value)).eps)
+        fault = covariance_fault(to_numpy(value), definite=definite, rounding=rounding)
+        if fault is not None:
+            fail(argument, *fault)
 
 
 def _own_type(value: ArrayLike) -> np.dtype:

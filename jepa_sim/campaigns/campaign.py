@@ -39,19 +39,19 @@ from jepa_sim.campaigns.store import (
 from jepa_sim.results.observables import name_of
 from jepa_sim.solvers.base import AbstractMatrixSolver
 from jepa_sim.sweeps.dataset import constants, coordinates, described, meaning, provenance
-from jepa_sim.sweeps.sweep import Sweep
+from jepa_sim.sweeps.sweep import Plan
 
 FIRST_CALL = 15.0  # seconds to trace and compile one program for the first time
 BLOCK_BYTES = 2**26  # most bytes that are saved of a block
 # Most lanes of a block where matrices are integrated: a kill loses the block in hand, and 256 lanes
-# take seconds. `sweeps.sweep.MATRIX_LANES` is another limit: of lanes that run in lock-step.
-MATRIX_BLOCK_LANES = 256
+# take seconds.
+UNSAVED_LANES = 256
 
 
 @checked
 def campaign(
     path: str | os.PathLike[str],
-    planned: Sweep,
+    planned: Plan,
     *,
     engine: AbstractEngine | None = None,
     shard: tuple[int, int] | None = None,
@@ -98,7 +98,7 @@ def campaign(
 
 def fill(
     store: Store,
-    planned: Sweep,
+    planned: Plan,
     engine: AbstractEngine,
     *,
     again: bool = False,
@@ -144,7 +144,7 @@ def fill(
 class Task:
     """How to compute a block, in this process or in a worker."""
 
-    planned: Sweep
+    planned: Plan
     path: str
     again: bool
 
@@ -166,6 +166,8 @@ class Task:
         if kept is not None and not wanted.any():  # a worker wrote it, and died before it said so
             return kept, {"computed": 0, "failed": int((kept["result"] > 0).sum())}
         found, batches = self.planned.compute(index[:, wanted], lambda lanes: None)
+        # a run that an older version began has fewer arrays, and keeps to them
+        found = {name: value for name, value in found.items() if name in store.names}
         arrays = {}
         for name, value in found.items():
             whole = value
@@ -186,13 +188,13 @@ class Task:
         return arrays, mark
 
 
-def retry(path: str | os.PathLike[str], planned: Sweep, *, progress: bool = True) -> xr.Dataset:
+def retry(path: str | os.PathLike[str], planned: Plan, *, progress: bool = True) -> xr.Dataset:
     """Compute the failed lanes of a run again, as `planned`: for example with more steps."""
     fill(open_store(path), planned, Local(), again=True, progress=progress)
     return open_run(path)
 
 
-def forecast(planned: Sweep) -> str:
+def forecast(planned: Plan) -> str:
     """The size of a campaign in words: lanes, blocks, programs; time, memory and disk roughly."""
     lanes, per_lane = math.prod(planned.axes.values()), _lane_bytes(planned.shapes())
     shape = block_shape(planned, per_lane)
@@ -225,7 +227,7 @@ def _bytes(count: float) -> str:
     return f"{count:.3g} TiB"
 
 
-def block_shape(planned: Sweep, per_lane: int) -> tuple[int, ...]:
+def block_shape(planned: Plan, per_lane: int) -> tuple[int, ...]:
     """How many lanes a block has along each axis.
 
     Blocks hold whole axes, from the last axis on, while they fit.  per_lane: bytes of a lane.
@@ -235,7 +237,7 @@ def block_shape(planned: Sweep, per_lane: int) -> tuple[int, ...]:
     # a block of several depths or objectives would take several programs
     apart = isinstance(planned.solver, AbstractMatrixSolver) and not planned.padded
     if isinstance(planned.solver, AbstractMatrixSolver):
-        room = min(room, MATRIX_BLOCK_LANES)
+        room = min(room, UNSAVED_LANES)
     shape = []
     for name, length in reversed(axes.items()):
         alone = apart and name in ("objective", "depth", "predictor_depth")
@@ -245,7 +247,7 @@ def block_shape(planned: Sweep, per_lane: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
+def _opened(path: Path, planned: Plan, asked: dict, extend: bool) -> Store:
     """Open the run at `path`; make it where there is none, and extend it where that is asked."""
     axes = (planned.grid, planned.times, planned.critical_fraction)
     extra = coordinates(*axes, is_random=planned.is_random)
@@ -276,7 +278,7 @@ def _opened(path: Path, planned: Sweep, asked: dict, extend: bool) -> Store:
     return open_store(path)
 
 
-def _variables(planned: Sweep) -> Variables:
+def _variables(planned: Plan) -> Variables:
     """The arrays that are saved of every lane."""
     variables = {}
     for name, leaf in planned.shapes().items():
@@ -285,7 +287,7 @@ def _variables(planned: Sweep) -> Variables:
     return variables
 
 
-def _grown(there: dict, asked: dict, planned: Sweep) -> bool:
+def _grown(there: dict, asked: dict, planned: Plan) -> bool:
     """Whether the configurations differ only in axes that have new values at their ends."""
     before, after = there.get("axes", {}), asked["axes"]
     if differences({**there, "axes": 0}, {**asked, "axes": 0}) or before.keys() != after.keys():
@@ -300,7 +302,7 @@ def _grown(there: dict, asked: dict, planned: Sweep) -> bool:
     return True
 
 
-def _manifest(planned: Sweep, configuration: dict, text: str) -> dict[str, Any]:
+def _manifest(planned: Plan, configuration: dict, text: str) -> dict[str, Any]:
     """The manifest of a run: its `configuration`, which must not change, and where it came from."""
     grid = planned.grid
     axes = {

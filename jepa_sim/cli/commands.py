@@ -17,7 +17,7 @@ from jepa_sim.numerics.cache import cache_folder, keep_compiled
 if TYPE_CHECKING:
     import xarray as xr
 
-    from jepa_sim.sweeps.sweep import Sweep
+    from jepa_sim.sweeps.sweep import Plan
 
 
 def sweep(arguments: argparse.Namespace) -> int:
@@ -217,20 +217,12 @@ def demo(argv: Sequence[str]) -> int:
     return demo.main(argv) or 0
 
 
-def _planned(config: toml.Config) -> "Sweep":
+def _planned(config: toml.Config) -> "Plan":
     """What a configuration asks for; JAX is imported here, with its settings."""
     _prepare_jax(config.solve.precision)
     from jepa_sim.config.build import build
-    from jepa_sim.sweeps.sweep import plan
 
-    run = build(config)
-    return plan(
-        run.grid,
-        run.solver,
-        times=run.times,
-        observables=run.observables,
-        critical_fraction=run.critical_fraction,
-    )
+    return build(config)
 
 
 def _open(path: Path) -> "xr.Dataset":

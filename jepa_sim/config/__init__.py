@@ -21,7 +21,7 @@ from jepa_sim.arguments.errors import ConfigError
 from jepa_sim.config.faults import Fault, raise_faults, shown_path
 from jepa_sim.config.reading import lines
 from jepa_sim.config.tables import given, models, real
-from jepa_sim.config.tables.base import OneTable, Table, registry
+from jepa_sim.config.tables.base import OneTable, Table, registry, tables_in
 from jepa_sim.config.tables.data import Data
 from jepa_sim.config.tables.grid import Grid
 from jepa_sim.config.tables.output import Output
@@ -89,9 +89,8 @@ def _output_fault(path: Path, rule: str, reason: str) -> ConfigError:
 
 
 DATA: dict[str, Any] = {
-    **registry(given.Features, given.Samples, given.Moments),
-    **registry(models.Static, models.Dynamic, models.Temporal, models.PixelMask, models.BlockMask),
-    **registry(models.LowRank, models.PowerLaw, models.NonCommuting),
+    **tables_in(vars(given), Data),
+    **tables_in(vars(models), Data),
     "images": Annotated[real.Photographs, real.PHOTOGRAPHS],
     "digits": Annotated[real.Digits, real.DIGITS],
     **registry(real.Series),

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.lib import format as npy
 
+from jepa_sim.arguments.covariance import covariance_fault
 from jepa_sim.arguments.errors import ConfigError
 from jepa_sim.config.faults import Fault, shown_path
 
-SYMMETRY_TOLERANCE = 1e-6
 BATCH_BYTES = 2**24
 
 
@@ -66,17 +66,8 @@ def matrix_faults(name: str, rows: Any, size: int) -> list[Fault]:
         return fault("be finite", f"has {_first_not_finite(matrix)}")
     if name == "yx":
         return []
-    largest, gap = np.abs(matrix).max(), np.abs(matrix - matrix.T)
-    if gap.max() > SYMMETRY_TOLERANCE * largest:
-        i, j = np.unravel_index(np.argmax(gap), gap.shape)
-        found = f"has {matrix[i, j]:.6g} at [{i}][{j}] and {matrix[j, i]:.6g} at [{j}][{i}]"
-        return fault("be symmetric", found)
-    least = np.linalg.eigvalsh(matrix)[0]
-    if name == "xx" and least <= 0:
-        return fault("be positive definite", f"has the eigenvalue {least:.6g}")
-    if least < -SYMMETRY_TOLERANCE * largest:
-        return fault("be positive semidefinite", f"has the eigenvalue {least:.6g}")
-    return []
+    broken = covariance_fault(matrix, definite=name == "xx")
+    return [] if broken is None else fault(broken[0], f"is {broken[1]}")
 
 
 class SamplesFile(NamedTuple):

@@ -1,45 +1,28 @@
-"""From a configuration to the objects that it names."""
-
-from typing import NamedTuple
+"""From a configuration to the plan of a sweep."""
 
 from jepa_sim import config as toml
 from jepa_sim.arguments.errors import ConfigError
 from jepa_sim.config.tables.data import Data
 from jepa_sim.data.moments import Moments
-from jepa_sim.results.observables import Observable
-from jepa_sim.solvers.base import AbstractSolver
-from jepa_sim.sweeps.grid import AbstractTimes, Grid
-from jepa_sim.sweeps.sweep import host_memory
+from jepa_sim.sweeps.sweep import Plan, host_memory, plan
 
 MATRICES = 6  # Σxx, Σyx and Σyy, and as many to find features
 
 
-class Run(NamedTuple):
-    """What `sweep` takes."""
+def build(config: toml.Config) -> Plan:
+    """The plan of the sweep that a configuration describes.
 
-    grid: Grid
-    solver: AbstractSolver
-    times: AbstractTimes
-    observables: tuple[Observable, ...]
-    critical_fraction: tuple[float, ...]
-
-
-def build(config: toml.Config) -> Run:
-    """The objects that a configuration names.
-
-    ConfigError where its data make no moments, or do not fit its networks and objectives.
+    ConfigError where its data make no moments, or its tables do not fit each other.
     MemoryError where its moments are larger than the machine's memory.
     """
     _check_memory(config.data)
     grid = config.grid.build(_moments(config.data), config.data.stack)
-    solver = config.solve.build(config.data)
+    solver, times = config.solve.build(config.data), config.solve.times.build()
+    observables, fractions = config.output.build(), config.output.critical_fraction
     try:
-        for problem in grid.problems():
-            solver.prepare(problem)
+        return plan(grid, solver, times=times, observables=observables, critical_fraction=fractions)
     except ValueError as error:
         raise ConfigError([f"Tables `data`, `grid` and `solve` must fit. {error}"]) from error
-    saved, times = config.output.build(), config.solve.times.build()
-    return Run(grid, solver, times, saved, config.output.critical_fraction)
 
 
 def _moments(data: Data) -> Moments | list[Moments]:

@@ -18,12 +18,15 @@ class Fault(NamedTuple):
     found: str
 
     def line(self, table: tuple[str | int, ...] = ()) -> str:
-        """The sentence of the house."""
+        """The fault as one sentence, worded as the errors of `arguments.checks` are."""
         return f"Key `{dotted(table + self.key)}` must {self.rule}, but {self.found}."
 
 
 def raise_faults(faults: Sequence[Fault]) -> None:
-    """Hand faults to pydantic from inside a validator; none is fine."""
+    """Report faults to pydantic from inside a validator, if there are any.
+
+    pydantic keeps them as they are, and `reading.lines` takes them out again.
+    """
     if faults:
         raise PydanticCustomError("faults", "several rules", {"faults": tuple(faults)})
 

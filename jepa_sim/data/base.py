@@ -23,14 +23,21 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.checks import amplification_expected
+from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked
-from jepa_sim.arguments.types import ArrayLike, Number, as_float_array, is_concrete, to_numpy
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.arguments.types import (
+    ArrayLike,
+    Number,
+    Scalar,
+    as_float_array,
+    is_concrete,
+    to_numpy,
+)
+from jepa_sim.data.moments import Moments, common_features
 
 Draws = Float[np.ndarray, "count d"]
 Covariance = Float[Array | np.ndarray, "d d"]
 Pair = tuple[np.ndarray, np.ndarray]  # (count, d) and (count, dy)
-ORTHOGONAL = 1e-6  # most that an entry of UᵀU may differ from I
 
 
 class AbstractViews(Checked):
@@ -143,19 +150,7 @@ def aligned_moments(
     basis: Float[Array, "d d"],
 ) -> Moments:
     """Moments diagonal in `basis`, whose features are known and keep their order."""
-    zero = jnp.zeros((), variance.dtype)
-    known = Features(
-        lam=lam,
-        rho=lam / variance,
-        variance=variance,
-        target_variance=target_variance,
-        basis=basis,
-        target_basis=basis,
-        patterns=basis,
-        target_patterns=basis,
-        commutator=zero,
-        asymmetry=zero,
-    )
+    known = common_features(lam, lam / variance, variance, target_variance, basis)
     xx, yx, yy = (rotated(diagonal, basis) for diagonal in (variance, lam, target_variance))
     return Moments(xx, yx, yy).with_features(known)
 
@@ -177,12 +172,10 @@ def per_feature(argument: str, value: ArrayLike, count: int | None = None) -> Fl
     return array if count is None else jnp.broadcast_to(array, (count,))
 
 
-def one_number(
-    argument: str, value: ArrayLike, least: Number, most: Number = float("inf")
+def number_between(
+    argument: str, value: Scalar, least: Number, most: Number = float("inf")
 ) -> Float[Array, ""]:
-    """`value` as a scalar between `least` and `most`, both included."""
-    if np.shape(value) != ():
-        checks.fail(argument, "be one number", f"of shape {np.shape(value)}")
+    """`value` as an array, if it lies between `least` and `most`, both included."""
     check_between(argument, value, least, most)
     return as_float_array(value)
 
@@ -196,7 +189,7 @@ def basis_of(argument: str, basis: ArrayLike | None, count: int) -> Float[Array,
     if is_concrete(basis):
         gram = to_numpy(basis).T @ to_numpy(basis)
         error = np.abs(gram - np.eye(count)).max()
-        if error > ORTHOGONAL:
+        if error > MATRIX_TOLERANCE:
             checks.fail(argument, "be orthogonal, one feature per column", f"off by {error:.3g}")
     return as_float_array(basis)
 

@@ -28,8 +28,8 @@ from jaxtyping import Array, Bool, Float
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.checks import amplification_expected
 from jepa_sim.arguments.kinds import Checked, checked
-from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_numpy
-from jepa_sim.data.base import AbstractSource, AbstractViews, Pair, one_number, white
+from jepa_sim.arguments.types import ArrayLike, Scalar, as_float_array, is_concrete, to_numpy
+from jepa_sim.data.base import AbstractSource, AbstractViews, Pair, number_between, white
 from jepa_sim.data.masks import AbstractMask, Together, Visible, complement
 from jepa_sim.data.moments import Moments
 
@@ -140,10 +140,10 @@ class Masked(AbstractViews):
         mask: AbstractMask,
         target: AbstractTarget | None = None,
         *,
-        noise: ArrayLike = 0.0,
+        noise: Scalar = 0.0,
     ):
         mask.check(source.dimension)
-        self.noise = one_number("noise", noise, 0)
+        self.noise = number_between("noise", noise, 0)
         self.source, self.mask = source, mask
         self.target = Whole() if target is None else target
         self.is_exchangeable = self.target.is_exchangeable

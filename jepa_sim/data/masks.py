@@ -20,8 +20,8 @@ from jaxtyping import Array, Bool, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked
-from jepa_sim.arguments.types import ArrayLike, is_concrete, to_numpy
-from jepa_sim.data.base import one_number
+from jepa_sim.arguments.types import Scalar, is_concrete, to_numpy
+from jepa_sim.data.base import number_between
 
 Together = Float[Array | np.ndarray, "n n"]  # M
 Visible = Bool[np.ndarray, "count n"]
@@ -51,8 +51,8 @@ class PixelMask(AbstractMask):
 
     keep: Float[Array, ""]
 
-    def __init__(self, keep: ArrayLike):
-        self.keep = one_number("keep", keep, 0, 1)
+    def __init__(self, keep: Scalar):
+        self.keep = number_between("keep", keep, 0, 1)
         checks.check_positive("keep", keep)
 
     def check(self, places: int) -> None:
@@ -200,7 +200,7 @@ def complement(both: Together) -> Together:
 def concrete(both: Together) -> np.ndarray:
     """M on the host, for uses where shapes depend on it."""
     if not is_concrete(both):
-        raise ValueError("Argument `policy` must be known before tracing, but is traced.")
+        checks.fail("policy", "be known before tracing", "traced")
     return to_numpy(both)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
+from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked, check_kind, checked
 from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_numpy
 
@@ -36,6 +37,7 @@ class Features(eqx.Module):
     patterns: (d, d) columns p, of unit length: what a feature looks like in the input.
     commutator: ‖Σxx Σyx − Σyx Σxx‖ / (‖Σxx‖ ‖Σyx‖) in the Frobenius norm, 0 where they commute.
     asymmetry: ‖Σyx − Σyxᵀ‖ / ‖Σyx‖; features are those of the symmetric part of Σyx.
+    overlap: the largest |pᵢᵀ pⱼ| of two patterns, 0 where moments commute, but for rounding.
     """
 
     lam: Float[Array, " d"]
@@ -48,6 +50,31 @@ class Features(eqx.Module):
     target_patterns: Float[Array, "dy d"]
     commutator: Float[Array, ""]
     asymmetry: Float[Array, ""]
+    overlap: Float[Array, ""]
+
+
+def common_features(
+    lam: Float[Array, " d"],
+    rho: Float[Array, " d"],
+    variance: Float[Array, " d"],
+    target_variance: Float[Array, " d"],
+    basis: Float[Array, "d d"],
+) -> Features:
+    """The features of moments that are all diagonal in one orthogonal basis, in its order."""
+    zero = jnp.zeros((), lam.dtype)
+    return Features(
+        lam=lam,
+        rho=rho,
+        variance=variance,
+        target_variance=target_variance,
+        basis=basis,
+        patterns=basis,
+        target_basis=basis,
+        target_patterns=basis,
+        commutator=zero,
+        asymmetry=zero,
+        overlap=zero,
+    )
 
 
 class Moments(Checked):
@@ -118,20 +145,8 @@ class Moments(Checked):
         variance = lam / rho
         target = lam * rho if target_variance is None else as_float_array(target_variance)
         moments = cls(jnp.diag(variance), jnp.diag(lam), jnp.diag(target))
-        identity, zero = jnp.eye(lam.size, dtype=lam.dtype), jnp.zeros((), lam.dtype)
-        known = Features(
-            lam=lam,
-            rho=rho,
-            variance=variance,
-            target_variance=target,
-            basis=identity,
-            patterns=identity,
-            target_basis=identity,
-            target_patterns=identity,
-            commutator=zero,
-            asymmetry=zero,
-        )
-        return moments.with_features(known)
+        identity = jnp.eye(lam.size, dtype=lam.dtype)
+        return moments.with_features(common_features(lam, rho, variance, target, identity))
 
     @classmethod
     @checked
@@ -217,6 +232,7 @@ class Moments(Checked):
             commutator=norm(self.xx @ self.yx - self.yx @ self.xx)
             / _nonzero(norm(self.xx) * norm(self.yx)),
             asymmetry=norm(self.yx - self.yx.T) / _nonzero(norm(self.yx)),
+            overlap=_overlap(patterns / size[None, :]),
         )
 
     def _regression_features(self, factor: Float[Array, "d d"]) -> Features:
@@ -239,6 +255,7 @@ class Moments(Checked):
             target_patterns=target_basis,
             commutator=nothing,
             asymmetry=nothing,
+            overlap=_overlap(patterns / size[None, :]),
         )
 
     def _per_frame(self, frames: tuple[int, int]) -> "Moments":
@@ -273,6 +290,12 @@ class Moments(Checked):
     def with_features(self, features: Features) -> "Moments":
         """These moments with their features known, so that `features()` need not solve for them."""
         return eqx.tree_at(lambda m: m._known, self, features, is_leaf=lambda x: x is None)
+
+
+def _overlap(patterns: Float[Array, "d d"]) -> Float[Array, ""]:
+    """The largest |pᵢᵀ pⱼ| of two of the unit columns."""
+    gram = patterns.T @ patterns
+    return jnp.max(jnp.abs(gram - jnp.diag(jnp.diagonal(gram))))
 
 
 def _split_ties(rho: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[Array, "d d"]:
@@ -319,7 +342,7 @@ def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
         xx, yx, yy = to_numpy(xx), to_numpy(yx), to_numpy(yy)
         rest = yy - yx @ np.linalg.solve(xx, yx.T)
         least = np.linalg.eigvalsh(rest / 2 + rest.T / 2)[0]
-        if least < -checks.SYMMETRY_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
+        if least < -MATRIX_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
             checks.fail(
                 "yy",
                 "be at least Σyx Σxx⁻¹ Σxy (else no pair of views has these moments)",

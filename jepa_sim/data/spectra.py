@@ -8,14 +8,14 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
-from jepa_sim.arguments.types import ArrayLike, Number, as_float_array, to_numpy
+from jepa_sim.arguments.types import ArrayLike, Number, Scalar, as_float_array, to_numpy
 from jepa_sim.data.base import (
     AbstractViews,
     Pair,
     aligned_moments,
     basis_of,
     check_between,
-    one_number,
+    number_between,
     per_feature,
     white,
 )
@@ -47,7 +47,7 @@ class LowRank(AbstractViews):
     def __init__(
         self,
         signal: ArrayLike,
-        noise: ArrayLike,
+        noise: Scalar,
         *,
         dimension: int,
         basis: ArrayLike | None = None,
@@ -55,7 +55,7 @@ class LowRank(AbstractViews):
     ):
         checks.check_positive("signal", signal)
         checks.check_positive("noise", noise)
-        self.signal, self.noise = per_feature("signal", signal), one_number("noise", noise, 0)
+        self.signal, self.noise = per_feature("signal", signal), number_between("noise", noise, 0)
         checks.check_integer_from("dimension", dimension, self.signal.size)
         self.basis = basis_of("basis", basis, int(dimension))
         self.denoising = denoising
@@ -82,7 +82,7 @@ def power_law(
     dimension: int,
     exponent: ArrayLike = 1.0,
     *,
-    noise: ArrayLike = 1.0,
+    noise: Scalar = 1.0,
     noise_exponent: ArrayLike = 0.0,
     basis: ArrayLike | None = None,
 ) -> Static:
@@ -97,7 +97,7 @@ def power_law(
     checks.check_integer_from("dimension", dimension, 1)
     for name, value in (("exponent", exponent), ("noise_exponent", noise_exponent)):
         checks.check_finite(name, value)
-    noise = one_number("noise", noise, 0)
+    noise = number_between("noise", noise, 0)
     log = jnp.log(jnp.arange(1.0, dimension + 1))
     signal = jnp.exp(-as_float_array(exponent) * log)
     return Static(signal, noise * jnp.exp(-as_float_array(noise_exponent) * log), basis)

@@ -19,8 +19,8 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
-from jepa_sim.arguments.types import ArrayLike, Number
-from jepa_sim.data.base import AbstractSource, AbstractViews, Draws, Pair, one_number, white
+from jepa_sim.arguments.types import ArrayLike, Number, Scalar
+from jepa_sim.data.base import AbstractSource, AbstractViews, Draws, Pair, number_between, white
 from jepa_sim.data.moments import Features, Moments
 
 
@@ -37,8 +37,8 @@ class Noisy(AbstractViews):
     noise: Float[Array, ""]
     is_exchangeable = True
 
-    def __init__(self, source: AbstractSource, noise: ArrayLike):
-        self.source, self.noise = source, one_number("noise", noise, 0)
+    def __init__(self, source: AbstractSource, noise: Scalar):
+        self.source, self.noise = source, number_between("noise", noise, 0)
 
     def exact_moments(self) -> Moments:
         """Moments over the whole source, noise in expectation."""
@@ -130,11 +130,11 @@ class Shifted(AbstractViews):
     shift: int = eqx.field(static=True)
     is_exchangeable = True
 
-    def __init__(self, source: AbstractSource, shift: int = 1, *, noise: ArrayLike = 0.0):
+    def __init__(self, source: AbstractSource, shift: int = 1, *, noise: Scalar = 0.0):
         checks.check_integer_from("shift", shift, 0)
         if shift > source.side - 2:
             checks.fail("shift", f"be at most {source.side - 2}, the image less two pixels", shift)
-        self.noise = one_number("noise", noise, 0)
+        self.noise = number_between("noise", noise, 0)
         self.source, self.shift = source, int(shift)
 
     def exact_moments(self) -> Moments:

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import check_kind
+from jepa_sim.sweeps.axes import AXES
+from jepa_sim.sweeps.variables import VARIABLES
 
 MOST = 10  # features: the names of more do not fit into the picture
 
@@ -76,18 +78,20 @@ class Setting:
     @property
     def toml(self) -> str:
         """The configuration with which `jepa-sim sweep` computes the same."""
+        about = {name: axis.long_name for name, axis in AXES.items()}
+        about |= {name: variable.long_name for name, variable in VARIABLES.items()}
         return "\n".join(
             [
                 "[data]",
                 'kind = "features"',
-                f"lam = {list(self.lam)}  # covariance λ of each feature",
-                f"rho = {list(self.rho)}  # its regression coefficient ρ",
+                f"lam = {list(self.lam)}  # {about['lam']}",
+                f"rho = {list(self.rho)}  # {about['rho']}",
                 "",
                 "[grid]",
                 'objective = ["jepa", "mae"]',
-                f"depth = [{self.depth}]  # encoder layers L",
-                f"predictor_depth = [{self.predictor_depth}]  # predictor layers M",
-                f"scale = [{self.scale}]  # encoder gain ε at the start",
+                f"depth = [{self.depth}]  # {about['depth']}",
+                f"predictor_depth = [{self.predictor_depth}]  # {about['predictor_depth']}",
+                f"scale = [{self.scale}]  # {about['scale']}",
                 "seed = [0]",
                 "",
                 "[solve]",
@@ -148,16 +152,21 @@ def knobs(setting: Setting) -> list[Knob]:
 
     They have the usual range of each number, or more where the setting lies outside of it.
     """
+
+    def of_axis(name: str, *numbers: Any) -> Knob:
+        return Knob(name, None, AXES[name].symbol, AXES[name].long_name, *numbers)
+
+    fraction = AXES["critical_fraction"].long_name
+    lam, rho = VARIABLES["lam"].long_name, VARIABLES["rho"].long_name
     found = [
-        Knob("scale", None, "ε", "encoder gain at the start", 1e-8, 1e-1, 0.05, True),
-        Knob("depth", None, "L", "encoder layers", 1.0, 8.0, 0.25),
-        Knob("predictor_depth", None, "M", "predictor or decoder layers", 1.0, 4.0, 0.25),
-        Knob("fraction", None, "threshold", "fraction of the plateau", 0.05, 0.95, 0.05),
+        of_axis("scale", 1e-8, 1e-1, 0.05, True),
+        of_axis("depth", 1.0, 8.0, 0.25),
+        of_axis("predictor_depth", 1.0, 4.0, 0.25),
+        Knob("fraction", None, "threshold", fraction, 0.05, 0.95, 0.05),
     ]
     for i in range(len(setting.lam)):
-        found.append(Knob("lam", i, f"λ of feature {i}", "covariance", 0.05, 4.0, 0.05))
-        about = "regression coefficient"
-        found.append(Knob("rho", i, f"ρ of feature {i}", about, 0.05, 1.0, 0.01))
+        found.append(Knob("lam", i, f"λ of feature {i}", lam, 0.05, 4.0, 0.05))
+        found.append(Knob("rho", i, f"ρ of feature {i}", rho, 0.05, 1.0, 0.01))
     return [_reaching(knob, setting.value(knob)) for knob in found]
 
 

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jepa_sim.model.objectives import Factors, shares
+from jepa_sim.model.objectives import Factors, layer_pulls
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights, gather
 
@@ -56,5 +56,5 @@ def _move(factors: Factors, pull: jax.Array, rate: jax.Array, decay: jax.Array) 
     rate, decay = rate.astype(pull.dtype), decay.astype(pull.dtype)
     return tuple(
         rate * share - decay * factor
-        for share, factor in zip(shares(factors, pull), factors, strict=True)
+        for share, factor in zip(layer_pulls(factors, pull), factors, strict=True)
     )

@@ -62,7 +62,7 @@ def level(encoder: Float[Array, " d"], predictor: Float[Array, " d"]) -> Layers:
     return Layers(encoder[None, :], predictor[None, :], ones, ones > 0, largest)
 
 
-class Rest(eqx.Module):
+class Equilibria(eqx.Module):
     """States at rest of every feature, as encoder gains w̄.
 
     threshold: (d,) the encoder's weight decay η_w at and above which only 0 is at rest; 0 where
@@ -80,7 +80,7 @@ class Rest(eqx.Module):
     edge: Float[Array, " d"]
 
 
-def rest(
+def equilibria(
     lam: Float[Array, " d"],
     variance: Float[Array, " d"],
     exponents: tuple[Float[Array, ""], Float[Array, ""]],
@@ -88,7 +88,7 @@ def rest(
     predictor_depth: Float[Array, ""] | None,
     training: Training,
     time_constant: Float[Array, ""] | None,
-) -> Rest:
+) -> Equilibria:
     """States at rest.
 
     predictor_depth: M, None for an objective without predictor.  time_constant: τ of a
@@ -147,7 +147,7 @@ def rest(
         # with several predictor layers a small start is lost before the encoder has grown
         from_anywhere = jnp.where(predictor_depth <= 1, 0.0, jnp.nan)
         edge = jnp.where(grows, from_anywhere, edge)
-    return Rest(jnp.where(can_learn, threshold, 0), stable, edge)
+    return Equilibria(jnp.where(can_learn, threshold, 0), stable, edge)
 
 
 def settled(

@@ -1,6 +1,7 @@
 """A problem says what is simulated; a solver says how."""
 
 import dataclasses
+import warnings
 
 import equinox as eqx
 import jax
@@ -13,13 +14,13 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked
 from jepa_sim.arguments.types import is_concrete, to_numpy
 from jepa_sim.data.moments import Features, Moments
-from jepa_sim.model.equilibria import Layers, Rest, level, rest, settled
+from jepa_sim.model.equilibria import Equilibria, Layers, equilibria, level, settled
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
-from jepa_sim.model.starts import AbstractStart, frame_sizes
+from jepa_sim.model.starts import AbstractStart, effective, frame_sizes
 from jepa_sim.model.state import Gains, Weights
 from jepa_sim.model.training import Training
-from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, make_curve
+from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, curve_parameter, make_curve
 
 
 class Problem(Checked):
@@ -69,6 +70,11 @@ class Problem(Checked):
         return jnp.asarray(self.start.scale, self.moments.xx.dtype)
 
     @property
+    def start_gains(self) -> Float[Array, "*d"]:
+        """w̄ of features at time 0 in the reduced theory: ε, or (d,) where features differ."""
+        return jnp.asarray(self.start.gains_of(self.features), self.moments.xx.dtype)
+
+    @property
     def exponents(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """(a, b) of the reduced flow u̇ = u^a (λ − σ² u^b), as floating-point numbers."""
         a, b = self.objective.exponents(self.depth, self.predictor_depth)
@@ -86,7 +92,7 @@ class Problem(Checked):
         """The reduced flow of every feature, per unit of flow time."""
         lam, variance = self.coefficients
         a, b = self.exponents
-        return ReducedFlow(lam, variance, self.scale, self.depth, a, b, self._made_curve())
+        return ReducedFlow(lam, variance, self.start_gains, self.depth, a, b, self._made_curve())
 
     def with_curve(self) -> "Problem":
         """This problem with its curve made, so that compiled programs need not make it."""
@@ -99,7 +105,7 @@ class Problem(Checked):
         if self.curve is not None and not known:
             return self.curve  # made outside of the program that traces the depths
         a, b = self.objective.exponents(*map(float, depths)) if known else self.exponents
-        return make_curve((a - 1) / b, self.moments.xx.dtype)
+        return make_curve(curve_parameter(a, b), self.moments.xx.dtype)
 
     def with_known_curve(self) -> "Problem":
         """`with_curve`, with a ValueError where depths are out of the range of curves."""
@@ -107,11 +113,11 @@ class Problem(Checked):
         if is_concrete(curve.c) and np.isnan(to_numpy(curve.c)):
             a, b = (float(x) for x in self.exponents)
             rule = f"make c = (a − 1)/b of the flow u^a (λ − σ² u^b) be in [0, {LARGEST_C:g})"
-            checks.fail("depth", rule, f"{float(self.depth):g} (c = {(a - 1) / b:g})")
+            checks.fail("depth", rule, f"{float(self.depth):g} (c = {curve_parameter(a, b):g})")
         return eqx.tree_at(lambda p: p.curve, self, curve, is_leaf=lambda x: x is None)
 
     @property
-    def rest(self) -> Rest:
+    def equilibria(self) -> Equilibria:
         """Where features come to rest from an aligned start, and how much weight decay they bear.
 
         All is NaN where that is not known: with a predictor set by a formula, with several frames,
@@ -126,14 +132,14 @@ class Problem(Checked):
             rounding = 1e4 * jnp.finfo(lam.dtype).eps * features.target_variance
             collapses = features.target_variance > predicted + rounding
             nothing = jnp.where(collapses, jnp.zeros_like(lam), jnp.nan)
-            return Rest(nothing, nothing, jnp.where(collapses, jnp.inf, jnp.nan))
+            return Equilibria(nothing, nothing, jnp.where(collapses, jnp.inf, jnp.nan))
         if not self.training.predictor.is_learned or self.network.frames != (1, 1):
             unknown = jnp.full_like(lam, jnp.nan)
-            return Rest(unknown, unknown, unknown)
+            return Equilibria(unknown, unknown, unknown)
         predictor_depth = self.predictor_depth if objective.uses_predictor else None
         training, tau = self.training, objective.teacher.time_constant
         exponents, depth = self.exponents, self.depth
-        found = rest(lam, variance, exponents, depth, predictor_depth, training, tau)
+        found = equilibria(lam, variance, exponents, depth, predictor_depth, training, tau)
         if predictor_depth is None:
             return found
         start = self.layers
@@ -161,12 +167,19 @@ class Problem(Checked):
         found = self.start.layers(features, self.objective, self.depth)
         if found is not None:
             return found
-        square = jnp.full_like(features.lam, 1) * self.scale ** (2 / self.depth)
+        square = jnp.full_like(features.lam, 1) * self.start_gains ** (2 / self.depth)
         return level(square, square)
 
     @property
+    def rest(self) -> Equilibria:
+        """The older name of `equilibria`, which version 0.3 will not know."""
+        about = "`Problem.rest` is called `Problem.equilibria` since version 0.2."
+        warnings.warn(about, DeprecationWarning, stacklevel=2)
+        return self.equilibria
+
+    @property
     def plateaus(self) -> Float[Array, " d"]:
-        """w̄*: where the encoder gain of each feature settles from an aligned start, `rest.stable`.
+        """w̄*: where the encoder gain of each feature settles from an aligned start.
 
         It is ρ^{L/M} for JEPA and ρ^{L/(L+M)} for MAE, lower with weight decay, and 0 where a
         feature cannot be learned (ρ ≤ 0, too much decay, no stop-gradient). For several frames ρ is
@@ -180,7 +193,7 @@ class Problem(Checked):
         if by_formula is not None:
             return by_formula
         if not self.is_plain:
-            return self.rest.stable
+            return self.equilibria.stable
         lam, variance = self.objective.coefficients(self.features)
         learned = lam > 0
         ratio = jnp.where(learned, lam, 1) / variance  # 1: a power of λ ≤ 0 has no derivative
@@ -235,7 +248,7 @@ class Problem(Checked):
         ValueError where the start is random and there is no key, or does not fit the network.
         """
         if self.start.is_random and key is None:
-            raise ValueError("Argument `key` must be given for a random start, but is None.")
+            checks.fail("key", "be given for a random start", key)
         found = self.start.weights(self.moments, self.objective, self.network, key)
         if self.objective.teacher.time_constant is None:
             return found
@@ -277,8 +290,9 @@ class Problem(Checked):
         ValueError where the reduced theory does not apply: where the start is not balanced, the
         network is a bottleneck, or the problem is not plain. The message names `what` needs it.
         """
-        if not self.start.is_balanced:
-            checks.fail("start", f"be balanced for `{what}`", type(self.start).__name__)
+        start = self.start
+        if not (start.is_balanced or start.is_nearly_aligned or self.has_effective_start):
+            checks.fail("start", f"be balanced for `{what}`", type(start).__name__)
         if self.is_narrow:
             d = self.features.lam.size
             checks.fail("network.width", f"be at least d = {d} for `{what}`", self.network.width)
@@ -293,6 +307,25 @@ class Problem(Checked):
             self.with_curve(),
             (self.depth, self.predictor_depth),
         )
+
+    @property
+    def has_effective_start(self) -> bool:
+        """Whether the start is random, and acts in the reduced theory as an aligned one."""
+        return self.objective.has_effective_starts and self.start.knows_frame
+
+    def effective(self, key: PRNGKeyArray | None) -> "Problem":
+        """The problem from its effective start, where it has one; else as it is.
+
+        key: that of `simulate`.  ValueError where it is needed, and is None.
+        """
+        if not self.has_effective_start:
+            return self
+        if key is None:
+            raise ValueError("Argument `key` must be given for a random start, but is None.")
+        features, (start_key, _) = self.features, jr.split(key)
+        gains, frame = self.start.right_frame(features, start_key)
+        start = effective(gains, frame, features, self.depth, self.predictor_depth)
+        return eqx.tree_at(lambda p: p.start, self, start)
 
     def gains(self, log_u: Float[Array, " d"], gap: Float[Array, " d"]) -> Gains:
         """The reduced state at the singular values u."""

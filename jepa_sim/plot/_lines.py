@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from jepa_sim.plot._selection import Curves, Run, curves
 from jepa_sim.plot._style import FLOW_TIME, PAGE, one_panel, panels, rho_colours, style
-from jepa_sim.results.diagnose import LEARNED, Status, diagnose
+from jepa_sim.results.diagnose import diagnose
+from jepa_sim.results.observables import rank_of
+from jepa_sim.results.status import Status, by_gains
 from jepa_sim.results.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -21,15 +24,20 @@ FEW = 8  # features whose lines are drawn thick
 FATES = {
     Status.learned: "#0072B2",
     Status.growing: "#009E73",
+    Status.evicted: "#CC79A7",
     Status.stuck: "#E69F00",
     Status.collapsed: "#D55E00",
     Status.unlearnable: "#999999",
+    Status.undetermined: "#56B4E9",
     Status.failed: "#000000",
 }
 
 
 def trajectories(run: Run, ax: "Axes | None" = None, *, noisy: Flags | None = None) -> "Axes":
     """Encoder gain of every feature against time, coloured by its ρ (`rho_bar` draws the key).
+
+    A cross marks where a feature lost its latent to another one (`jepa_sim.evictions`); where there
+    are few, thin lines show the times.
 
     run: one trajectory, or a dataset in which all axes but time and feature have been selected.
     noisy: (feature,) which features to draw thick and dashed, over the others.
@@ -44,6 +52,8 @@ def trajectories(run: Run, ax: "Axes | None" = None, *, noisy: Flags | None = No
         for i in np.lexsort((found.rho, noisy)):
             line: dict[str, Any] = {"lw": 1.8, "ls": (0, (3, 1))} if noisy[i] else {"lw": width}
             ax.plot(found.times, found.gains[:, i], color=colours.to_rgba(found.rho[i]), **line)
+        if _mark_evictions(ax, found):
+            ax.legend(frameon=False, loc="best", handletextpad=0.1)
         _time_axis(ax, found.times)
         ax.set(ylim=(0, 1.05 * _top(ax)), ylabel="encoder gain w̄")
     ax.format_coord = lambda x, y: _nearest(found, x, y)
@@ -63,7 +73,8 @@ def collapse(run: Run, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axes]"
     run: as for `trajectories`. The fates of a `Trajectory` are those of `jepa_sim.diagnose`. A
     dataset does not have the problem: there they follow from gains and plateaus (dotted).
     axes: two. The effective rank is exp of the entropy of the encoder's singular values; where it
-    was not saved, of the gains, which are the singular values where features are aligned.
+    was not saved, of the gains, which are the singular values where features are aligned (they are
+    not while one feature takes the latent of another).
 
     Raises ValueError where `run` has further axes.
     """
@@ -81,6 +92,7 @@ def collapse(run: Run, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axes]"
                     left.axhline(found.plateau[i], color=colour, lw=0.6, ls=":")
             if which:
                 left.plot([], [], color=colour, label=f"{len(which)} {status.value}")
+        _mark_evictions(left, found)
         left.set(yscale="log", ylabel="encoder gain w̄")
         left.legend(frameon=False)
         right.plot(found.times, _effective_rank(run, found), color="0.2", lw=1.4)
@@ -118,22 +130,31 @@ def _nearest(found: Curves, time: float, gain: float) -> str:
         return f"t = {time:.3g}"
     j = int(np.nanargmin(distance))
     feature = f"feature {j} (λ = {found.lam[j]:.3g}, ρ = {found.rho[j]:.3g})"
-    return f"t = {found.times[i]:.3g}: {feature} has w̄ = {found.gains[i, j]:.3g}"
+    words = f"t = {found.times[i]:.3g}: {feature} has w̄ = {found.gains[i, j]:.3g}"
+    lost = [loss for loss in found.losses if loss.feature == j and loss.by is not None]
+    return words + "".join(f", evicted by feature {x.by} at {x.lost:.4g}" for x in lost)
+
+
+def _mark_evictions(ax: "Axes", found: Curves) -> bool:
+    """Mark where features lost their latents, with a legend entry. Whether there are any."""
+    taken = [loss for loss in found.losses if loss.by is not None]
+    for loss in taken:
+        gain = np.interp(loss.lost, found.times, found.gains[:, loss.feature])
+        if len(taken) <= FEW:
+            ax.axvline(loss.lost, color="0.4", lw=0.6, ls=":", zorder=1)
+        ax.plot(loss.lost, gain, "x", color="#D55E00", ms=5, mew=1.4, zorder=3)
+    if taken:
+        words = f"{len(taken)} eviction{'s'[: len(taken) > 1]}"
+        ax.plot([], [], "x", color="#D55E00", ms=5, mew=1.4, label=words)
+    return bool(taken)
 
 
 def _fates(run: Run, found: Curves) -> list[Status]:
     if isinstance(run, Trajectory):
         return [finding.status for finding in diagnose(run).findings]
-    return list(map(_fate, found.gains.T, found.plateau))
-
-
-def _fate(gains: np.ndarray, plateau: float) -> Status:
-    """What became of a feature, by its gains (t,) and plateau alone."""
-    if np.isnan(gains[-1]):
-        return Status.failed
-    if plateau > 0 and abs(gains[-1] / plateau - 1) < LEARNED:
-        return Status.learned
-    return Status.collapsed if gains[-1] < gains[0] else Status.growing
+    lost = {x.feature for x in found.losses if x.by is not None and np.isinf(x.again)}
+    columns = enumerate(zip(found.gains.T, found.plateau, strict=True))
+    return [by_gains(gains, plateau, is_evicted=i in lost) for i, (gains, plateau) in columns]
 
 
 def _effective_rank(run: Run, found: Curves) -> np.ndarray:
@@ -141,5 +162,4 @@ def _effective_rank(run: Run, found: Curves) -> np.ndarray:
     if "effective_rank" in saved:
         values: xr.DataArray | Any = saved["effective_rank"]
         return np.asarray(values)
-    share = found.gains / found.gains.sum(axis=1, keepdims=True)
-    return np.exp(-(share * np.log(np.where(share > 0, share, 1))).sum(axis=1))
+    return np.asarray(rank_of(jnp.asarray(found.gains)))

@@ -6,19 +6,21 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments import checks
+from jepa_sim.results.evictions import Eviction, evictions, evictions_of
 from jepa_sim.results.trajectory import Trajectory
 
 Run = xr.Dataset | Trajectory
 
 
 class Curves(NamedTuple):
-    """Gains (t, d) at times (t,), and ρ, λ, plateau (d,) of each feature."""
+    """Gains (t, d) at times (t,), and ρ, λ, plateau (d,) of each feature; losses by `evictions`."""
 
     times: np.ndarray
     gains: np.ndarray
     rho: np.ndarray
     lam: np.ndarray
     plateau: np.ndarray
+    losses: tuple[Eviction, ...]
 
 
 def curves(run: Run) -> Curves:
@@ -26,12 +28,13 @@ def curves(run: Run) -> Curves:
     if isinstance(run, Trajectory):
         features = run.problem.features
         found = (run.times, run.features, features.rho, features.lam, run.problem.plateaus)
-        return Curves(*map(np.asarray, found))
+        return Curves(*map(np.asarray, found), losses=evictions(run))
     check_axes(run.features, {"time", "feature"}, "be one trajectory")
     gains = run.features.transpose("time", "feature").values
     unknown = np.full(gains.shape[1], np.nan)
     plateau = run.plateau.values if "plateau" in run else unknown
-    return Curves(run.t.values, gains, run.rho.values, run.lam.values, plateau)
+    times, rho, lam = run.t.values, run.rho.values, run.lam.values
+    return Curves(times, gains, rho, lam, plateau, evictions_of(times, gains, plateau, rho, lam))
 
 
 class Learned(NamedTuple):
@@ -51,7 +54,8 @@ def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
     """
     if isinstance(run, Trajectory):
         features = run.problem.features
-        late = np.asarray(run.critical_times(fraction=fraction))[None]
+        found = run.learned_times if times == "learned_time" else run.critical_times
+        late = np.asarray(found(fraction=fraction))[None]
         rho, lam = np.asarray(features.rho), np.asarray(features.lam)
         return Learned((run.problem.objective.name,), late, rho, lam)
     found = run[times]
@@ -72,4 +76,4 @@ def check_axes(values: xr.DataArray, wanted: set[str], rule: str, argument: str 
     """ValueError, with the rule, where a dataset has other axes than those wanted."""
     left = sorted({str(name) for name in values.dims} - wanted)
     if left:
-        raise ValueError(f"Argument `{argument}` must {rule}, but has the axes {left}.")
+        checks.fail(argument, rule, f"of the axes {left} too")

@@ -1,6 +1,5 @@
 """What became of every feature in a run, and why, in words and in numbers."""
 
-import enum
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,24 +10,13 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ResultCode, is_concrete
 from jepa_sim.model.problem import Problem
+from jepa_sim.results.evictions import evictions
+from jepa_sim.results.history import STEADY, with_history
+from jepa_sim.results.status import Status, is_learned
 from jepa_sim.results.trajectory import Trajectory
 
-LEARNED = 0.1  # a feature is learned if its gain is within this share of its plateau
 SMALL = 0.1  # a gain below this share of its plateau is not learned
-STEADY = 1e-3  # a gain is steady if it changes by less than this share in the second half
 ROUNDING = 1e-8  # the sign of a predictor gain below this share of the largest means nothing
-
-
-class Status(enum.Enum):
-    """What became of a feature."""
-
-    learned = "learned"
-    growing = "still growing"
-    stuck = "stuck"
-    collapsed = "collapsed"
-    unlearnable = "cannot be learned"
-    undetermined = "undetermined"
-    failed = "failed"
 
 
 class Finding(NamedTuple):
@@ -65,12 +53,16 @@ class Diagnosis(NamedTuple):
 
 @checked
 def diagnose(run: Trajectory) -> Diagnosis:
-    """Say of every feature whether it is learned, growing, stuck or collapsed, and why.
+    """Say of every feature whether it is learned, growing, evicted, stuck or collapsed, and why.
 
     run: one trajectory with the observable `features`. Misaligned predictors are recognised if it
-    has `predictor_gains` too, which is saved by default. Plateaus, thresholds of weight decay and
-    basins are those of the reduced theory (`Problem.rest`); where moments do not commute, they are
-    estimates. A feature that neither the run nor the theory decides is undetermined, with a reason.
+    has `predictor_gains` too, which is saved by default. A feature is evicted if it passed half of
+    its plateau, lost its latent to another feature, and is not back there at the end (see
+    `evictions`); where it was learned again, the reason tells all of that. With `latent_cosines`
+    the reason names the feature whose latent carried it meanwhile. Plateaus, thresholds of weight
+    decay and basins are those of the reduced theory (`Problem.equilibria`); where moments do not
+    commute, they are estimates. A feature that neither the run nor the theory decides is
+    undetermined, with a reason.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -90,12 +82,13 @@ def diagnose(run: Trajectory) -> Diagnosis:
 def _findings(run: Trajectory) -> Iterator[Finding]:
     problem, features = run.problem, run.problem.features
     rho, gains = np.asarray(features.rho), np.asarray(run.features)
-    rest, plateaus = problem.rest, np.asarray(problem.plateaus)
+    equilibria, plateaus = problem.equilibria, np.asarray(problem.plateaus)
     known = gains[-1] >= np.asarray(run.floor)  # below it the solver cannot tell a gain from 0
     predictor = np.where(known | np.isnan(gains[-1]), _predictor_gains(run), 0)
     starts, layers = _starting_gains(run), problem.layers
     says_layers = problem.start.is_balanced or problem.start.keeps_differences
     result = ResultCode(int(run.result))
+    losses = evictions(run)
     for i, end in enumerate(np.where(known | np.isnan(gains[-1]), gains[-1], 0)):
         case = _Case(
             problem=problem,
@@ -105,13 +98,17 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
             end=float(end),
             earlier=float(gains[_half(run), i]),
             plateau=float(plateaus[i]),
-            threshold=float(rest.threshold[i]),
-            edge=float(rest.edge[i]),
+            threshold=float(equilibria.threshold[i]),
+            edge=float(equilibria.edge[i]),
             predictor=float(predictor[i]),
             turned=float(layers.sign[i]) * float(rho[i]) < 0,
             aligned=bool(layers.is_known[i]) and says_layers,
         )
         status, reason = case.verdict() if not np.isnan(end) else (Status.failed, result.reason)
+        if status is not Status.failed:
+            lost = max((loss.lost for loss in losses if loss.feature == i), default=-np.inf)
+            since = gains[np.asarray(run.times) > lost, i]
+            status, reason = with_history(i, (status, reason), losses, rho, since)
         yield Finding(i, case.rho, case.end, case.plateau, status, reason)
 
 
@@ -172,13 +169,12 @@ class _Case(NamedTuple):
         return self.predictor * np.sign(self.rho)
 
     def verdict(self) -> tuple[Status, str]:
-        known = 0 < self.plateau < np.inf
-        if known and abs(self.end / self.plateau - 1) < LEARNED and not self.pull < 0:
+        if is_learned(self.end, self.plateau) and not self.pull < 0:
             return Status.learned, f"at {self.end / self.plateau:.0%} of its plateau"
         if self.rho <= 0 and self.plateau == 0:
             return self.negative()
         if self.problem.is_narrow and self.end < SMALL * self.plateau and not self.rising:
-            return Status.stuck, "the bottleneck is taken by other features"
+            return Status.stuck, "other features fill the bottleneck"
         if self.pull < 0 or (self.turned and self.aligned and self.falling and not self.pull > 0):
             return self.misaligned()
         if self.plateau == 0 or self.end == 0:
@@ -192,19 +188,19 @@ class _Case(NamedTuple):
     def negative(self) -> tuple[Status, str]:
         """ρ ≤ 0, where an aligned start would not be learned."""
         if self.pull > 0 and self.end > self.start * (1 + STEADY):
-            how = f"by a predictor of the sign of ρ, v̄ = {self.predictor:.3g}"
+            how = f"its predictor has the sign of ρ, v̄ = {self.predictor:.3g}"
             return (Status.growing if self.rising else Status.learned), how
-        return Status.unlearnable, f"ρ = {self.rho:.3g} ≤ 0, x does not predict it"
+        return Status.unlearnable, f"ρ = {self.rho:.3g}: an aligned start learns only positive ρ"
 
     def misaligned(self) -> tuple[Status, str]:
         """The predictor sends the feature away from its target."""
         v = "" if np.isnan(self.predictor) else f", v̄ = {self.predictor:.3g}"
         if self.aligned and self.turned and self.plateau > 0:
-            how = f"the predictor starts with the wrong sign{v}, and is turning"
-            return Status.growing, f"{how}: the encoder is the larger, so that it outlasts it"
+            how = f"the predictor started with the wrong sign{v}, and will change it"
+            return Status.growing, f"{how}: the encoder is the larger of the two"
         is_lost = self.aligned and self.plateau == 0
         if is_lost or not (self.falling or self.rising):
-            return Status.stuck, f"misaligned predictor{v}: it unlearns the feature"
+            return Status.stuck, f"the predictor is misaligned{v}, so the feature is unlearned"
         return Status.undetermined, f"the predictor is misaligned{v}, and may still turn"
 
     def collapsing(self) -> tuple[Status, str]:
@@ -212,74 +208,73 @@ class _Case(NamedTuple):
         why = self.why_collapsed()
         if self.end == 0 or self.falling:
             return Status.collapsed, why
-        return Status.undetermined, f"not falling yet, but it is to collapse: {why}"
+        return Status.undetermined, f"the gain does not fall yet, but will collapse: {why}"
 
     def why_collapsed(self) -> str:
         training, decay = self.problem.training, float(self.problem.training.encoder_decay)
         if self.problem.objective.teacher.passes_gradient:
-            return "no stop-gradient: an encoder of 0 has the least loss"
+            return "without stop-gradient the loss is least for an encoder of 0"
         if decay > 0 and float(training.predictor_decay) == 0 and self.threshold == 0:
             return (
-                f"weight decay {decay:.3g} of the encoder alone: once the predictor is found, "
-                "nothing holds the encoder"
+                f"only the encoder has weight decay, {decay:.3g}: once the predictor is learned, "
+                "nothing keeps the encoder from decaying"
             )
         if decay > 0 and decay >= self.threshold:
             return f"weight decay {decay:.3g} is above its threshold {self.threshold:.3g}"
         if decay > 0 and self.start < self.edge < np.inf:
             return (
-                f"started at {self.start:.3g}, below the edge {self.edge:.3g} of the basin of 0 "
-                f"at weight decay {decay:.3g}"
+                f"it started at {self.start:.3g}, and with weight decay {decay:.3g} every start "
+                f"below {self.edge:.3g} collapses"
             )
         has_predictor = self.problem.objective.uses_predictor
         if decay == 0 and self.plateau == 0 and self.aligned and has_predictor:
             if self.turned:
-                return "the predictor starts with the wrong sign, and the encoder is used up first"
-            return "the predictor starts above ρ, and the encoder is lost while it falls"
-        return "not explained by the reduced theory"
+                return "the predictor starts with the wrong sign, and the encoder reaches 0 first"
+            return "the predictor starts above ρ, and the encoder reaches 0 while it falls"
+        return "the reduced theory does not explain it"
 
     def unbounded(self) -> tuple[Status, str]:
         """The predictor alone decays."""
         decay = float(self.problem.training.predictor_decay)
-        why = f"weight decay {decay:.3g} of the predictor alone"
+        why = f"only the predictor has weight decay, {decay:.3g}"
         if self.rising:
-            return Status.growing, f"{why}: the encoder grows without bound, {self.change()}"
+            return Status.growing, f"{why}, so the encoder grows without bound: {self.change()}"
         if self.falling or self.predictor == 0:
-            return Status.undetermined, f"{why}, and the encoder does not grow, {self.change()}"
-        return Status.undetermined, f"{why}: whether the encoder will grow does not show yet"
+            return Status.undetermined, f"{why}, but the encoder does not grow: {self.change()}"
+        return Status.undetermined, f"{why}; the run does not show yet whether the encoder grows"
 
     def without_plateau(self) -> tuple[Status, str]:
         unknown = "its plateau is not known"
         if self.rising:
             return Status.growing, f"{self.change()}; {unknown}"
         if self.falling:
-            return Status.undetermined, f"falling, {self.change()}; {unknown}"
+            return Status.undetermined, f"it falls: {self.change()}; {unknown}"
         if self.end > self.start * (1 + STEADY):
-            return Status.learned, f"steady; {unknown}"
+            return Status.learned, f"its gain is steady; {unknown}"
         return Status.undetermined, f"it has not grown, and {unknown}"
 
     def towards_plateau(self) -> tuple[Status, str]:
         if self.falling:
             if self.end > self.plateau:
-                return Status.growing, f"above its plateau and falling, {self.change()}"
+                return Status.growing, f"it falls from above its plateau: {self.change()}"
             if self.start < self.edge:
                 return Status.collapsed, self.why_collapsed()
-            return Status.undetermined, f"falling, {self.change()}; {self.why_collapsed()}"
+            return Status.undetermined, f"it falls: {self.change()}; {self.why_collapsed()}"
         has_moved = self.end > self.start * (1 + STEADY)
         if self.rising or (not has_moved and (self.aligned or self.pull > 0)):
-            return Status.growing, f"out of time, {self.change()}{self.left()}"
+            return Status.growing, f"the run ends too early: {self.change()}{self.left()}"
         if has_moved:
-            return Status.stuck, self.why_stuck()
-        return Status.undetermined, "it has hardly moved; " + self.why_stuck()
+            return Status.stuck, self.where_stuck("its gain no longer changes")
+        return Status.undetermined, self.where_stuck("its gain has hardly changed")
 
-    def why_stuck(self) -> str:
+    def where_stuck(self, how: str) -> str:
         if np.isnan(self.predictor):
-            return "not moving; save `js.observables.predictor_gains` to see the predictor's sign"
-        return (
-            f"not moving, at {self.end / self.plateau:.2g} of its plateau, v̄ = {self.predictor:.3g}"
-        )
+            return f"{how}; save `js.observables.predictor_gains` to see the sign of the predictor"
+        share = self.end / self.plateau
+        return f"{how}, and is {share:.2g} of its plateau; v̄ = {self.predictor:.3g}"
 
     def change(self) -> str:
-        return f"gain {self.earlier:.3g} → {self.end:.3g} in the second half of the time"
+        return f"gain {self.earlier:.3g} → {self.end:.3g} in the second half of the run"
 
     def left(self) -> str:
         """How long the reduced flow still needs, where it applies."""

@@ -24,6 +24,7 @@ __all__ = [
     "balancedness",
     "effective_rank",
     "features",
+    "latent_cosines",
     "loss",
     "noise_share",
     "off_diagonal_mass",
@@ -83,11 +84,15 @@ def loss(t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
 
 def effective_rank(t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:
     """exp of the entropy of the encoder's normalised singular values (Roy & Vetterli 2007)."""
-    share = state.singular_values()
-    share = share / jnp.sum(share)
+    return rank_of(state.singular_values())
+
+
+def rank_of(singular_values: Float[Array, "*t r"]) -> Float[Array, "*t"]:
+    """(…,) exp of the entropy of (…, r) normalised singular values."""
+    share = singular_values / jnp.sum(singular_values, axis=-1, keepdims=True)
     # 0 ln 0 = 0, and its derivative is finite
     positive = jnp.where(share > 0, share, jnp.ones_like(share))
-    return jnp.exp(-jnp.sum(share * jnp.log(positive)))
+    return jnp.exp(-jnp.sum(share * jnp.log(positive), axis=-1))
 
 
 def alignment(t: Time, state: AbstractState, problem: Problem) -> Float[Array, " d"]:
@@ -104,6 +109,21 @@ def off_diagonal_mass(t: Time, state: AbstractState, problem: Problem) -> Float[
     """Share of the squared Gram matrix ⟨W̄ pᵢ, W̄ pⱼ⟩ that lies off its diagonal, in [0, 1)."""
     squared = state.gram(problem.features) ** 2
     return 1 - jnp.trace(squared) / jnp.sum(squared)
+
+
+def latent_cosines(t: Time, state: AbstractState, problem: Problem) -> Float[Array, "d d"]:
+    """(d, d) which features share a latent: |cos| of the angle between W̄ pᵢ and W̄ pⱼ, in [0, 1].
+
+    W̄ p is the latent of the feature with the unit pattern p. The cosine is 0 where two features
+    have latents of their own, and 1 where one latent carries both; then the feature of larger gain
+    owns it. Rotations of the latent space do not change it, nor does its basis. It is 0 where a
+    gain is 0, and 1 on the diagonal.
+    """
+    gram = state.gram(problem.features)
+    size = jnp.sqrt(jnp.diagonal(gram))
+    sizes = size[:, None] * size[None, :]
+    cosines = jnp.abs(gram) / jnp.where(sizes > 0, sizes, 1)
+    return jnp.where(jnp.eye(size.size, dtype=bool), 1, jnp.minimum(cosines, 1))
 
 
 def noise_share(t: Time, state: AbstractState, problem: Problem) -> Float[Array, ""]:

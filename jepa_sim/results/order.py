@@ -1,6 +1,5 @@
 """In which order features are learned, against ρ and λ."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -42,8 +41,20 @@ def first_noisy(times: Float[Array, " d"], features: Features) -> Float[Array, "
     return jnp.where(jnp.isnan(times).any(), jnp.nan, before)
 
 
-def order(times: Float[Array, " d"], features: Features) -> dict[str, Array]:
-    """Statistics of the order in which features are learned, by the names they have in a sweep."""
+def order(
+    first: Float[Array, " d"], last: Float[Array, " d"], features: Features
+) -> dict[str, Array]:
+    """Statistics of the order in which features are learned, by the names they have in a sweep.
+
+    first: (d,) when each feature is learned for the first time.  last: (d,) when it is learned for
+    good; the names of what follows from these begin with `learned_`.
+    """
+    for_good = {f"learned_{name}": value for name, value in order_of(last, features).items()}
+    return {**order_of(first, features), **for_good}
+
+
+def order_of(times: Float[Array, " d"], features: Features) -> dict[str, Array]:
+    """The statistics of one order, with (d,) times at which features are learned."""
     return {
         "order_rho": kendall(times, features.rho),
         "order_lam": kendall(times, features.lam),
@@ -57,7 +68,3 @@ def _signs(x: Float[Array, " d"]) -> Float[Array, "d d"]:
     # by comparisons: inf − inf would be NaN
     above = (x[:, None] > x[None, :]).astype(x.dtype)
     return above - above.T
-
-
-# `order` for several fractions at once: times (fraction, d)
-orders = jax.vmap(order, in_axes=(0, None))

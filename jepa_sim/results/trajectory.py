@@ -1,7 +1,6 @@
 """The result of one simulation: saved observables, and when features are learned."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -9,10 +8,9 @@ from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ResultCode, Scalar, is_concrete
 from jepa_sim.model.problem import Problem
 from jepa_sim.results.critical import Target, check_target, critical_level
+from jepa_sim.results.crossings import Saves, rises
 from jepa_sim.results.order import order
-from jepa_sim.theory import ReducedFlow
-
-NEAR_PLATEAU = 1e-3  # a saved gain that is closer (in ln u) no longer tells when it got there
+from jepa_sim.results.trust import Trust, trust_in
 
 
 class Trajectory(eqx.Module):
@@ -21,7 +19,8 @@ class Trajectory(eqx.Module):
     problem: what was simulated.  times: (t,) flow times (t = kα).  values: observables by name,
     each with a leading time axis.  rates: (t, d) dw̄/dt, from `GradientFlow` and `LayerModes`.
     result: a `ResultCode`.  stats: counts of the solver's work.  atol: () or (d,) absolute
-    tolerance of a layer (see `floor`); None where the solver is exact.
+    tolerance of a layer (see `floor`); None where the solver is exact.  keeps_apart: whether the
+    solver takes features as if none could displace another (see `trust`).
 
     `run["name"]` raises KeyError where the observable was not saved.
     """
@@ -33,6 +32,7 @@ class Trajectory(eqx.Module):
     result: Int[Array, ""]
     stats: dict[str, Array]
     atol: Float[Array, "*lanes_or_d"] | None = None
+    keeps_apart: bool = eqx.field(static=True, default=False)
 
     @property
     def floor(self) -> Float[Array, "*lanes_or_d"]:
@@ -64,8 +64,9 @@ class Trajectory(eqx.Module):
 
         Exactly one of fraction (of `Problem.plateaus`) and level is given. The result is the first
         saved time (0 from a balanced start) where the gain is there already, inf where the run ends
-        before, and NaN where the run failed before or the plateau is not known. Where moments do
-        not commute, a gain may fall again later, if another feature had carried it there.
+        before, and NaN where the run failed before or the plateau is not known. A gain may fall
+        again later: where a cleaner feature displaces this one (see `evictions`), or where moments
+        do not commute and another feature had carried it there. `learned_times` has the last time.
 
         Between the two saved times that bracket the crossing, the reduced flow's own time is
         interpolated: linearly, or by a cubic through the rates where they were saved. From a
@@ -73,24 +74,58 @@ class Trajectory(eqx.Module):
         Elsewhere the error falls with the fourth power of the grid's spacing for `GradientFlow`,
         with the second for `Descent`.
         """
+        return self._rises(fraction, level, for_good=False)
+
+    @checked
+    def learned_times(
+        self, *, fraction: Scalar | None = None, level: Scalar | None = None
+    ) -> Float[Array, " d"]:
+        """(d,) last time at which each gain w̄ reaches a fraction of its plateau, or a level.
+
+        From then on it stays there until the run ends: the feature is learned for good, as far as
+        the run shows. Arguments and accuracy are those of `critical_times`, which has the first
+        time; the two are equal where a gain passes the level once. The result is inf where the gain
+        is below the level at the end, and NaN where the run failed or the plateau is not known.
+        What happens between two saved times is not seen.
+        """
+        return self._rises(fraction, level, for_good=True)
+
+    def _rises(
+        self, fraction: Scalar | None, level: Scalar | None, *, for_good: bool
+    ) -> Float[Array, " d"]:
         run = eqx.tree_at(lambda run: run.problem, self, self.problem.with_curve())
-        return _critical_times(run, *check_target(self.problem, fraction, level))
+        return _rises(run, *check_target(self.problem, fraction, level), for_good)
+
+    @property
+    def trust(self) -> Trust | None:
+        """How far a run of the reduced theory can be trusted (see `jepa_sim.trust`).
+
+        It is judged by the times at which the run has features at half of their plateaus. None for
+        a solver of all matrices, which does not suppose that features keep apart.
+        """
+        if not self.keeps_apart:
+            return None
+        return _trust(self, self.critical_times(fraction=0.5))
 
     @checked
     def order(
         self, *, fraction: Scalar | None = None, level: Scalar | None = None
     ) -> dict[str, Array]:
-        """In which order features were learned, from `critical_times` with the same arguments.
+        """In which order features were learned, by the names that a sweep has.
 
-        order_rho, order_lam: Kendall's τ_b between being learned early and ρ, or λ.  flips: how
-        many pairs of features there are in which the one of larger λ is learned later.
-        first_noisy: how many features are learned before the first with 0 < ρ < 1/2.  at_start: how
-        many features are there at the start already; they count as learned first, though nothing
-        was learned.
+        From `critical_times` with the same arguments: order_rho, order_lam: Kendall's τ_b between
+        being learned early and ρ, or λ.  flips: how many pairs of features there are in which the
+        one of larger λ is learned later.  first_noisy: how many features are learned before the
+        first with 0 < ρ < 1/2.  at_start: how many features are there at the start already; they
+        count as learned first, though nothing was learned.
+
+        From `learned_times`: learned_order_rho, learned_order_lam, learned_flips and
+        learned_first_noisy, the same of features that are learned for good.
         """
-        times = self.critical_times(fraction=fraction, level=level)
-        at_start = jnp.sum((times <= 0).astype(times.dtype))
-        return {**order(times, self.problem.features), "at_start": at_start}
+        first = self.critical_times(fraction=fraction, level=level)
+        last = self.learned_times(fraction=fraction, level=level)
+        at_start = jnp.sum((first <= 0).astype(first.dtype))
+        return {**order(first, last, self.problem.features), "at_start": at_start}
 
     def __str__(self) -> str:
         if not is_concrete(self.result) or jnp.ndim(self.result):
@@ -108,95 +143,19 @@ class Trajectory(eqx.Module):
                 f"  result  {ResultCode(int(self.result)).reason}",
                 f"  work    {work or 'no steps'}",
                 *([f"  known   gains above {floor:.1g}"] if floor > 0 else []),
+                *([f"  trust   {self.trust}"] if self.keeps_apart else []),
             ]
         )
 
 
 @eqx.filter_jit
-def _critical_times(run: Trajectory, fraction: Target, level: Target) -> Float[Array, " d"]:
-    target = critical_level(run.problem, fraction, level)
-    times, gains = run.times, run.features
-    rates = gains * jnp.nan if run.rates is None else run.rates  # NaN stands for not saved
-    if run.problem.starts_level:  # the gain at time 0 is known
-        first = jnp.full_like(gains[:1], 1) * run.problem.scale
-        times = jnp.concatenate([jnp.zeros_like(times[:1]), times])
-        gains = jnp.concatenate([first, gains])
-        rates = jnp.concatenate([first * jnp.nan, rates])
-    reached = gains >= target[None, :]
-    after = jnp.argmax(reached, axis=0)  # the first save at which it is reached
-    before = jnp.maximum(after - 1, 0)
-    columns = jnp.arange(gains.shape[1])
-    last = _Save(times[before], gains[before, columns], rates[before, columns])
-    next = _Save(times[after], gains[after, columns], rates[after, columns])
-    time = _crossing(run.problem.flow, target, last, next, run.problem.is_plain)
-    starts_there = jnp.where(after == 0, times[0], time)
-    unknown = jnp.isnan(gains).any(axis=0) | jnp.isnan(target)
-    never = jnp.where(unknown, jnp.nan, jnp.inf).astype(gains.dtype)
-    return jnp.where(reached.any(axis=0), starts_there, never)
+def _trust(run: Trajectory, times: Float[Array, " d"]) -> Trust:
+    return trust_in(run.problem, times, run.times[-1])
 
 
-class _Save(eqx.Module):
-    """A feature at a saved time: when, its gain w̄, and dw̄/dt (NaN where not saved)."""
-
-    time: Float[Array, "*d"]
-    gain: Float[Array, "*d"]
-    rate: Float[Array, "*d"]
-
-
-def _crossing(
-    flow: ReducedFlow, target: Float[Array, " d"], before: _Save, after: _Save, is_plain: bool
-) -> Float[Array, " d"]:
-    """When each gain passes `target` between two saves."""
-    interval = after.time - before.time
-
-    def log_u(gain: Float[Array, " d"]) -> Float[Array, " d"]:
-        return jnp.log(jnp.where(gain > 0, gain, 1)) / flow.depth  # 1: finite derivatives at 0
-
-    def slope(save: _Save) -> Float[Array, " d"]:
-        """d ln u/dt over the interval's length; the mean slope where no rate was saved."""
-        saved = interval * save.rate / (save.gain * flow.depth)
-        return jnp.where(jnp.isnan(save.rate), log_u(after.gain) - log_u(before.gain), saved)
-
-    # In ln u
-    start, middle, end = log_u(before.gain), log_u(target), log_u(after.gain)
-    by_gain = _cubic_root(middle - start, end - start, slope(before), slope(after))
-
-    if not is_plain:
-        return before.time + interval * by_gain
-
-    # In the time of the reduced flow: along it that time passes at the rate 1, and is linear
-    from_plateau = [x - flow.log_plateau for x in (start, middle, end)]
-    rising = flow.travel_time(from_plateau[0], from_plateau[1])
-    whole = flow.travel_time(from_plateau[0], from_plateau[2])
-    has_rates = ~jnp.isnan(before.rate)
-    first = jnp.where(has_rates, slope(before) / flow.speed(start), whole)
-    last = jnp.where(has_rates, slope(after) / flow.speed(end), whole)
-    by_flow = _cubic_root(rising, whole, first, last)
-
-    # A gain on the plateau tells no time: take the reduced flow's time from the save before.
-    on_plateau = jnp.abs(from_plateau[2]) < NEAR_PLATEAU
-    by_flow = jnp.where(on_plateau, jnp.minimum(rising / interval, 1), by_flow)
-    connected = flow.is_learned & jnp.isfinite(rising) & (on_plateau | jnp.isfinite(whole))
-    return before.time + interval * jnp.where(connected, by_flow, by_gain)
-
-
-def _cubic_root(
-    target: Float[Array, " d"],
-    rise: Float[Array, " d"],
-    first: Float[Array, " d"],
-    last: Float[Array, " d"],
-) -> Float[Array, " d"]:
-    """Where in [0, 1] the cubic from 0 to `rise`, of these end slopes, passes `target`."""
-
-    def cubic(x: Float[Array, " d"]) -> Float[Array, " d"]:
-        return x * (first + x * (3 * rise - 2 * first - last + x * (first + last - 2 * rise)))
-
-    def halve(_: Array, bracket: tuple) -> tuple:
-        low, high = bracket
-        half = (low + high) / 2
-        above = cubic(half) >= target
-        return jnp.where(above, low, half), jnp.where(above, half, high)
-
-    steps = jnp.finfo(target.dtype).nmant + 2  # a halving for every bit
-    low, high = jax.lax.fori_loop(0, steps, halve, (jnp.zeros_like(target), jnp.ones_like(target)))
-    return (low + high) / 2
+@eqx.filter_jit
+def _rises(run: Trajectory, fraction: Target, level: Target, for_good: bool) -> Float[Array, " d"]:
+    saves = Saves.of(run.problem, run.times, run.features, run.rates)
+    return rises(
+        run.problem, saves, critical_level(run.problem, fraction, level), for_good=for_good
+    )

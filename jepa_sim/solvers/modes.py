@@ -23,6 +23,7 @@ from jepa_sim.solvers.adaptive import check_method
 from jepa_sim.solvers.base import AbstractSolver, Observe, Solution
 from jepa_sim.solvers.integrate import integrate
 from jepa_sim.solvers.reduced import observe_gains
+from jepa_sim.theory import curve_parameter
 
 
 class Modes(AbstractSolver):
@@ -40,6 +41,7 @@ class Modes(AbstractSolver):
     max_steps: int = eqx.field(static=True, default=10_000)
     is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = False
+    keeps_apart: ClassVar[bool] = True
 
     def __check_init__(self):
         if self.tolerance is not None:
@@ -62,6 +64,9 @@ class Modes(AbstractSolver):
         problem.check_read("Modes")
         return problem.reduced("Modes")
 
+    def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
+        return problem.effective(key)
+
     def solve(
         self,
         problem: Problem,
@@ -72,9 +77,10 @@ class Modes(AbstractSolver):
         default = 1e-9 if times.dtype == jnp.float64 else 1e-5
         tolerance = default if self.tolerance is None else self.tolerance
         a, b = problem.exponents
-        log_start = jnp.log(problem.scale) / problem.depth
+        lam, variance = problem.coefficients
+        log_start = jnp.full_like(lam, 1) * jnp.log(problem.start_gains) / problem.depth
 
-        def solve_feature(lam: Array, variance: Array) -> Solution:
+        def solve_feature(lam: Array, variance: Array, log_start: Array) -> Solution:
             chart = _Chart(lam, variance, a, b, log_start)
             return integrate(
                 chart.velocity,
@@ -87,8 +93,7 @@ class Modes(AbstractSolver):
                 self.max_steps,
             )
 
-        lam, variance = problem.coefficients
-        solved = jax.vmap(solve_feature)(lam, variance)
+        solved = jax.vmap(solve_feature)(lam, variance, log_start)
         log_u, gap = solved.values["mode"]
         stats = {name: jnp.sum(count) for name, count in solved.stats.items()}
         values = observe_gains(problem, times, log_u, gap, observe)
@@ -129,7 +134,7 @@ class _Chart(eqx.Module):
         return jnp.where(self.below, jax.nn.log_sigmoid(y), jax.nn.softplus(y))
 
     def velocity(self, t: Any, y: Float[Array, ""], args: Any) -> Float[Array, ""]:
-        c = (self.a - 1) / self.b
+        c = curve_parameter(self.a, self.b)
         log_kappa = jnp.log(jnp.where(self.learned, self.b * self.lam, 1)) + c * self.log_rho
         power = jnp.where(self.below, c, 1 + c)
         speed = jnp.exp(log_kappa + power * self.log_z(y))

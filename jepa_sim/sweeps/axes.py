@@ -22,6 +22,7 @@ class Axis(NamedTuple):
     apply: a further axis: from a problem and a value to the problem that has the value.
     at_least, above: bounds of the values.
     needs: a key of [grid] and the name without which the axis has no meaning.
+    is_reduced: whether the reduced flow has a place for it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Axis(NamedTuple):
     at_least: float | None = None
     above: float | None = None
     needs: tuple[str, str] | None = None
+    is_reduced: bool = True
 
 
 def changed(
@@ -108,7 +110,12 @@ AXES = {
         Axis("predictor_depth", "M", "layers M of the predictor or decoder", above=0.0),
         Axis("scale", "ε", "encoder gain ε at the start", above=0.0),
         Axis(
-            "weight_decay", "η", "weight decay η of all factors", apply=_weight_decay, at_least=0.0
+            "weight_decay",
+            "η",
+            "weight decay η of all factors",
+            apply=_weight_decay,
+            at_least=0.0,
+            is_reduced=False,
         ),
         Axis(
             "encoder_rate",
@@ -116,6 +123,7 @@ AXES = {
             f"learning rate of the encoder, {RATE}",
             apply=_encoder_rate,
             above=0.0,
+            is_reduced=False,
         ),
         Axis(
             "predictor_rate",
@@ -123,6 +131,7 @@ AXES = {
             f"learning rate of the predictor, {RATE}",
             apply=_predictor_rate,
             above=0.0,
+            is_reduced=False,
         ),
         Axis(
             "time_constant",
@@ -131,6 +140,7 @@ AXES = {
             apply=_time_constant,
             above=0.0,
             needs=("objective", "jepa_moving_average"),
+            is_reduced=False,
         ),
         Axis(
             "imbalance",
@@ -138,6 +148,7 @@ AXES = {
             "imbalance κ between predictor and encoder at the start",
             apply=_imbalance,
             needs=("start", "unbalanced"),
+            is_reduced=False,
         ),
         Axis(
             "angle",
@@ -145,6 +156,7 @@ AXES = {
             "angle of the predictor's misalignment at the start, in radians",
             apply=_angle,
             needs=("start", "misaligned"),
+            is_reduced=False,
         ),
         Axis(
             "penalty",
@@ -157,6 +169,7 @@ AXES = {
         Axis("seed", "seed", "seed of all random numbers of a trajectory"),
         Axis("spectrum", "spectrum", "number of the moments"),
         Axis("feature", "feature", "number of the feature"),
+        Axis("other_feature", "other feature", "number of the feature that it is compared with"),
         Axis("critical_fraction", "fraction", "fraction of the plateau"),
     )
 }

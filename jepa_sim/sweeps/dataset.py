@@ -13,10 +13,17 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments.types import ResultCode
+from jepa_sim.results.trust import HOLDS_FROM
 from jepa_sim.solvers.base import AbstractSolver
 from jepa_sim.sweeps.axes import AXES, attributes
 from jepa_sim.sweeps.grid import AbstractTimes, Grid
-from jepa_sim.sweeps.variables import OBSERVABLES, VARIABLES, Variable
+from jepa_sim.sweeps.variables import (
+    OBSERVABLES,
+    RISES_ONCE,
+    VARIABLES,
+    Variable,
+    with_learned,
+)
 
 # Names that an observable of a user cannot have.
 TAKEN = (*(VARIABLES.keys() - set(OBSERVABLES)), *AXES, "time")
@@ -48,7 +55,7 @@ def label(
         variables[name] = ((*lanes, *inner), np.broadcast_to(value, whole), attrs)
     known = {**variables, **constants(grid)}
     axes = coordinates(grid, times, fractions, is_random=is_random)
-    found = xr.Dataset(known, axes, provenance(grid, solver))
+    found = with_learned(xr.Dataset(known, axes, provenance(grid, solver)))
     return found.assign_attrs(remarks="\n".join(remarks(found)))
 
 
@@ -78,6 +85,24 @@ def remarks(dataset: xr.Dataset) -> list[str]:
             "above that fraction of the plateau, and the time says nothing of learning. Use a "
             "smaller ε."
         )
+    if "trust" in dataset:
+        wrong = int((dataset.trust < HOLDS_FROM).sum())
+        if wrong:
+            found.append(
+                f"In {wrong:,} of {dataset.trust.size:,} cases (runs and fractions) the reduced "
+                "theory does not hold: a cleaner feature displaces a noisier one before the theory "
+                "has it learned, and some critical time is off by more than 10 %. `trust` says in "
+                "which cases, `GradientFlow` what happens in them."
+            )
+    if "learned_time" in dataset and RISES_ONCE not in dataset.attrs:
+        last = dataset.learned_time
+        lost = int((np.isfinite(times) & (last > times)).sum())
+        if lost:
+            found.append(
+                f"{lost:,} of {times.size:,} critical times are of features that fell below that "
+                "fraction again, as where a cleaner feature evicts a noisier one: `learned_time` "
+                "says when they were learned for good (inf: not in this run)."
+            )
     return found
 
 
@@ -139,13 +164,19 @@ def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "solver": described(solver),
         "config": json.dumps(axes),
+        **(
+            {RISES_ONCE: "gains rise once: learned_time is critical_time"}
+            if solver.is_exact
+            else {}
+        ),
     }
 
 
-def versions() -> dict[str, str]:
-    """Of Python, and of the packages that a result depends on."""
+def versions(*further: str) -> dict[str, str]:
+    """Of Python, of the packages that a result depends on, and of `further` packages."""
     packages = ("jepa_sim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
-    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    found = {name: _version(name) for name in (*packages, *further)}
+    return {"python": platform.python_version(), **found}
 
 
 def described(solver: AbstractSolver) -> str:

@@ -22,6 +22,7 @@ from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import AbstractStart, Balanced
 from jepa_sim.model.training import Training
 from jepa_sim.sweeps.axes import AXES, FURTHER, apply
+from jepa_sim.theory import curve_parameter
 
 
 class Grid:
@@ -140,8 +141,7 @@ class Grid:
         ):
             network = self.network(*depths)
             depths = float(network.depth), float(network.predictor_depth)
-            a, b = map(float, objective.exponents(*depths))
-            found.append((a - 1) / b)
+            found.append(curve_parameter(*map(float, objective.exponents(*depths))))
         return np.array(found).reshape(
             len(self.objective), len(self.depth), len(self.predictor_depth)
         )

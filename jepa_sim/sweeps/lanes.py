@@ -15,15 +15,21 @@ from jepa_sim.sweeps.grid import Grid
 from jepa_sim.theory import Curve, take_curve
 
 
-class Lane(eqx.Module):
-    """One point of the grid. curve: that of its reduced flow, where it is known."""
+class Point(eqx.Module):
+    """The numbers of one point of the grid, or of many. values: of the grid's further axes."""
 
-    objective: Int[Array, ""]
-    depth: Float[Array, ""]
-    predictor_depth: Float[Array, ""]
-    scale: Float[Array, ""]
-    values: dict[str, Float[Array, ""]]
-    key: Key[Array, ""]
+    objective: Int[Array, "*lanes"]
+    depth: Float[Array, "*lanes"]
+    predictor_depth: Float[Array, "*lanes"]
+    scale: Float[Array, "*lanes"]
+    values: dict[str, Float[Array, "*lanes"]]
+    key: Key[Array, "*lanes"]
+
+
+class Lane(eqx.Module):
+    """One point of the grid, with its moments and the curve of its reduced flow, if it is known."""
+
+    point: Point
     moments: Moments
     curve: Curve | None
 
@@ -31,16 +37,11 @@ class Lane(eqx.Module):
 class Lanes(eqx.Module):
     """All lanes: what differs between them, and what they share.
 
-    values: of the grid's further axes.  spectrum: which of the spectra is a lane's.  curves: which
-    of the curves of the reduced flow is a lane's, and these. They are few, and made once for all.
+    spectrum: which of the spectra is a lane's.  curves: which of the curves of the reduced flow is
+    a lane's, and the curves themselves, which are few and are made once for all lanes.
     """
 
-    objective: Int[Array, " lanes"]
-    depth: Float[Array, " lanes"]
-    predictor_depth: Float[Array, " lanes"]
-    scale: Float[Array, " lanes"]
-    values: dict[str, Float[Array, " lanes"]]
-    key: Key[Array, " lanes"]
+    points: Point
     spectrum: Int[Array, " lanes"]
     spectra: Moments
     curves: tuple[Int[Array, " lanes"], Curve] | None = None
@@ -50,16 +51,9 @@ class Lanes(eqx.Module):
         if self.curves is not None:
             which, curves = self.curves
             curve = take_curve(curves, which[i])
-        return Lane(
-            self.objective[i],
-            self.depth[i],
-            self.predictor_depth[i],
-            self.scale[i],
-            {name: values[i] for name, values in self.values.items()},
-            self.key[i],
-            jax.tree.map(lambda x: x[self.spectrum[i]], self.spectra),
-            curve,
-        )
+        point = jax.tree.map(lambda x: x[i], self.points)
+        moments = jax.tree.map(lambda x: x[self.spectrum[i]], self.spectra)
+        return Lane(point, moments, curve)
 
 
 def lanes_at(grid: Grid, index: np.ndarray) -> Lanes:
@@ -70,13 +64,12 @@ def lanes_at(grid: Grid, index: np.ndarray) -> Lanes:
     def pick(name: str, axis: Sequence[Number]) -> Array:
         return jnp.asarray(np.asarray(axis, dtype=float)[where[name]], dtype)
 
-    return Lanes(
+    points = Point(
         jnp.asarray(where["objective"], jnp.int32),
         pick("depth", grid.depth),
         pick("predictor_depth", grid.predictor_depth),
         pick("scale", grid.scale),
         {name: pick(name, axis) for name, axis in grid.axes.items()},
         jax.vmap(jr.key)(jnp.asarray(np.asarray(grid.seed)[where["seed"]])),
-        jnp.asarray(where["spectrum"], jnp.int32),
-        grid.spectrum,
     )
+    return Lanes(points, jnp.asarray(where["spectrum"], jnp.int32), grid.spectrum)

@@ -5,22 +5,29 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jepa_sim.arguments.types import Scalar
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import AbstractObjective, OneOf
+from jepa_sim.model.objectives import AbstractObjective, SwitchedObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import AbstractStart
 from jepa_sim.model.state import Weights, pad_encoder
 from jepa_sim.model.training import Training
-from jepa_sim.results.critical import critical_times
+from jepa_sim.results.critical import times_and_trust
 from jepa_sim.results.observables import Observable, features, name_of
-from jepa_sim.results.order import orders
-from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, Observe, Solution, record
+from jepa_sim.results.order import order, order_of
+from jepa_sim.results.trust import trust_in
+from jepa_sim.solvers.base import (
+    AbstractMatrixSolver,
+    AbstractSolver,
+    Observe,
+    Solution,
+    record,
+    split_key,
+)
 from jepa_sim.sweeps.grid import AbstractTimes
 from jepa_sim.sweeps.lanes import Lane, Lanes
 
@@ -53,9 +60,9 @@ class Program(eqx.Module):
     def run(self, which: Int[Array, " chunk"], lanes: Lanes) -> dict[str, Array]:
         """What is saved of a chunk of lanes, each with a leading axis over those chosen.
 
-        Of several devices each runs its share by itself: the chunk must be a multiple of them.
-        Implicit methods run on the first: lineax does not know the types that arrays have in a
-        `shard_map`.
+        Several devices each run their own share, so the length of the chunk must be a multiple of
+        their number. Implicit methods run on the first device alone: lineax does not know the types
+        that arrays have inside a `shard_map`.
         """
         devices, every = jax.local_devices(), jax.vmap(self._run_one, in_axes=(0, None))
         if len(devices) == 1 or self.solver.is_implicit:
@@ -88,25 +95,33 @@ class Program(eqx.Module):
     def _run_one(self, i: Int[Array, ""], lanes: Lanes) -> dict[str, Array]:
         problem, solve = self._begin(lanes[i])
         times = self.times.times(problem)
-        # gains are looked at, whether or not they are to be saved
+        # critical times are read from the gains, so these are observed even if they are not saved
         observables = tuple(dict.fromkeys((*self.observables, features)))
         trajectory = record(
-            problem, observables, lambda problem, observe: solve(problem, times, observe)
+            problem,
+            observables,
+            lambda problem, observe: solve(problem, times, observe),
+            keeps_apart=self.solver.keeps_apart,
         )
         saved = {name: trajectory[name] for name in map(name_of, self.observables)}
         problem = trajectory.problem  # with its features solved for
 
-        def critical(fraction: Float[Array, ""]) -> Float[Array, " d"]:
-            if self.solver.is_exact:
-                return critical_times(problem, fraction=fraction)
-            return trajectory.critical_times(fraction=fraction)
+        def learned(fraction: Float[Array, ""]) -> dict[str, Array]:
+            if self.solver.is_exact:  # gains rise once: `label` has the same times as learned ones
+                first, trust = times_and_trust(problem, fraction, None, "sweep")
+                found = {"critical_time": first, "trust": trust.ratio}
+                return {**found, **order_of(first, problem.features)}
+            first = trajectory.critical_times(fraction=fraction)
+            last = trajectory.learned_times(fraction=fraction)
+            times = {"critical_time": first, "learned_time": last}
+            if self.solver.keeps_apart:
+                times["trust"] = trust_in(problem, first, trajectory.times[-1]).ratio
+            return {**times, **order(first, last, problem.features)}
 
-        reached = jax.vmap(critical)(jnp.asarray(self.critical_fraction, times.dtype))
         return {
             "t": trajectory.times,
             **saved,
-            "critical_time": reached,
-            **orders(reached, problem.features),
+            **jax.vmap(learned)(jnp.asarray(self.critical_fraction, times.dtype)),
             "plateau": problem.plateaus,
             "result": trajectory.result.astype(jnp.int8),
             **trajectory.stats,
@@ -116,11 +131,13 @@ class Program(eqx.Module):
         self, lane: Lane
     ) -> tuple[Problem, Callable[[Problem, Float[Array, " t"], Observe], Solution]]:
         """A lane's problem and how to solve it at given times."""
+        key, depth_here = lane.point.key, lane.point.depth
         problem = self._problem(lane, *self._depths(lane))
         problem = eqx.tree_at(lambda p: p.curve, problem, lane.curve, is_leaf=lambda x: x is None)
         if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
+            problem = self.solver.started(problem, key)
             return problem, (
-                lambda problem, times, observe: self.solver.solve(problem, times, observe, lane.key)
+                lambda problem, times, observe: self.solver.solve(problem, times, observe, key)
             )
         depths, predictor_depth, solver = (
             self.networks.depths,
@@ -133,8 +150,8 @@ class Program(eqx.Module):
             return lambda key: pad_encoder(solver.begin(problem, key), max(depths))
 
         def solve(problem: Problem, times: Float[Array, " t"], observe: Observe) -> Solution:
-            start_key, own_key = jr.split(lane.key)
-            which = jnp.argmax(jnp.asarray(depths, lane.depth.dtype) == lane.depth)
+            start_key, own_key = split_key(key)
+            which = jnp.argmax(jnp.asarray(depths, depth_here.dtype) == depth_here)
             start = jax.lax.switch(which, [begin(depth) for depth in depths], start_key)
             return solver.solve_from(start, problem, times, observe, own_key)
 
@@ -143,14 +160,14 @@ class Program(eqx.Module):
     def _depths(self, lane: Lane) -> tuple[Scalar, Scalar]:
         """L and M, as known as they are."""
         if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
-            return lane.depth, lane.predictor_depth
+            return lane.point.depth, lane.point.predictor_depth
         depths = self.networks.depths
-        return depths[0] if len(depths) == 1 else lane.depth, self.networks.predictor_depth
+        return depths[0] if len(depths) == 1 else lane.point.depth, self.networks.predictor_depth
 
     def _problem(self, lane: Lane, depth: Scalar, predictor_depth: Scalar) -> Problem:
         objective = self.objectives[0]
         if len(self.objectives) > 1:
-            objective = OneOf(self.objectives, lane.objective)
-        network, start = self.network(depth, predictor_depth), self.start(lane.scale)
+            objective = SwitchedObjective(self.objectives, lane.point.objective)
+        network, start = self.network(depth, predictor_depth), self.start(lane.point.scale)
         problem = Problem(lane.moments, objective, network, start, self.training)
-        return self.customise(problem, **lane.values)
+        return self.customise(problem, **lane.point.values)

@@ -1,15 +1,16 @@
 """Which lanes run together: a batch takes as many steps as the slowest of its lanes.
 
-Lanes are sorted by the work that is predicted of them and cut into chunks of one size, and a chunk
-of unlike lanes into four, where that saves more than compiling another size costs.
+Lanes are sorted by their predicted work, and cut into chunks of one size. Then chunks whose lanes
+differ much are cut into quarters, as long as this saves more time than compiling the program for
+another size costs.
 """
 
 import math
 
 import numpy as np
 
-LEAST = 16  # lanes; fewer do not fill a processor
-COMPILATION = 5.0  # seconds, of a program that was traced already, for another size
+LEAST = 16  # lanes of a chunk; fewer leave a processor idle
+COMPILATION = 5.0  # seconds to compile a program, traced already, for another size
 
 
 Chunk = tuple[np.ndarray, int]  # lanes, and the size to which they are padded
@@ -34,7 +35,7 @@ def schedule(work: np.ndarray, largest: int, seconds: float) -> list[Chunk]:
 
 
 def occupancy(steps: np.ndarray, chunks: list[Chunk]) -> float:
-    """Steps that lanes needed, over all that batches took."""
+    """Steps that lanes needed, as a share of the steps that their batches took."""
     return float(np.sum(steps) / max(_steps(steps, chunks), 1))
 
 
@@ -49,5 +50,5 @@ def _split(work: np.ndarray, chunk: Chunk, size: int) -> list[Chunk]:
 
 
 def _steps(work: np.ndarray, chunks: list[Chunk]) -> float:
-    """Lane-steps of batches that each go on until their slowest lane ends."""
+    """Steps of all lanes, each as many as the slowest lane of its batch takes."""
     return sum(size * float(np.max(work[chunk])) for chunk, size in chunks)

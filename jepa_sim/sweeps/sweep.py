@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ArrayLike, Number
-from jepa_sim.model.objectives import OneOf
+from jepa_sim.model.objectives import SwitchedObjective
 from jepa_sim.results.observables import Observable, check_names, features, loss
 from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, split_by_work
 from jepa_sim.sweeps.dataset import TAKEN, label
@@ -30,18 +30,20 @@ from jepa_sim.sweeps.grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim.sweeps.lanes import Lanes, lanes_at
 from jepa_sim.sweeps.program import Networks, Program
 from jepa_sim.sweeps.schedule import Chunk, occupancy, schedule
-from jepa_sim.theory import stack_curves
+from jepa_sim.theory import curve_parameter, stack_curves
 
-# Saved gains of a chunk: arrays that stay in a cache (2 cores: a value takes 23 passes of `exp`, 36
-# with 2^18 of them), or, by a guess that no device has tried, what keeps an accelerator busy …
+# Most gains that a chunk saves. On a CPU the arrays then stay in the cache: with 2^17 values each
+# takes as long as 23 calls of `exp`, with 2^18 as long as 36 (2 cores). For accelerators it is a
+# guess, which no device has tried.
 VALUES, ACCELERATOR_VALUES = {"cpu": 2**17}, 2**24
-MEMORY_SHARE = 0.25  # … and at most so much of the memory
-# What a lane needs while it runs, by `memory_analysis` of compiled programs: so many times what is
-# saved of it, and for every factor so many matrices.
+MEMORY_SHARE = 0.25  # of the memory that a chunk may take
+# Memory that a lane needs while it runs, by `memory_analysis` of compiled programs: so many times
+# what is saved of it, and so many matrices for every factor.
 COPIES, MATRICES = 10, 20
-MATRIX_ENTRIES = {"cpu": 2**15}  # of one factor in all lanes of a chunk: what a cache holds …
-ACCELERATOR_ENTRIES = 2**22  # … or what keeps an accelerator busy
-MATRIX_LANES = 2048  # … but no more lanes than can wait for the slowest
+# Most entries of one factor in all lanes of a chunk: what fits into a cache, or keeps an
+# accelerator busy.
+MATRIX_ENTRIES, ACCELERATOR_ENTRIES = {"cpu": 2**15}, 2**22
+LOCKSTEP_LANES = 2048  # of matrices; more lanes would wait too long for the slowest of them
 SAMPLE = 4096  # lanes that a forecast looks at
 VALUE_SECONDS = 1e-7  # of a gain in closed form (2 cores)
 STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
@@ -49,7 +51,7 @@ PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than p
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Plan:
     """What is to be computed: every trajectory of a grid, how, and what is saved of each.
 
     Made by `plan`. times: flow times at which every trajectory is saved.
@@ -72,7 +74,7 @@ class Sweep:
 
     @property
     def least_bytes(self) -> int:
-        """Of all results, at least."""
+        """A lower bound on the size of all results."""
         xx = self.grid.spectrum.xx
         numbers = self.times.count * xx.shape[-1] * max(len(self.observables), 1)
         return math.prod(self.axes.values()) * numbers * xx.dtype.itemsize
@@ -87,7 +89,7 @@ class Sweep:
     ) -> tuple[dict[str, np.ndarray], list[Chunk]]:
         """Results of the lanes at `index`, (axis, lane), and the batches that they were run in.
 
-        advance: is told of every batch how many lanes it had.
+        advance: called after every batch, with its number of lanes.
         """
         every = lanes_at(self.grid, index)
         results: dict[str, np.ndarray] = {}
@@ -119,7 +121,10 @@ class Sweep:
         }
 
     def cost(self) -> tuple[int, float]:
-        """Programs to compile, and roughly the seconds of all runs on two cores: from a sample."""
+        """Programs to compile, and roughly how many seconds all runs take on two cores.
+
+        Both are estimated from a sample of lanes.
+        """
         shape, d = tuple(self.axes.values()), self.grid.spectrum.xx.shape[-1]
         total = math.prod(shape)
         some = np.unique(np.linspace(0, total - 1, SAMPLE).astype(int))
@@ -172,7 +177,7 @@ def plan(
     observables: Sequence[Observable] = (features, loss),
     critical_fraction: Sequence[Number] = (0.5, 0.9),
     padded: bool | None = None,
-) -> Sweep:
+) -> Plan:
     """What `sweep` computes, without computing it: for `campaign`.
 
     times (flow times), observables, critical_fraction, padded: see `sweep`.
@@ -190,7 +195,7 @@ def plan(
     if isinstance(times, FixedTimes):
         solver.check_times(times.values)
     fractions = tuple(map(float, critical_fraction))
-    planned = Sweep(grid, solver, times, tuple(observables), fractions, padded=False)
+    planned = Plan(grid, solver, times, tuple(observables), fractions, padded=False)
     if padded is None:
         padded = math.prod(planned.axes.values()) <= PADDED_LANES
     return dataclasses.replace(planned, padded=padded)
@@ -248,7 +253,7 @@ def sweep(
     return collect(planned, progress=progress)
 
 
-def collect(planned: Sweep, *, progress: bool) -> xr.Dataset:
+def collect(planned: Plan, *, progress: bool) -> xr.Dataset:
     """The dataset of all that is planned, in memory. MemoryError where it cannot fit."""
     shape = tuple(planned.axes.values())
     least = planned.least_bytes
@@ -272,7 +277,7 @@ def _with_curves(
     """With the curves of the reduced flow of the lanes `which`."""
     if grid.is_customised:
         a, b = (np.asarray(x, dtype=float) for x in program.exponents(jnp.asarray(which), lanes))
-        c, places = np.unique((a - 1) / b, return_inverse=True)
+        c, places = np.unique(curve_parameter(a, b), return_inverse=True)
         count = 2 ** math.ceil(math.log2(len(c)))  # few shapes are few programs
         c = np.pad(c, (0, count - len(c)), mode="edge")
     else:
@@ -292,7 +297,7 @@ def _groups(
     all_objectives = [tuple(range(len(grid.objective)))]
     each_objective = [(i,) for i in range(len(grid.objective))]
     if not isinstance(solver, AbstractMatrixSolver):
-        # what is posed may look at its objective, which must then be one
+        # what `customise` does may depend on the objective, so each has its own program
         for some in each_objective if grid.is_customised else all_objectives:
             inside = np.isin(index[0], some)
             yield np.flatnonzero(inside), tuple(grid.objective[i] for i in some), None
@@ -300,7 +305,7 @@ def _groups(
     network = grid.network(grid.depth[0], grid.predictor_depth[0])
     single = network.width is None and network.frames == (1, 1)
     square = single and grid.spectrum.dimension == grid.spectrum.target_dimension
-    shared = OneOf.can_share(grid.objective) and square
+    shared = SwitchedObjective.can_share(grid.objective) and square
     objectives = all_objectives if padded and shared and not grid.is_customised else each_objective
     padded = padded and network.width is None  # a padding is the identity of the input
     depths = range(len(grid.depth))
@@ -322,7 +327,7 @@ def _plan(
     work = np.ones(len(which))
     if program.networks is not None:
         entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
-        largest = min(largest, entries // dimension**2, MATRIX_LANES)
+        largest = min(largest, entries // dimension**2, LOCKSTEP_LANES)
         work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
     seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
     for suits, solver in split_by_work(program.solver, work):
@@ -361,10 +366,11 @@ def host_memory() -> float:
 
 
 def _run(program: Program, lanes: Lanes, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """Results of a chunk on the host. It is filled up to `size`: one shape is one program.
+    """Results of a chunk on the host.
 
-    Lanes go to the devices in turns, so that all have alike work. A chunk that the devices have no
-    memory for is halved.
+    The chunk is filled up to `size` with copies of its last lane, since every other shape would be
+    another program to compile. Lanes are sorted by work; they are dealt to the devices in turns, so
+    that all devices get similar work. A chunk that does not fit into their memory is halved.
     """
     devices = jax.local_device_count()
     filled = np.pad(chunk, (0, -(-size // devices) * devices - len(chunk)), mode="edge")

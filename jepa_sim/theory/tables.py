@@ -59,6 +59,11 @@ class Curve(NamedTuple):
     first: Array
 
 
+def curve_parameter(a: Any, b: Any) -> Any:
+    """c = (a − 1)/b, on which alone the curve of the flow u̇ = u^a (λ − σ² u^b) depends."""
+    return (a - 1) / b
+
+
 def make_curve(c: Any, dtype: Any) -> Curve:
     """The curve of c ≥ 0: made now where c is known, and inside the program where it is traced."""
     if is_concrete(c):

@@ -5,7 +5,7 @@
 # Here there is weight decay η on all factors, and the start is balanced with scale ε. One feature
 # (λ = 1, ρ = 0.8) is simulated on a grid of (η, ε), for three teachers and two depths. The line is
 # the theory: the edge of the basin of 0, up to the threshold of η above which only 0 is at rest
-# (`Problem.rest`). The edge does not depend on how slow the teacher is.
+# (`Problem.equilibria`). The edge does not depend on how slow the teacher is.
 
 # %%
 from pathlib import Path
@@ -63,18 +63,18 @@ final = runs.features.isel(time=-1).squeeze()
 
 
 # %%
-def rest(depth: int, decay: jax.Array | float) -> js.Rest:
+def equilibria(depth: int, decay: jax.Array | float) -> js.Equilibria:
     network, start = js.DeepLinear(depth), js.Balanced(0.1)
-    return js.Problem(moments, js.JEPA(), network, start, js.Training(decay=decay)).rest
+    return js.Problem(moments, js.JEPA(), network, start, js.Training(decay=decay)).equilibria
 
 
 @eqx.filter_jit
 def edge_of_basin(depth: int, decays: jax.Array) -> jax.Array:
-    return jax.vmap(lambda decay: rest(depth, decay).edge[0])(decays)
+    return jax.vmap(lambda decay: equilibria(depth, decay).edge[0])(decays)
 
 
 edges = {depth: np.asarray(edge_of_basin(depth, jnp.asarray(DECAYS))) for depth in DEPTHS}
-thresholds = {depth: float(rest(depth, 0.0).threshold[0]) for depth in DEPTHS}
+thresholds = {depth: float(equilibria(depth, 0.0).threshold[0]) for depth in DEPTHS}
 
 with plot.style():
     figure, axes = plot.panels(len(DEPTHS), len(TEACHERS), (plot.PAGE, 4.2), sharey=True)

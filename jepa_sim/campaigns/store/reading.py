@@ -14,6 +14,7 @@ from jepa_sim.campaigns.store.contents import coordinates, inventory
 from jepa_sim.campaigns.store.errors import undamaged
 from jepa_sim.campaigns.store.store import Store, open_store
 from jepa_sim.campaigns.store.template import PENDING
+from jepa_sim.sweeps.variables import with_learned
 
 
 def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -50,6 +51,7 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     if importlib.util.find_spec("dask") is not None:
         chunks = dict(zip(store.lane_axes, store.block_shape, strict=True))
         dataset = dataset.assign({name: dataset[name].chunk(chunks) for name in store.names})
+    dataset = with_learned(dataset)
     dataset["plateau"] = dataset.plateau.isel(scale=0, seed=0, drop=True)
     seeds = store.manifest["seeds"]
     if dataset.sizes["seed"] < len(seeds):  # nothing is random: one seed is stored for all

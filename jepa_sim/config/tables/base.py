@@ -1,9 +1,10 @@
 """What tables are made of: the base class and the types of keys."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from jepa_sim.config.faults import Fault, raise_faults, shown
@@ -70,6 +71,19 @@ class OneTable(OneOf):
 def registry(*tables: type[Table], chooser: str = "kind") -> dict[str, type[Table]]:
     """Tables by the names that their key `chooser` takes."""
     return {get_args(table.model_fields[chooser].annotation)[0]: table for table in tables}
+
+
+def tables_in(
+    module: Mapping[str, Any], base: type[Table], chooser: str = "kind"
+) -> dict[str, type[Table]]:
+    """The tables of a module that are a `base` and have a name of their own, in its order."""
+    tables = [kind for kind in module.values() if isinstance(kind, type) and issubclass(kind, base)]
+    named = [t for t in tables if chooser in t.model_fields and _is_name(t.model_fields[chooser])]
+    return registry(*named, chooser=chooser)
+
+
+def _is_name(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is Literal
 
 
 def not_empty(entries: tuple) -> tuple:

@@ -48,7 +48,7 @@ class Static(Views):
     noise: Variances
 
     def faults(self) -> Iterator[Fault]:
-        """One noise for each signal, and not both zero."""
+        """One noise for each signal, and not both of them zero."""
         return feature_faults(self, "noise")
 
     def views(self) -> "js.data.AbstractViews":
@@ -66,7 +66,7 @@ class Dynamic(Views):
     lag: Count = 1
 
     def faults(self) -> Iterator[Fault]:
-        """One of each for each signal, and variances not both zero."""
+        """One entry for each signal, and signal and noise not both zero."""
         return feature_faults(self, "noise", "autocorrelation", "noise_autocorrelation")
 
     def views(self) -> "js.data.AbstractViews":
@@ -170,7 +170,7 @@ class PixelMask(Views):
         return "shape", math.prod(self.shape)
 
     def views(self) -> "js.data.AbstractViews":
-        return masked(smooth(self), self, self.shape, keep=self.keep)
+        return masked(smooth(self), js.data.PixelMask(self.keep), self)
 
 
 class BlockMask(Views):
@@ -192,7 +192,7 @@ class BlockMask(Views):
         return "shape", math.prod(self.shape)
 
     def views(self) -> "js.data.AbstractViews":
-        return masked(smooth(self), self, self.shape, block=self.block)
+        return masked(smooth(self), js.data.BlockMask(self.shape, self.block), self)
 
 
 class LowRank(Views):
@@ -276,15 +276,9 @@ def smooth(data: PixelMask | BlockMask) -> "js.data.AbstractSource":
 
 
 def masked(
-    source: "js.data.AbstractSource",
-    data: Any,
-    shape: Sequence[int],
-    *,
-    keep: float = 1.0,
-    block: Sequence[int] | None = None,
+    source: "js.data.AbstractSource", mask: "js.data.AbstractMask", data: Any
 ) -> "js.data.AbstractViews":
-    """Images with a block masked where there is one, else with pixels masked one by one."""
-    mask = js.data.PixelMask(keep) if block is None else js.data.BlockMask(shape, block)
+    """Masked images, with the target and the noise of the table `data`."""
     return js.data.Masked(source, mask, TARGETS[data.target](), noise=data.noise)
 
 
@@ -304,7 +298,7 @@ def feature_faults(table: Any, *names: str) -> Iterator[Fault]:
 
 
 def keep_faults(keep: float, target: str) -> Iterator[Fault]:
-    """Whether something is hidden where that is the target."""
+    """Where the hidden pixels are the target, some must be hidden."""
     if keep == 1 and target == "hidden":
         yield Fault(("keep",), 'be below 1 with `data.target` = "hidden"', f"is {shown(keep)}")
 
@@ -312,7 +306,7 @@ def keep_faults(keep: float, target: str) -> Iterator[Fault]:
 def block_faults(
     block: Sequence[int], shape: Sequence[int], of_shape: str, noise: float
 ) -> Iterator[Fault]:
-    """Whether a block fits into an image, and if it always hides some pixel there is noise."""
+    """A block must fit into the image. Without noise it must leave every pixel visible at times."""
     found = f"is {shown(block)}"
     axes = list(zip(block, shape, strict=True))
     if any(b > n for b, n in axes) or math.prod(block) == math.prod(shape):

@@ -100,8 +100,12 @@ class Masked(Images):
             yield from block_faults(self.block, shape, self.of_shape, self.noise)
 
     def views(self) -> "AbstractViews":
-        shape = (self.side, self.side)
-        return masked(self.source(), self, shape, keep=self.keep or 1.0, block=self.block)
+        if self.block is not None:
+            mask = js.data.BlockMask((self.side, self.side), self.block)
+        else:
+            assert self.keep is not None  # `faults` sees to it that one of the two is given
+            mask = js.data.PixelMask(self.keep)
+        return masked(self.source(), mask, self)
 
 
 class Photographs(Images):

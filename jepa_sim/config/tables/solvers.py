@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 
 import jepa_sim as js
 from jepa_sim.config.faults import Fault, raise_faults, shown
-from jepa_sim.config.tables.base import Count, Name, OneTable, Positive, Table, registry
+from jepa_sim.config.tables.base import Count, Name, OneTable, Positive, Table, registry, tables_in
 from jepa_sim.config.tables.data import Data
 from jepa_sim.config.tables.grid import GridTable
 from jepa_sim.config.tables.objectives import OBJECTIVES
 from jepa_sim.config.tables.starts import STARTS
+from jepa_sim.sweeps.axes import FURTHER
 
 if TYPE_CHECKING:
     from jepa_sim.solvers.base import AbstractSolver
@@ -92,8 +93,8 @@ class ReducedSolver(Solver):
             if not OBJECTIVES[objective].is_reduced:
                 rule = f"be an objective whose encoder is its own teacher {self.named}"
                 yield Fault(("grid", "objective", i), rule, f"is {shown(objective)}")
-        changes = grid.given("weight_decay", "encoder_rate", "predictor_rate", "width")
-        for name in changes:
+        not_reduced = [name for name, axis in FURTHER.items() if not axis.is_reduced]
+        for name in grid.given(*not_reduced, "width"):
             yield Fault(("grid", name), f"be left out {self.named}", "is given")
         if grid.predictor != "learned":
             found = f"is {shown(grid.predictor)}"
@@ -167,6 +168,17 @@ class GradientFlow(ODESolver):
         return js.GradientFlow(**self.options)
 
 
+class SleepingFlow(Solver):
+    """The matrices of what still moves: learned latents sleep until they are taken over."""
+
+    solver: Literal["sleeping_flow"]
+    rtol: Positive | None = None
+    max_steps: Count | None = None
+
+    def build(self, data: Data) -> "AbstractSolver":
+        return js.SleepingFlow(**self.given("rtol", "max_steps"))
+
+
 OPTIMIZERS = {
     "sgd": lambda: import_module("optax").sgd,
     "adam": lambda: import_module("optax").adam,
@@ -191,5 +203,4 @@ class Descent(Solver):
         )
 
 
-SOLVERS = registry(ClosedForm, Modes, LayerModes, GradientFlow, Descent, chooser="solver")
-AnySolver = Annotated[Solver, OneTable("solver", SOLVERS)]
+AnySolver = Annotated[Solver, OneTable("solver", tables_in(globals(), Solver, "solver"))]

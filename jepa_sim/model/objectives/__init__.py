@@ -16,11 +16,11 @@ objective states its pulls, and no code takes the gradient of a loss in the weig
 from jepa_sim.model.objectives.base import AbstractObjective as AbstractObjective
 from jepa_sim.model.objectives.maps import Factors as Factors
 from jepa_sim.model.objectives.maps import Maps as Maps
+from jepa_sim.model.objectives.maps import layer_pulls as layer_pulls
 from jepa_sim.model.objectives.maps import product as product
-from jepa_sim.model.objectives.maps import shares as shares
-from jepa_sim.model.objectives.one_of import OneOf as OneOf
 from jepa_sim.model.objectives.prediction import JEPA as JEPA
 from jepa_sim.model.objectives.prediction import MAE as MAE
 from jepa_sim.model.objectives.prediction import AbstractPrediction as AbstractPrediction
+from jepa_sim.model.objectives.switched import SwitchedObjective as SwitchedObjective
 from jepa_sim.model.objectives.whitening import BarlowTwins as BarlowTwins
 from jepa_sim.model.objectives.whitening import WhitenedJoint as WhitenedJoint

@@ -1,4 +1,4 @@
-"""Products of factors, and the share that every factor has in a pull on its product."""
+"""Products of factors, and the pull on every factor that follows from a pull on the product."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -14,8 +14,8 @@ def product(factors: Sequence[Float[Array, "_ _"]]) -> Float[Array, "_ _"]:
     return reduce(lambda below, factor: factor @ below, factors)
 
 
-def shares(factors: Factors, pull: Float[Array, "_ _"]) -> Factors:
-    """Ż of all factors of a product, from the pull on the product."""
+def layer_pulls(factors: Factors, pull: Float[Array, "_ _"]) -> Factors:
+    """The pull Ż on every factor of a product, from the pull on the product."""
     # From the last factor to the first: `pull` collects the transposed factors left of Z, `below`
     # holds the products right of it. None stands for an empty product, which costs no matmul.
     below = [None, *(product(factors[: i + 1]) for i in range(len(factors) - 1))]  # right of Z_i

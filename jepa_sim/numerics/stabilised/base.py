@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from jepa_sim.arguments.checks import fail
 from jepa_sim.numerics.stabilised.radius import frozen, power_iteration
 from jepa_sim.numerics.stabilised.trees import combine, norm, real_dtype, waves
 
@@ -130,10 +131,8 @@ def rhs_count(solution: dfx.Solution) -> Array:
     """
     state = solution.solver_state
     if not isinstance(state, State):
-        raise ValueError(
-            "Argument `solution` must be of a stabilised solver and `SaveAt(solver_state=True)`, "
-            f"but its solver state is {type(state).__name__}."
-        )
+        rule = "be of a stabilised solver and `SaveAt(solver_state=True)`"
+        fail("solution", rule, f"one with the solver state {type(state).__name__}")
     stats = solution.stats
     accepted = jnp.maximum(stats["num_accepted_steps"], 1)
     ratio = (stats["num_steps"] / accepted).astype(float)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from jepa_sim.arguments.checks import check_integer_from, check_positive
+from jepa_sim.arguments.checks import check_integer_from, check_positive, fail
 from jepa_sim.numerics.stabilised.base import AbstractStabilised, Attempt, Field
 from jepa_sim.numerics.stabilised.trees import combine, real_dtype
 
@@ -45,9 +45,7 @@ class ROCK4(AbstractStabilised):
     def __check_init__(self):
         check_integer_from("max_stages", self.max_stages, 5)
         if self.max_stages > _MOST:
-            raise ValueError(
-                f"Argument `max_stages` must be at most {_MOST}, but is {self.max_stages}."
-            )
+            fail("max_stages", f"be at most {_MOST}", self.max_stages)
         check_integer_from("max_iterations", self.max_iterations, 1)
         check_positive("safety", self.safety)
 

@@ -15,7 +15,7 @@ from jepa_sim.model.objectives.prediction import AbstractPrediction, prediction_
 from jepa_sim.model.teachers import AbstractTarget, StopGradient
 
 
-class OneOf(AbstractObjective):
+class SwitchedObjective(AbstractObjective):
     """One of several objectives, chosen by a traced number: they become one compiled program.
 
     The matrix flow takes those that `can_share`; the reduced theory takes any.
@@ -79,3 +79,14 @@ class OneOf(AbstractObjective):
         pairs = [option.coefficients(features) for option in self.options]
         lam, variance = (self._choose(axis) for axis in zip(*pairs, strict=True))
         return lam, variance
+
+    def turning(
+        self,
+        lam: Float[Array, " d"],
+        variance: Float[Array, " d"],
+        depth: Scalar,
+        predictor_depth: Scalar,
+    ) -> Float[Array, "d d"]:
+        return self._choose(
+            [option.turning(lam, variance, depth, predictor_depth) for option in self.options]
+        )
