@@ -36,6 +36,7 @@ from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import JEPA, MAE, AbstractObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import Balanced
+from jepa_sim.results.observables import features
 from jepa_sim.solvers.base import simulate
 from jepa_sim.solvers.closed_form import ClosedForm
 from jepa_sim.solvers.flow import GradientFlow
@@ -185,7 +186,8 @@ def _flow_gains(
     objective: AbstractObjective, depth: int, moments: Moments, times: np.ndarray
 ) -> jax.Array:
     problem = Problem(moments, objective, DeepLinear(depth), Balanced(FLOW_SCALE))
-    return simulate(problem, times, GradientFlow(rtol=1e-5)).features
+    # of the gains alone: a shorter program
+    return simulate(problem, times, GradientFlow(rtol=1e-5), observables=(features,)).features
 
 
 def _first_times(ds: xr.Dataset, level: float | xr.DataArray) -> xr.DataArray:
