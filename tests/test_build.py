@@ -48,6 +48,7 @@ def test_grid():
     [
         ("", js.Balanced, False),
         ("rotated = true", js.Balanced, True),
+        ('start = "random_balanced"', js.RandomBalanced, None),
         ('start = "gaussian"', js.RandomGaussian, None),
     ],
 )

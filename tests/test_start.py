@@ -1,5 +1,7 @@
 """Every start has factors with the properties in its documentation."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,7 +12,8 @@ import scipy.stats
 
 import jepa_sim as js
 from jepa_sim.model.objectives import product
-from tests.problems import two_features
+from jepa_sim.model.starts import effective
+from tests.problems import oracle, two_features
 
 D = 5
 FLAT = js.Moments.from_features(np.linspace(1.0, 0.6, D), np.linspace(0.9, 0.3, D))
@@ -48,6 +51,42 @@ def test_misaligned_turns_the_predictor_by_its_angle():
     np.testing.assert_allclose(np.sort(np.angle(found)), angles, atol=1e-12)
     _, straight = begin(js.Misaligned(0.04, 0.0))
     np.testing.assert_allclose(in_latent_space(straight), 0.2 * np.eye(D), atol=1e-14)
+
+
+@pytest.mark.parametrize("width", [None, 2])
+@pytest.mark.parametrize("objective", [js.JEPA(), js.MAE()], ids=lambda o: o.name)
+def test_random_balanced_is_balanced_and_not_aligned(objective, width):
+    start = js.RandomBalanced(0.04)
+    problem, weights = begin(start, objective=objective, predictor_depth=2, width=width)
+    rank = width or D
+    *_, last = chain = (*weights.encoder, *weights.predictor)
+    for before, after in itertools.pairwise(chain):
+        np.testing.assert_allclose(after.T @ after, before @ before.T, atol=1e-15)
+    sizes = np.linalg.svd(product(weights.encoder), compute_uv=False)
+    assert 0.02 < sizes.min() < sizes.max() < 0.08
+    # V̄W̄ of an MAE, and the predictor of a JEPA in the latent space, are symmetric and positive
+    v, w = product(weights.predictor), product(weights.encoder)
+    inner = v @ w if objective.name == "mae" else v
+    np.testing.assert_allclose(inner, inner.T, atol=1e-15)
+    assert np.linalg.eigvalsh(inner)[-rank] > 0
+    assert np.min(weights.alignment(problem.features)) < 0.99
+    assert last.shape[0] == (D if objective.name == "mae" else rank)
+
+
+def test_random_balanced_gains_are_log_uniform():
+    problem, _ = begin(js.RandomBalanced(0.04), depth=1)
+    many = jax.vmap(problem.weights)(jr.split(jr.key(1), 200))
+    sizes = np.linalg.svd(many.encoder[0], compute_uv=False)
+    logs = np.log2(sizes.ravel() / 0.04)
+    assert scipy.stats.kstest(logs, scipy.stats.uniform(-1, 2).cdf).pvalue > 1e-3
+
+
+def test_the_flow_keeps_random_balanced_balanced():
+    problem, _ = begin(js.RandomBalanced(0.3))
+    saved = (js.observables.balancedness, js.observables.features)
+    run = js.simulate(problem, [1.0, 30.0], js.GradientFlow(), observables=saved, key=KEY)
+    assert np.max(run["balancedness"]) < 1e-5
+    assert np.max(run.features) > 0.5
 
 
 def test_orthogonal_is_haar_in_the_latent_space():
@@ -235,3 +274,53 @@ def test_a_start_must_say_what_it_is():
 
     with pytest.raises(TypeError, match="is_separable"):
         Silent(0.1)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_right_frame_of_random_balanced_is_that_of_its_weights(depth):
+    problem, weights = begin(js.RandomBalanced(0.04), depth=depth)
+    gains, frame = problem.start.right_frame(problem.features, KEY)
+    w = np.asarray(product(weights.encoder))
+    np.testing.assert_allclose(w.T @ w, (frame * gains[None, :] ** 2) @ frame.T, atol=1e-15)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_an_effective_start_is_aligned_with_a_gain_for_every_feature(depth):
+    gains = np.array([0.3, 0.01])
+    start = effective(jnp.asarray(gains), jnp.eye(2), two_features().features(), depth, 1)
+    problem = js.Problem(two_features(), js.MAE(), js.DeepLinear(depth), start)
+    np.testing.assert_allclose(problem.weights().gains(problem.features), gains, rtol=1e-12)
+    times = [1.0, 30.0]
+    exact = js.simulate(problem, times, js.ClosedForm()).features
+    np.testing.assert_allclose(js.simulate(problem, times, js.Modes()).features, exact, rtol=1e-6)
+    flow = js.simulate(problem, times, js.GradientFlow()).features
+    np.testing.assert_allclose(flow, exact, rtol=1e-5)
+
+
+def test_an_mae_of_two_layers_follows_its_effective_start():
+    """Times of the matrix flow by scipy: the level start is off by ten times as much."""
+    lam, rho = np.array([1.0, 0.5, 0.25]), np.array([0.8, 0.3, 0.6])
+    moments, network = js.Moments.from_features(lam, rho), js.DeepLinear(1)
+    problem = js.Problem(moments, js.MAE(), network, js.RandomBalanced(1e-3))
+    weights = problem.weights(jr.split(KEY)[0])  # as `simulate` does
+    system = oracle.System(oracle.data(np.diag(lam / rho), np.diag(lam)), oracle.mae)
+    begun = oracle.begin(
+        system, [np.asarray(weights.encoder[0])], [np.asarray(weights.predictor[0])]
+    )
+    times = np.linspace(0, 40, 4001)
+    solved = oracle.solve(system, begun, times)
+    gains = np.linalg.norm(solved.encoder[0], axis=-2)
+    logs = np.log(2 * gains / np.sqrt(rho))  # the plateau is √ρ
+    first = np.array([np.interp(0.0, log, times) for log in logs.T])
+    exact = js.critical_times(problem, fraction=0.5, key=KEY)
+    level = js.Problem(moments, js.MAE(), network, js.Balanced(1e-3))
+    rough = js.critical_times(level, fraction=0.5)
+    assert np.abs(exact / first - 1).max() < 2e-3
+    assert np.abs(rough / first - 1).max() > 2e-2
+    run = js.simulate(problem, np.linspace(0, 40, 400), js.ClosedForm(), key=KEY)
+    np.testing.assert_allclose(run.critical_times(fraction=0.5), exact, rtol=1e-6)
+    with pytest.raises(ValueError, match="`key` must be given for a random start"):
+        js.critical_times(problem, fraction=0.5)
+    jepa = js.Problem(moments, js.JEPA(), network, js.RandomBalanced(1e-3))
+    with pytest.raises(ValueError, match="`start` must be balanced"):
+        js.critical_times(jepa, fraction=0.5, key=KEY)

@@ -37,6 +37,7 @@ class Features(eqx.Module):
     patterns: (d, d) columns p, of unit length: what a feature looks like in the input.
     commutator: ‖Σxx Σyx − Σyx Σxx‖ / (‖Σxx‖ ‖Σyx‖) in the Frobenius norm, 0 where they commute.
     asymmetry: ‖Σyx − Σyxᵀ‖ / ‖Σyx‖; features are those of the symmetric part of Σyx.
+    overlap: the largest |pᵢᵀ pⱼ| of two patterns, 0 where moments commute, but for rounding.
     """
 
     lam: Float[Array, " d"]
@@ -49,6 +50,7 @@ class Features(eqx.Module):
     target_patterns: Float[Array, "dy d"]
     commutator: Float[Array, ""]
     asymmetry: Float[Array, ""]
+    overlap: Float[Array, ""]
 
 
 def common_features(
@@ -71,6 +73,7 @@ def common_features(
         target_patterns=basis,
         commutator=zero,
         asymmetry=zero,
+        overlap=zero,
     )
 
 
@@ -229,6 +232,7 @@ class Moments(Checked):
             commutator=norm(self.xx @ self.yx - self.yx @ self.xx)
             / _nonzero(norm(self.xx) * norm(self.yx)),
             asymmetry=norm(self.yx - self.yx.T) / _nonzero(norm(self.yx)),
+            overlap=_overlap(patterns / size[None, :]),
         )
 
     def _regression_features(self, factor: Float[Array, "d d"]) -> Features:
@@ -251,6 +255,7 @@ class Moments(Checked):
             target_patterns=target_basis,
             commutator=nothing,
             asymmetry=nothing,
+            overlap=_overlap(patterns / size[None, :]),
         )
 
     def _per_frame(self, frames: tuple[int, int]) -> "Moments":
@@ -285,6 +290,12 @@ class Moments(Checked):
     def with_features(self, features: Features) -> "Moments":
         """These moments with their features known, so that `features()` need not solve for them."""
         return eqx.tree_at(lambda m: m._known, self, features, is_leaf=lambda x: x is None)
+
+
+def _overlap(patterns: Float[Array, "d d"]) -> Float[Array, ""]:
+    """The largest |pᵢᵀ pⱼ| of two of the unit columns."""
+    gram = patterns.T @ patterns
+    return jnp.max(jnp.abs(gram - jnp.diag(jnp.diagonal(gram))))
 
 
 def _split_ties(rho: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[Array, "d d"]:

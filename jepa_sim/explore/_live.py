@@ -39,6 +39,11 @@ class Live:
         return self.png
 
     @property
+    def remark(self) -> str:
+        """What may surprise of this setting: ρ above 1, and where the closed form does not hold."""
+        return " ".join(filter(None, (self.setting.remark, self.found.attrs["remark"])))
+
+    @property
     def size(self) -> tuple[int, int]:
         """Pixels (width, height) of the picture."""
         return self._figure.canvas.get_width_height()

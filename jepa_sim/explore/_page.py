@@ -90,14 +90,14 @@ async def _live_page(ui: Any, setting: Setting) -> None:
             return None
         setting = setting.changed(knob, value)
         readings[knob].set_text(_reading(knob, setting))
-        remark.set_text(setting.remark)
         return pictures.ask(setting)
 
-    def draw(setting: Setting) -> tuple[bytes, list[dict[str, str]]]:
-        return live.show(setting), _rows(live)
+    def draw(setting: Setting) -> tuple[bytes, list[dict[str, str]], str]:
+        return live.show(setting), _rows(live), live.remark
 
-    def show(drawn: tuple[bytes, list[dict[str, str]]]) -> None:
-        png, table.rows = drawn
+    def show(drawn: tuple[bytes, list[dict[str, str]], str]) -> None:
+        png, table.rows, words = drawn
+        remark.set_text(words)
         picture.set_source(_source(png))
 
     pictures = Latest(draw, show)
@@ -110,7 +110,7 @@ async def _live_page(ui: Any, setting: Setting) -> None:
                 reading.tooltip(knob.about)
                 readings[knob] = reading
                 _slider(ui, knob, setting.value(knob), partial(moved, knob))
-    remark = ui.label(setting.remark).classes("text-sm text-red-800")
+    remark = ui.label(live.remark).classes("text-sm text-red-800")
     picture = _picture(ui, live.png, "w-full max-w-6xl", live.words)
     table = ui.table(rows=_rows(live), columns=COLUMNS).props("dense flat").classes("table")
     with ui.row():

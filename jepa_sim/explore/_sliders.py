@@ -27,9 +27,9 @@ def sliders(setting: Setting | None = None) -> Any:
 
     def moved(knob: Knob, change: dict[str, Any]) -> None:
         picture.value = live.show(live.setting.changed(knob, change["new"]))
-        remark.value = live.setting.remark
+        remark.value = live.remark
 
-    remark = ipywidgets.Label(live.setting.remark)
+    remark = ipywidgets.Label(live.remark)
     found = []
     for knob in knobs(live.setting):
         slider = _slider(ipywidgets, knob, live.setting.value(knob))

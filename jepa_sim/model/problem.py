@@ -17,7 +17,7 @@ from jepa_sim.data.moments import Features, Moments
 from jepa_sim.model.equilibria import Equilibria, Layers, equilibria, level, settled
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
-from jepa_sim.model.starts import AbstractStart, frame_sizes
+from jepa_sim.model.starts import AbstractStart, effective, frame_sizes
 from jepa_sim.model.state import Gains, Weights
 from jepa_sim.model.training import Training
 from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, curve_parameter, make_curve
@@ -70,6 +70,11 @@ class Problem(Checked):
         return jnp.asarray(self.start.scale, self.moments.xx.dtype)
 
     @property
+    def start_gains(self) -> Float[Array, "*d"]:
+        """w̄ of features at time 0 in the reduced theory: ε, or (d,) where features differ."""
+        return jnp.asarray(self.start.gains_of(self.features), self.moments.xx.dtype)
+
+    @property
     def exponents(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """(a, b) of the reduced flow u̇ = u^a (λ − σ² u^b), as floating-point numbers."""
         a, b = self.objective.exponents(self.depth, self.predictor_depth)
@@ -87,7 +92,7 @@ class Problem(Checked):
         """The reduced flow of every feature, per unit of flow time."""
         lam, variance = self.coefficients
         a, b = self.exponents
-        return ReducedFlow(lam, variance, self.scale, self.depth, a, b, self._made_curve())
+        return ReducedFlow(lam, variance, self.start_gains, self.depth, a, b, self._made_curve())
 
     def with_curve(self) -> "Problem":
         """This problem with its curve made, so that compiled programs need not make it."""
@@ -162,7 +167,7 @@ class Problem(Checked):
         found = self.start.layers(features, self.objective, self.depth)
         if found is not None:
             return found
-        square = jnp.full_like(features.lam, 1) * self.scale ** (2 / self.depth)
+        square = jnp.full_like(features.lam, 1) * self.start_gains ** (2 / self.depth)
         return level(square, square)
 
     @property
@@ -285,8 +290,9 @@ class Problem(Checked):
         ValueError where the reduced theory does not apply: where the start is not balanced, the
         network is a bottleneck, or the problem is not plain. The message names `what` needs it.
         """
-        if not self.start.is_balanced:
-            checks.fail("start", f"be balanced for `{what}`", type(self.start).__name__)
+        start = self.start
+        if not (start.is_balanced or start.is_nearly_aligned or self.has_effective_start):
+            checks.fail("start", f"be balanced for `{what}`", type(start).__name__)
         if self.is_narrow:
             d = self.features.lam.size
             checks.fail("network.width", f"be at least d = {d} for `{what}`", self.network.width)
@@ -301,6 +307,25 @@ class Problem(Checked):
             self.with_curve(),
             (self.depth, self.predictor_depth),
         )
+
+    @property
+    def has_effective_start(self) -> bool:
+        """Whether the start is random, and acts in the reduced theory as an aligned one."""
+        return self.objective.has_effective_starts and self.start.knows_frame
+
+    def effective(self, key: PRNGKeyArray | None) -> "Problem":
+        """The problem from its effective start, where it has one; else as it is.
+
+        key: that of `simulate`.  ValueError where it is needed, and is None.
+        """
+        if not self.has_effective_start:
+            return self
+        if key is None:
+            raise ValueError("Argument `key` must be given for a random start, but is None.")
+        features, (start_key, _) = self.features, jr.split(key)
+        gains, frame = self.start.right_frame(features, start_key)
+        start = effective(gains, frame, features, self.depth, self.predictor_depth)
+        return eqx.tree_at(lambda p: p.start, self, start)
 
     def gains(self, log_u: Float[Array, " d"], gap: Float[Array, " d"]) -> Gains:
         """The reduced state at the singular values u."""

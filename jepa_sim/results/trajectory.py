@@ -10,6 +10,7 @@ from jepa_sim.model.problem import Problem
 from jepa_sim.results.critical import Target, check_target, critical_level
 from jepa_sim.results.crossings import Saves, rises
 from jepa_sim.results.order import order
+from jepa_sim.results.trust import Trust, trust_in
 
 
 class Trajectory(eqx.Module):
@@ -18,7 +19,8 @@ class Trajectory(eqx.Module):
     problem: what was simulated.  times: (t,) flow times (t = kα).  values: observables by name,
     each with a leading time axis.  rates: (t, d) dw̄/dt, from `GradientFlow` and `LayerModes`.
     result: a `ResultCode`.  stats: counts of the solver's work.  atol: () or (d,) absolute
-    tolerance of a layer (see `floor`); None where the solver is exact.
+    tolerance of a layer (see `floor`); None where the solver is exact.  keeps_apart: whether the
+    solver takes features as if none could displace another (see `trust`).
 
     `run["name"]` raises KeyError where the observable was not saved.
     """
@@ -30,6 +32,7 @@ class Trajectory(eqx.Module):
     result: Int[Array, ""]
     stats: dict[str, Array]
     atol: Float[Array, "*lanes_or_d"] | None = None
+    keeps_apart: bool = eqx.field(static=True, default=False)
 
     @property
     def floor(self) -> Float[Array, "*lanes_or_d"]:
@@ -93,6 +96,17 @@ class Trajectory(eqx.Module):
         run = eqx.tree_at(lambda run: run.problem, self, self.problem.with_curve())
         return _rises(run, *check_target(self.problem, fraction, level), for_good)
 
+    @property
+    def trust(self) -> Trust | None:
+        """How far a run of the reduced theory can be trusted (see `jepa_sim.trust`).
+
+        It is judged by the times at which the run has features at half of their plateaus. None for
+        a solver of all matrices, which does not suppose that features keep apart.
+        """
+        if not self.keeps_apart:
+            return None
+        return _trust(self, self.critical_times(fraction=0.5))
+
     @checked
     def order(
         self, *, fraction: Scalar | None = None, level: Scalar | None = None
@@ -129,8 +143,14 @@ class Trajectory(eqx.Module):
                 f"  result  {ResultCode(int(self.result)).reason}",
                 f"  work    {work or 'no steps'}",
                 *([f"  known   gains above {floor:.1g}"] if floor > 0 else []),
+                *([f"  trust   {self.trust}"] if self.keeps_apart else []),
             ]
         )
+
+
+@eqx.filter_jit
+def _trust(run: Trajectory, times: Float[Array, " d"]) -> Trust:
+    return trust_in(run.problem, times, run.times[-1])
 
 
 @eqx.filter_jit

@@ -60,11 +60,14 @@ class AbstractSolver(Checked):
     on its fields. is_random: whether a run depends on a key beyond its start.  is_exact: whether
     its critical times are those of the exact solution.  is_implicit: whether its steps solve
     systems of equations, which no program for several devices can; False unless it is set.
+    keeps_apart: whether it takes features as if none could displace another; False unless it is
+    set.
     """
 
     is_random: AbstractClassVar[bool]
     is_exact: AbstractClassVar[bool]
     is_implicit: ClassVar[bool] = False
+    keeps_apart: ClassVar[bool] = False
 
     @abc.abstractmethod
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
@@ -81,6 +84,13 @@ class AbstractSolver(Checked):
     @abc.abstractmethod
     def prepare(self, problem: Problem) -> Problem:
         """The problem in the form that `solve` needs; ValueError where it does not apply."""
+
+    def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
+        """The prepared problem, with what `key` decides of a start that the solver needs to know.
+
+        A solver of the reduced theory replaces a random start by its effective one.
+        """
+        return problem
 
     def check_times(self, times: ArrayLike) -> None:
         """ValueError where a run cannot be saved at these times.
@@ -125,8 +135,14 @@ class AbstractMatrixSolver(AbstractSolver):
         observe: Observe,
         key: PRNGKeyArray | None,
     ) -> Solution:
-        start_key, own_key = (None, None) if key is None else jr.split(key)
+        start_key, own_key = (None, None) if key is None else split_key(key)
         return self.solve_from(self.begin(problem, start_key), problem, times, observe, own_key)
+
+
+def split_key(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """From the key of a run to that of its start and that of its solver."""
+    start_key, own_key = jr.split(key)
+    return start_key, own_key
 
 
 @checked
@@ -190,13 +206,16 @@ def _simulate(
     def solve(problem: Problem, observe: Observe) -> Solution:
         return solver.solve(problem, times, observe, key)
 
-    return record(problem, observables, solve)
+    problem = solver.started(problem, key)
+    return record(problem, observables, solve, keeps_apart=solver.keeps_apart)
 
 
 def record(
     problem: Problem,
     observables: tuple[Observable, ...],
     solve: Callable[[Problem, Observe], Solution],
+    *,
+    keeps_apart: bool,
 ) -> Trajectory:
     """The trajectory of one solve. Its features are solved for once, not at every saved time."""
     moments = problem.moments.with_features(problem.features)
@@ -214,6 +233,7 @@ def record(
         solution.result,
         solution.stats,
         solution.atol,
+        keeps_apart,
     )
 
 

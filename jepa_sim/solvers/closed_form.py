@@ -29,6 +29,7 @@ class ClosedForm(AbstractSolver):
 
     is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = True
+    keeps_apart: ClassVar[bool] = True
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
@@ -39,6 +40,9 @@ class ClosedForm(AbstractSolver):
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("ClosedForm")
         return problem.reduced("ClosedForm").with_known_curve()
+
+    def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
+        return problem.effective(key)
 
     def solve(
         self,

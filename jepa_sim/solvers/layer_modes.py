@@ -5,7 +5,7 @@ objectives, rates, decays and teachers, but every feature has its own steps.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import diffrax as dfx
 import equinox as eqx
@@ -43,6 +43,7 @@ class LayerModes(AbstractAdaptive):
     rtol: float | None = None
     atol: float | None = None
     max_steps: int = eqx.field(static=True, default=100_000)
+    keeps_apart: ClassVar[bool] = True
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check()

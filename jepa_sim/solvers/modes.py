@@ -41,6 +41,7 @@ class Modes(AbstractSolver):
     max_steps: int = eqx.field(static=True, default=10_000)
     is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = False
+    keeps_apart: ClassVar[bool] = True
 
     def __check_init__(self):
         if self.tolerance is not None:
@@ -63,6 +64,9 @@ class Modes(AbstractSolver):
         problem.check_read("Modes")
         return problem.reduced("Modes")
 
+    def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
+        return problem.effective(key)
+
     def solve(
         self,
         problem: Problem,
@@ -73,9 +77,10 @@ class Modes(AbstractSolver):
         default = 1e-9 if times.dtype == jnp.float64 else 1e-5
         tolerance = default if self.tolerance is None else self.tolerance
         a, b = problem.exponents
-        log_start = jnp.log(problem.scale) / problem.depth
+        lam, variance = problem.coefficients
+        log_start = jnp.full_like(lam, 1) * jnp.log(problem.start_gains) / problem.depth
 
-        def solve_feature(lam: Array, variance: Array) -> Solution:
+        def solve_feature(lam: Array, variance: Array, log_start: Array) -> Solution:
             chart = _Chart(lam, variance, a, b, log_start)
             return integrate(
                 chart.velocity,
@@ -88,8 +93,7 @@ class Modes(AbstractSolver):
                 self.max_steps,
             )
 
-        lam, variance = problem.coefficients
-        solved = jax.vmap(solve_feature)(lam, variance)
+        solved = jax.vmap(solve_feature)(lam, variance, log_start)
         log_u, gap = solved.values["mode"]
         stats = {name: jnp.sum(count) for name, count in solved.stats.items()}
         values = observe_gains(problem, times, log_u, gap, observe)

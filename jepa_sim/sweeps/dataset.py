@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments.types import ResultCode
+from jepa_sim.results.trust import HOLDS_FROM
 from jepa_sim.solvers.base import AbstractSolver
 from jepa_sim.sweeps.axes import AXES, attributes
 from jepa_sim.sweeps.grid import AbstractTimes, Grid
@@ -84,6 +85,15 @@ def remarks(dataset: xr.Dataset) -> list[str]:
             "above that fraction of the plateau, and the time says nothing of learning. Use a "
             "smaller ε."
         )
+    if "trust" in dataset:
+        wrong = int((dataset.trust < HOLDS_FROM).sum())
+        if wrong:
+            found.append(
+                f"In {wrong:,} of {dataset.trust.size:,} cases (runs and fractions) the reduced "
+                "theory does not hold: a cleaner feature displaces a noisier one before the theory "
+                "has it learned, and some critical time is off by more than 10 %. `trust` says in "
+                "which cases, `GradientFlow` what happens in them."
+            )
     if "learned_time" in dataset and RISES_ONCE not in dataset.attrs:
         last = dataset.learned_time
         lost = int((np.isfinite(times) & (last > times)).sum())

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -17,10 +16,18 @@ from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import AbstractStart
 from jepa_sim.model.state import Weights, pad_encoder
 from jepa_sim.model.training import Training
-from jepa_sim.results.critical import critical_times
+from jepa_sim.results.critical import times_and_trust
 from jepa_sim.results.observables import Observable, features, name_of
 from jepa_sim.results.order import order, order_of
-from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, Observe, Solution, record
+from jepa_sim.results.trust import trust_in
+from jepa_sim.solvers.base import (
+    AbstractMatrixSolver,
+    AbstractSolver,
+    Observe,
+    Solution,
+    record,
+    split_key,
+)
 from jepa_sim.sweeps.grid import AbstractTimes
 from jepa_sim.sweeps.lanes import Lane, Lanes
 
@@ -91,18 +98,24 @@ class Program(eqx.Module):
         # critical times are read from the gains, so these are observed even if they are not saved
         observables = tuple(dict.fromkeys((*self.observables, features)))
         trajectory = record(
-            problem, observables, lambda problem, observe: solve(problem, times, observe)
+            problem,
+            observables,
+            lambda problem, observe: solve(problem, times, observe),
+            keeps_apart=self.solver.keeps_apart,
         )
         saved = {name: trajectory[name] for name in map(name_of, self.observables)}
         problem = trajectory.problem  # with its features solved for
 
         def learned(fraction: Float[Array, ""]) -> dict[str, Array]:
             if self.solver.is_exact:  # gains rise once: `label` has the same times as learned ones
-                first = critical_times(problem, fraction=fraction)
-                return {"critical_time": first, **order_of(first, problem.features)}
+                first, trust = times_and_trust(problem, fraction, None, "sweep")
+                found = {"critical_time": first, "trust": trust.ratio}
+                return {**found, **order_of(first, problem.features)}
             first = trajectory.critical_times(fraction=fraction)
             last = trajectory.learned_times(fraction=fraction)
             times = {"critical_time": first, "learned_time": last}
+            if self.solver.keeps_apart:
+                times["trust"] = trust_in(problem, first, trajectory.times[-1]).ratio
             return {**times, **order(first, last, problem.features)}
 
         return {
@@ -122,6 +135,7 @@ class Program(eqx.Module):
         problem = self._problem(lane, *self._depths(lane))
         problem = eqx.tree_at(lambda p: p.curve, problem, lane.curve, is_leaf=lambda x: x is None)
         if self.networks is None or not isinstance(self.solver, AbstractMatrixSolver):
+            problem = self.solver.started(problem, key)
             return problem, (
                 lambda problem, times, observe: self.solver.solve(problem, times, observe, key)
             )
@@ -136,7 +150,7 @@ class Program(eqx.Module):
             return lambda key: pad_encoder(solver.begin(problem, key), max(depths))
 
         def solve(problem: Problem, times: Float[Array, " t"], observe: Observe) -> Solution:
-            start_key, own_key = jr.split(key)
+            start_key, own_key = split_key(key)
             which = jnp.argmax(jnp.asarray(depths, depth_here.dtype) == depth_here)
             start = jax.lax.switch(which, [begin(depth) for depth in depths], start_key)
             return solver.solve_from(start, problem, times, observe, own_key)

@@ -52,6 +52,12 @@ VARIABLES = {
         "(0: it starts there and stays; inf: it is below at the end of this run)",
         FLOW_TIME,
     ),
+    "trust": Variable(
+        FRACTIONS,
+        "time at which a cleaner feature displaces a noisier one, over its critical time in the "
+        "reduced theory (below 0.91: some critical time is off by more than 10 %; 0: the start is "
+        "not aligned with features; NaN: not known)",
+    ),
     "order_rho": Variable(FRACTIONS, "Kendall's τ of being learned early and ρ"),
     "order_lam": Variable(FRACTIONS, "Kendall's τ of being learned early and λ"),
     "flips": Variable(FRACTIONS, "pairs of features learned against the order of λ"),

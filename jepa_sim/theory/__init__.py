@@ -13,10 +13,12 @@ outside of its lanes.
 `cells`: functions as polynomials on octaves.  `tables`: the tables of one c.  `rise`: features with
 λ > 0.  `decay`: those with λ ≤ 0.  `motion`: both, and their derivative.  `logarithm`: ln(1 + y).
 `flow`: all of it as one object.
+`displacement`: how long features keep apart, as all of this supposes.
 
 Derivatives come from the implicit equation: F_c is differentiated, and not its inverse.
 """
 
+from jepa_sim.theory.displacement import Displacement, first_displacement
 from jepa_sim.theory.flow import ReducedFlow
 from jepa_sim.theory.tables import (
     LARGEST_C,
@@ -30,8 +32,10 @@ from jepa_sim.theory.tables import (
 __all__ = [
     "LARGEST_C",
     "Curve",
+    "Displacement",
     "ReducedFlow",
     "curve_parameter",
+    "first_displacement",
     "make_curve",
     "stack_curves",
     "take_curve",

@@ -31,5 +31,6 @@ STARTS = {
     ),
     "misaligned": Start(lambda _: partial(js.Misaligned, angle=0.0), is_separable=False),
     "orthogonal": Start(lambda _: js.Orthogonal),
+    "random_balanced": Start(lambda _: js.RandomBalanced),
     "gaussian": Start(lambda _: js.RandomGaussian),
 }

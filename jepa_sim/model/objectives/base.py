@@ -1,8 +1,9 @@
 """What an objective is."""
 
 import abc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments.kinds import Checked
@@ -24,11 +25,14 @@ class AbstractObjective(Checked):
     on its fields. name: what the objective is called in a sweep's result.
     encodes_target: whether y goes through an encoder too; y must then be of the dimension of x.
     uses_predictor: whether a predictor (or decoder) is part of the objective.
+    has_effective_starts: whether random starts that are balanced act as aligned ones, with a gain
+    of its own for every feature (`starts/effective.py`); False unless it is set.
     """
 
     name: AbstractClassVar[str]
     encodes_target: AbstractClassVar[bool]
     uses_predictor: AbstractClassVar[bool]
+    has_effective_starts: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -65,3 +69,18 @@ class AbstractObjective(Checked):
         self, features: Features
     ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
         """(λ, σ²) of the reduced flow of every feature."""
+
+    def turning(
+        self,
+        lam: Float[Array, " d"],
+        variance: Float[Array, " d"],
+        depth: Scalar,
+        predictor_depth: Scalar,
+    ) -> Float[Array, "d d"]:
+        """(d, d) g_ji: how fast the latent of a learned feature j turns towards a small feature i.
+
+        It is the rate of exponential growth, at the state in which j is learned and i is not, of
+        what j's latent carries of i. λ and σ² are those of the reduced flow, per unit of flow time.
+        NaN where the objective does not know it, as here.
+        """
+        return jnp.full((lam.size, lam.size), jnp.nan, lam.dtype)

@@ -84,6 +84,21 @@ class JEPA(AbstractPrediction):
     def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
         return 2 * depth + predictor_depth - 1, predictor_depth
 
+    def turning(
+        self,
+        lam: Float[Array, " d"],
+        variance: Float[Array, " d"],
+        depth: Scalar,
+        predictor_depth: Scalar,
+    ) -> Float[Array, "d d"]:
+        """g_ji = ρ_j^{1 + 2(L−1)/M} σ_i² (ρ_i − ρ_j): latents turn towards larger ρ.
+
+        The rate at M = 1 is Goh's (Lemma 7.1, 2026).
+        """
+        rho = jnp.maximum(lam / variance, 0)
+        power = rho ** (1 + 2 * (depth - 1) / predictor_depth)
+        return power[:, None] * (lam[None, :] - rho[:, None] * variance[None, :])
+
 
 class MAE(AbstractPrediction):
     """Masked autoencoding: reconstruct the target itself.
@@ -95,6 +110,7 @@ class MAE(AbstractPrediction):
     name: ClassVar[str] = "mae"
     encodes_target: ClassVar[bool] = False
     uses_predictor: ClassVar[bool] = True
+    has_effective_starts: ClassVar[bool] = True
 
     @property
     def teacher(self) -> AbstractTarget:
@@ -112,6 +128,30 @@ class MAE(AbstractPrediction):
 
     def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
         return depth + predictor_depth - 1, depth + predictor_depth
+
+    def turning(
+        self,
+        lam: Float[Array, " d"],
+        variance: Float[Array, " d"],
+        depth: Scalar,
+        predictor_depth: Scalar,
+    ) -> Float[Array, "d d"]:
+        """Latents turn towards larger ρλ where N = L + M > 2; with two layers i grows faster alone.
+
+        g_ji is the larger eigenvalue of [[−A, C], [C, −B]], A = u^{2N−2} σ_i², B = u^{2N−2} σ_j²,
+        C = u^{N−2} λ_i, u = ρ_j^{1/N}.
+        """
+        layers = jnp.asarray(depth + predictor_depth, lam.dtype)
+        rho = jnp.maximum(lam / variance, 0)
+        cross = rho ** ((layers - 2) / layers)
+        own = cross * rho
+        a, b = own[:, None] * variance[None, :], (own * variance)[:, None]
+        c = cross[:, None] * lam[None, :]
+        root = jnp.sqrt(((a - b) / 2) ** 2 + c**2)
+        # −(a + b)/2 + root, without its cancellation
+        sum_ = (a + b) / 2 + root
+        rate = (c**2 - a * b) / jnp.where(sum_ > 0, sum_, 1)
+        return jnp.where(layers > 2, rate, jnp.zeros_like(rate))
 
 
 def prediction_pulls(target: Float[Array, "o d"], maps: Maps, moments: Moments) -> Maps:

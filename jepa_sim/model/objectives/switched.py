@@ -79,3 +79,14 @@ class SwitchedObjective(AbstractObjective):
         pairs = [option.coefficients(features) for option in self.options]
         lam, variance = (self._choose(axis) for axis in zip(*pairs, strict=True))
         return lam, variance
+
+    def turning(
+        self,
+        lam: Float[Array, " d"],
+        variance: Float[Array, " d"],
+        depth: Scalar,
+        predictor_depth: Scalar,
+    ) -> Float[Array, "d d"]:
+        return self._choose(
+            [option.turning(lam, variance, depth, predictor_depth) for option in self.options]
+        )

@@ -24,8 +24,9 @@ class Balanced(AbstractStart):
     This is the start of the reduced theory. Without rotations every factor is ε^{1/L} I, which is
     aligned with any features. rotated: factors are rotated by random orthogonal matrices in the
     hidden layers (one set per key). These keep balance and, for JEPA, the predictor positive in the
-    latent space; gains of features do not depend on them while alignment is stable. A bottleneck
-    must be rotated: it starts from a random subspace.
+    latent space. The start is exactly aligned all the same, since W̄ᵀW̄ = ε² I, and gains of features
+    do not depend on the rotations while alignment is stable (`RandomBalanced` is rotated and not
+    aligned). A bottleneck must be rotated: it starts from a random subspace.
 
     Raises ValueError where scale is not positive.
     """
@@ -114,7 +115,8 @@ class Misaligned(AbstractStart):
 
     All planes of a random set of orthogonal planes are turned by `angle` (radians; with an odd
     number of dimensions one direction stays): 0 is aligned, π is minus the aligned predictor.
-    A JEPA learns a feature only where the predictor is positive on it.
+    A JEPA learns a feature only where the predictor is positive on it. The reduced theory takes a
+    small angle, and says how far it holds (`trust`).
 
     Raises ValueError where scale is not positive or the angle not finite.
     """
@@ -125,10 +127,15 @@ class Misaligned(AbstractStart):
     is_level: ClassVar[bool] = True
     is_balanced: ClassVar[bool] = False
     is_separable: ClassVar[bool] = False
+    is_nearly_aligned: ClassVar[bool] = True
 
     def __check_init__(self):
         checks.check_positive("scale", self.scale)
         checks.check_finite("angle", self.angle)
+
+    def misalignment(self, dimension: int) -> Float[Array, ""]:
+        """|angle|/√d: an entry of the turned predictor off its diagonal, as a root mean square."""
+        return jnp.abs(self.angle) / dimension**0.5
 
     def weights(
         self,

@@ -4,6 +4,7 @@ import abc
 from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments.kinds import Checked
@@ -30,6 +31,10 @@ class AbstractStart(Checked):
     applies, because every singular value of every factor is the same.  is_separable: whether the
     start says how a single feature starts, as a network of width one.
 
+    is_nearly_aligned: whether the start is a balanced one but for `misalignment`, so that the
+    reduced theory takes it, with a warning where that does not hold.  knows_frame: whether the
+    start is balanced but for its right frame, which `right_frame` then tells.
+
     Only a start whose layers differ within a feature sets `keeps_differences` and overrides
     `layers`; others leave both as they are.
     """
@@ -40,6 +45,8 @@ class AbstractStart(Checked):
     is_balanced: AbstractClassVar[bool]
     is_separable: AbstractClassVar[bool]
     keeps_differences: ClassVar[bool] = False
+    is_nearly_aligned: ClassVar[bool] = False
+    knows_frame: ClassVar[bool] = False
 
     @abc.abstractmethod
     def weights(
@@ -50,6 +57,29 @@ class AbstractStart(Checked):
         key: PRNGKeyArray | None,
     ) -> Weights:
         """The matrices at time 0."""
+
+    def gains_of(self, features: Features) -> Float[Array, "*d"]:
+        """w̄ of the features at time 0 in the reduced theory: ε, or (d,) where features differ."""
+        return jnp.asarray(self.scale)
+
+    def right_frame(
+        self, features: Features, key: PRNGKeyArray
+    ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        """(s, R) of the encoder W̄ = F diag(s) Rᵀ at time 0, for a network that is no bottleneck.
+
+        For starts with `knows_frame`.
+        """
+        raise NotImplementedError
+
+    def misalignment(self, dimension: int) -> Float[Array, ""]:
+        """δ: what a latent carries of other features, as a share of what it carries of its own.
+
+        0 for a start that is aligned but for rounding; 1 or more where it is not aligned at all, so
+        that nothing keeps features apart. It is 0 for a start that is balanced or keeps
+        differences, else 1; a start that knows better overrides it. dimension: d.
+        """
+        aligned = self.is_balanced or self.keeps_differences
+        return jnp.zeros(()) if aligned else jnp.ones(())
 
     def layers(
         self, features: Features, objective: AbstractObjective, depth: Scalar

@@ -1,19 +1,73 @@
-"""Starts of independent random factors."""
+"""Starts of random factors, which are not aligned with the features."""
 
 from typing import ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import as_float_array
-from jepa_sim.data.moments import Moments
+from jepa_sim.data.moments import Features, Moments
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.starts.base import AbstractStart
-from jepa_sim.model.starts.frames import Frames, layer_scale, orthogonal, shapes
+from jepa_sim.model.starts.frames import Frames, first_frame, layer_scale, orthogonal, shapes
 from jepa_sim.model.state import Weights
+
+SPREAD = 2.0  # gains of a `RandomBalanced` start lie within this factor of ε
+
+
+class RandomBalanced(AbstractStart):
+    """A balanced start whose right frame is random: rotated, and not aligned with the features.
+
+    W̄ = F_L diag(s) F_0ᵀ and V̄ = T diag(s^{M/L}) F_Lᵀ, where T is F_L for JEPA and F_0, taken to the
+    target space, for MAE. So the predictor is aligned with the encoder, and neither is with the
+    features. All frames F are random and orthogonal. The gains s are independent and log-uniform in
+    [ε/2, 2ε]; each factor has the singular values s^{1/L}, so that the flow keeps all factors
+    balanced. `Balanced(rotated=True)` turns hidden layers alone: W̄ᵀW̄ = ε² I is aligned with any
+    features.
+
+    scale: ε, the geometric mean of gains.
+
+    Raises ValueError where scale is not positive.
+    """
+
+    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
+    is_random: ClassVar[bool] = True
+    is_level: ClassVar[bool] = False
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = True
+    knows_frame: ClassVar[bool] = True
+
+    def __check_init__(self):
+        checks.check_positive("scale", self.scale)
+
+    def weights(
+        self,
+        moments: Moments,
+        objective: AbstractObjective,
+        network: DeepLinear,
+        key: PRNGKeyArray | None,
+    ) -> Weights:
+        assert key is not None  # `Problem.weights` has checked
+        frame_key, gain_key = jr.split(key)
+        frames = Frames(moments, objective, network, frame_key, turned=True)
+        gains = self._draw(frames.aligned.shape[1], moments.xx.dtype, gain_key)
+        u = gains ** (1 / network.whole()[0])
+        return frames.weights(u, u, frames.aligned)
+
+    def right_frame(
+        self, features: Features, key: PRNGKeyArray
+    ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        frame_key, gain_key = jr.split(key)
+        d, dtype = features.lam.size, features.lam.dtype
+        return self._draw(d, dtype, gain_key), first_frame(frame_key, d, dtype)
+
+    def _draw(self, count: int, dtype: jnp.dtype, key: PRNGKeyArray) -> Float[Array, " {count}"]:
+        power = jr.uniform(key, (count,), dtype, minval=-1, maxval=1)
+        return self.scale.astype(dtype) * SPREAD**power
 
 
 class Orthogonal(AbstractStart):

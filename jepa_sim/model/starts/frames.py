@@ -49,7 +49,10 @@ def frame_sizes(
 
 
 class Frames:
-    """F_0, …, F_{L+M−1} of a chain, and the last frame of an aligned predictor."""
+    """F_0, …, F_{L+M−1} of a chain, and the last frame of an aligned predictor.
+
+    turned: whether F_0 is random in a network that is no bottleneck too; it is the identity else.
+    """
 
     def __init__(
         self,
@@ -57,6 +60,8 @@ class Frames:
         objective: AbstractObjective,
         network: DeepLinear,
         key: PRNGKeyArray | None,
+        *,
+        turned: bool = False,
     ):
         encoder, predictor = shapes(moments, objective, network)
         self.depth, self.between = len(encoder), network.frames
@@ -67,10 +72,10 @@ class Frames:
                 checks.fail("start", f"be rotated or random for a width {k} below d = {d}", "not")
             self.frames = [jnp.eye(d, dtype=dtype), *[jnp.eye(k, rank, dtype=dtype)] * hidden]
         else:
-            inner, outer = jr.split(key)
+            inner, _ = jr.split(key)
             first = jnp.eye(d, dtype=dtype)
-            if k < d:
-                first = orthogonal(outer, 1, d, dtype)[0, :, :rank]
+            if k < d or turned:
+                first = first_frame(key, d, dtype)[:, :rank]
             self.frames = [first, *orthogonal(inner, hidden, k, dtype)[:, :, :rank]]
         target = self.frames[0]
         if moments.target_dimension // network.frames[1] != d:
@@ -80,18 +85,31 @@ class Frames:
         self.aligned = objective.output_frame(self.frames[self.depth], target)
 
     def weights(
-        self, u: Float[Array, ""], v: Float[Array, ""], last: Float[Array, "o r"]
+        self, u: Float[Array, "*r"], v: Float[Array, "*r"], last: Float[Array, "o r"]
     ) -> Weights:
-        """Singular values u in the encoder, v in the predictor, which ends in the frame `last`."""
-        frames = [*self.frames, last]
-        factors = [after @ before.T for before, after in itertools.pairwise(frames)]
+        """Singular values u in the encoder, v in the predictor, which ends in the frame `last`.
+
+        One number stands for all directions.
+        """
+        pairs = list(itertools.pairwise([*self.frames, last]))
+        sizes = [u] * self.depth + [v] * (len(pairs) - self.depth)
+        factors = [
+            (after * jnp.broadcast_to(size, after.shape)) @ before.T
+            for size, (before, after) in zip(sizes, pairs, strict=True)
+        ]
         context, target = self.between
         # each frame of the target reads all frames of the context alike; of norm 1
-        mean = jnp.full((target, context), (context * target) ** -0.5, u.dtype)
+        mean = jnp.full((target, context), (context * target) ** -0.5, last.dtype)
         return Weights(
-            tuple(u * z for z in factors[: self.depth]),
-            tuple(v * jnp.kron(mean, z) for z in factors[self.depth :]),
+            tuple(factors[: self.depth]),
+            tuple(jnp.kron(mean, z) for z in factors[self.depth :]),
         )
+
+
+def first_frame(key: PRNGKeyArray, size: int, dtype: jnp.dtype) -> Float[Array, "{size} {size}"]:
+    """The random F_0 of `Frames` with this key, before it is cut to the rank of a bottleneck."""
+    _, outer = jr.split(key)
+    return orthogonal(outer, 1, size, dtype)[0]
 
 
 def layer_scale(scale: Float[Array, ""], moments: Moments, network: DeepLinear) -> Float[Array, ""]:

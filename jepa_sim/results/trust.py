@@ -1,0 +1,102 @@
+"""How far the reduced theory can be trusted: whether a feature displaces another, and when."""
+
+import warnings
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments.types import is_concrete
+from jepa_sim.model.problem import Problem
+from jepa_sim.theory import Displacement, first_displacement
+
+HOLDS_FROM = 1 / 1.1  # a time that is off by less than 10 % is not worth a warning
+
+
+class DisplacementWarning(UserWarning):
+    """Times of the reduced theory that are wrong, since a feature displaces another before."""
+
+
+class Trust(eqx.Module):
+    """How far the reduced theory can be trusted for one problem; `str()` of it is a sentence.
+
+    displacement: the earliest one. Its `ratio` x is the time at which a cleaner feature takes over
+    the latent of a noisier one, over the critical time that the reduced theory gives the cleaner
+    feature. Below 1/1.1 some time is off by more than 10 %. It is inf where nothing can be
+    displaced, 0 where the start is not aligned at all, and NaN where it is not known.
+    rho: (2,) ρ of the cleaner and of the noisier feature.
+
+    The formula is that of `jepa_sim/theory/displacement.py`; `python -m benchmarks.trust` measures
+    how often it is right. It supposes that rounding leaves δ = 1e-16 (1e-7 in float32) off the
+    diagonal. Where Σxx and Σyx are diagonal themselves and the start is not rotated, the matrix
+    flow computes with exact zeros, and nothing is displaced in that one basis.
+    """
+
+    displacement: Displacement
+    rho: Float[Array, "*lanes 2"]
+
+    @property
+    def ratio(self) -> Float[Array, "*lanes"]:
+        """x of the displacement."""
+        return self.displacement.ratio
+
+    @property
+    def holds(self) -> bool:
+        """Whether no time is off by more than 10 %, as far as is known."""
+        return not float(self.ratio) < HOLDS_FROM
+
+    def __str__(self) -> str:
+        ratio, found = float(self.ratio), self.displacement
+        if np.isnan(ratio):
+            return "It is not known how long features keep apart for this start and training."
+        if ratio == 0:
+            return (
+                "The start is not aligned with the features: the reduced theory takes it as if it "
+                "were, and its times and order are not those of the matrix flow."
+            )
+        if self.holds:
+            return "Features keep apart until they are learned: the reduced theory holds."
+        i, j = int(found.cleaner), int(found.noisier)
+        cleaner, noisier = (float(rho) for rho in self.rho)
+        wrong = f"{float(found.expected):.3g}" if np.isfinite(float(found.expected)) else "later"
+        return (
+            f"Feature {i} (ρ {cleaner:.2g}) will displace feature {j} (ρ {noisier:.2g}) at t ≈ "
+            f"{float(found.time):.3g}: its critical time is at most that, not {wrong}."
+        )
+
+
+def trust_in(problem: Problem, times: Float[Array, " d"], horizon: Float[Array, ""]) -> Trust:
+    """How far (d,) critical times of the reduced theory can be trusted; it has no derivatives.
+
+    horizon: the end of the run, for features that are not learned within it; 0 for exact times.
+    """
+    problem, times = jax.tree.map(
+        lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, (problem, times)
+    )
+    features, (lam, variance) = problem.features, problem.coefficients
+    _, b = problem.exponents
+    depths, dtype = (problem.depth, problem.predictor_depth), lam.dtype
+    learned = lam > 0
+    log_plateau = jnp.log(jnp.where(learned, lam, 1) / variance) / b
+    delta = problem.start.misalignment(lam.size).astype(dtype)
+    turning = problem.objective.turning(lam, variance, *depths)
+    if not problem.is_plain:
+        turning = jnp.full_like(turning, jnp.nan)
+    found = first_displacement(
+        times,
+        lam,
+        jnp.where(learned, log_plateau - jnp.log(problem.start_gains) / problem.depth, 0),
+        turning,
+        jnp.maximum(delta, jnp.finfo(dtype).eps),
+        features.overlap,
+        horizon,
+    )
+    return Trust(found, features.rho[jnp.stack([found.cleaner, found.noisier])])
+
+
+def warn_where_displaced(found: Trust, *, stacklevel: int) -> None:
+    """A `DisplacementWarning` where known times are wrong."""
+    if is_concrete(found.ratio) and not found.holds:
+        warnings.warn(str(found), DisplacementWarning, stacklevel=stacklevel)
