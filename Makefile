@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTHONS ?= python3.11 python3.12 python3.13
 PYTEST_FLAGS ?=
+# One process runs all tests of a file, which share programs and fixtures.
+PYTEST = $(BIN)/pytest -n 2 --dist loadfile
 SIZE ?= full
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -35,12 +37,12 @@ systems: $(VENV)/.test  ## Run every system of notebooks/systems
 
 .PHONY: test
 test: $(VENV)/.test  ## Tests in float64, but for the slow ones, then those marked float32 without 64-bit types
-	$(BIN)/pytest -n 2 -m "not slow" $(PYTEST_FLAGS)
-	$(BIN)/pytest -n 2 --precision=32 $(PYTEST_FLAGS)
+	$(PYTEST) -m "not slow" $(PYTEST_FLAGS)
+	$(PYTEST) --precision=32 $(PYTEST_FLAGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.test  ## Tests marked slow
-	$(BIN)/pytest -n 2 -m slow $(PYTEST_FLAGS)
+	$(PYTEST) -m slow $(PYTEST_FLAGS)
 
 .PHONY: lint
 lint: $(VENV)/.lint  ## Formatting, style, types, and which module may import which

@@ -6,10 +6,12 @@
 
 import contextlib
 import faulthandler
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from importlib.metadata import version
 
 # Equinox's runtime errors are host callbacks, and some versions of JAX cannot cache programs that
 # have them. As NaN they can. Equinox reads this when it is imported.
@@ -17,12 +19,23 @@ os.environ.setdefault("EQX_ON_ERROR", "nan")
 # Else some versions of jaxlib print false alarms for every program from the cache.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Most of the suite's time is compilation: with less work for LLVM it is an eighth less. At level 0
-# a batch is not rounded as its lanes are alone (`test_a_batch_is_its_lanes` sees it).
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# Most of the suite's time is tracing and compilation. With little work for LLVM and the older
+# emitters of loops a program compiles in half of the time. Other versions than these may not know
+# the flags, and would end the process.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    " --xla_cpu_parallel_codegen_split_count=1"
+    if version("jaxlib").startswith("0.9.")
+    else "--xla_backend_optimization_level=1",
+)
 
 import jax
 import pytest
+
+# Tracing makes many small objects that live for long. The collector looks at them all over again
+# unless it comes seldom.
+gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_enable_x64", config.getoption("--precision") == "64")
+    # Every operation would note the stack of Python that led to it.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_compilation_cache_dir", str(config.rootpath / ".cache" / "jax"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +23,12 @@ def posed(depth, decay, tau=None, *, ratio=1.0, **rates):
     return js.Problem(moments, objective, js.DeepLinear(depth), js.Balanced(0.1), training)
 
 
+@eqx.filter_jit
+def at_rest(problem):
+    """One program for each depth and kind of teacher: as single operations it takes seconds."""
+    return problem.equilibria
+
+
 def end(problem, gain, late=LATE):
     """The final encoder gain of a start at `gain`, with v = r u as in a state at rest."""
     training, u = problem.training, gain ** (1 / problem.network.depth)
@@ -39,13 +46,13 @@ def end(problem, gain, late=LATE):
 def test_a_feature_survives_below_the_threshold_of_decay_and_collapses_above_it(depth):
     q = 2 * depth
     expected = LAM / RHO * RHO**q * (q - 1) ** (q - 1) / q**q
-    np.testing.assert_allclose(posed(depth, 1e-3).equilibria.threshold, expected, rtol=1e-12)
+    np.testing.assert_allclose(at_rest(posed(depth, 1e-3)).threshold, expected, rtol=1e-12)
     below, above = posed(depth, 0.99 * expected), posed(depth, 1.01 * expected)
-    stable = float(below.equilibria.stable[0])
+    stable = float(at_rest(below).stable[0])
     np.testing.assert_allclose(end(below, 1.02 * stable), stable, rtol=1e-5)
     assert end(above, 1.02 * stable) < 1e-4
-    assert above.equilibria.stable[0] == 0
-    assert np.isinf(above.equilibria.edge[0])
+    assert at_rest(above).stable[0] == 0
+    assert np.isinf(at_rest(above).edge[0])
 
 
 def test_the_older_name_works_and_warns():
@@ -55,41 +62,41 @@ def test_the_older_name_works_and_warns():
 
 
 def test_rates_and_decays_of_their_own_move_the_threshold():
-    threshold = float(posed(2, 1e-3, **UNEVEN).equilibria.threshold[0])
-    assert abs(threshold / float(posed(2, 1e-3).equilibria.threshold[0]) - 1) > 0.2
+    threshold = float(at_rest(posed(2, 1e-3, **UNEVEN)).threshold[0])
+    assert abs(threshold / float(at_rest(posed(2, 1e-3)).threshold[0]) - 1) > 0.2
     below, above = posed(2, 0.99 * threshold, **UNEVEN), posed(2, 1.01 * threshold, **UNEVEN)
-    stable = float(below.equilibria.stable[0])
+    stable = float(at_rest(below).stable[0])
     np.testing.assert_allclose(end(below, 1.02 * stable), stable, rtol=1e-5)
     assert end(above, 1.02 * stable) < 1e-4
 
 
 def test_a_deep_jepa_spirals_from_the_larger_root_where_the_predictor_decays_too_little():
     """M = 1: near the threshold, η_v/η_w < (L−1)/L. A slow teacher holds it there."""
-    threshold = float(posed(2, 1e-3, ratio=0.2).equilibria.threshold[0])
+    threshold = float(at_rest(posed(2, 1e-3, ratio=0.2)).threshold[0])
     held = posed(2, 0.9 * threshold, 1e3, ratio=0.2)
     spiral = posed(2, 0.9 * threshold, ratio=0.2)
-    stable = float(held.equilibria.stable[0])
+    stable = float(at_rest(held).stable[0])
     np.testing.assert_allclose(end(held, 1.02 * stable), stable, rtol=1e-3)
     assert end(spiral, 1.02 * stable) < 1e-4
-    assert np.isnan(spiral.equilibria.stable).all()
-    assert np.isnan(spiral.equilibria.edge).all()
+    assert np.isnan(at_rest(spiral).stable).all()
+    assert np.isnan(at_rest(spiral).edge).all()
     gentle = posed(2, 0.5 * threshold, ratio=0.2)
-    stable = float(gentle.equilibria.stable[0])
+    stable = float(at_rest(gentle).stable[0])
     np.testing.assert_allclose(end(gentle, 1.02 * stable), stable, rtol=1e-5)
 
 
 @pytest.mark.parametrize("pace", [EVEN, UNEVEN], ids=["even", "uneven"])
 @pytest.mark.parametrize("depth", [1, 2])
 def test_starts_above_the_edge_are_learned_and_below_it_collapse(depth, pace):
-    threshold = float(posed(depth, 1e-3, **pace).equilibria.threshold[0])
+    threshold = float(at_rest(posed(depth, 1e-3, **pace)).threshold[0])
     problem = posed(depth, 0.5 * threshold, **pace)
-    edge, stable = float(problem.equilibria.edge[0]), float(problem.equilibria.stable[0])
+    edge, stable = float(at_rest(problem).edge[0]), float(at_rest(problem).stable[0])
     np.testing.assert_allclose(end(problem, 1.01 * edge), stable, rtol=1e-5)
     assert end(problem, 0.99 * edge) < 1e-4 * edge
 
 
 def test_a_slow_teacher_moves_neither_the_stable_state_nor_the_edge():
-    rest = posed(2, 0.02).equilibria
+    rest = at_rest(posed(2, 0.02))
     for tau in (0.1, 10.0, 1000.0):
         problem, late = posed(2, 0.02, tau), LATE + 100 * tau
         above, below = 1.01 * float(rest.edge[0]), 0.99 * float(rest.edge[0])
@@ -101,13 +108,14 @@ def test_the_two_states_of_one_layer_are_the_roots_of_a_quadratic():
     """L = 1: w (λ − σ² w) = η, the radii of the two spheres of Ponce et al. (2025)."""
     eta, variance = 0.05, LAM / RHO
     root = (LAM**2 - 4 * variance * eta) ** 0.5
-    rest = posed(1, eta).equilibria
+    rest = at_rest(posed(1, eta))
     np.testing.assert_allclose(rest.stable, (LAM + root) / (2 * variance), rtol=1e-13)
     np.testing.assert_allclose(rest.edge, (LAM - root) / (2 * variance), rtol=1e-13)
 
 
 @pytest.mark.parametrize("state", ["stable", "edge", "threshold"])
 def test_states_at_rest_are_differentiable(state):
+    @jax.jit
     def value(x):
         moments = js.Moments.from_features(x[:1], x[1:2])
         training = js.Training(x[2], x[3], encoder_decay=x[4], predictor_decay=x[5])

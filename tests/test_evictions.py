@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.optimize
 
 import jepa_sim as js
 from jepa_sim.results.evictions import evictions_of
@@ -106,6 +107,17 @@ def test_a_diagnosis_tells_the_story(run):
     assert "took the latent of feature 1 (ρ = 0.3) at t = 587" in clean.reason
     story = "learned at t = 506.2, evicted by feature 0 (ρ = 0.9) at t = 587.3, learned again at"
     assert story in noisy.reason
+
+
+def test_a_stored_run_of_the_closed_form_has_both_and_stores_one(tmp_path):
+    planned = js.plan(
+        js.Grid(spectrum=MOMENTS, objective=[js.JEPA()], seed=[0, 1]), js.ClosedForm(), times=[1.0]
+    )
+    found = js.campaign(tmp_path / "run", planned, progress=False)
+    assert not (tmp_path / "run/data.zarr/learned_time").exists()
+    for first, last in FOR_GOOD.items():
+        np.testing.assert_array_equal(found[first], found[last])
+    assert found.learned_time.attrs["long_name"].startswith("last time")
 
 
 def test_a_takeover_by_its_formula():

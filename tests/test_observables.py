@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 import jepa_sim as js
-from jepa_sim.results.order import order
+from jepa_sim.results.order import order_of
 from tests.problems import non_commuting, two_features
 
 MOMENTS = non_commuting(4)
@@ -21,7 +21,7 @@ def seen():
     probe = o.ProbeRisk(0.03, CROSS @ np.asarray(MOMENTS.xx), CROSS @ MOMENTS.xx @ CROSS.T)
     problem = js.Problem(MOMENTS, js.JEPA(), js.DeepLinear(2), js.RandomGaussian(0.4))
     names = (o.weights, o.noise_share, probe, o.predictor_gains, o.effective_rank)
-    names = (*names, o.off_diagonal_mass, o.features)
+    names = (*names, o.off_diagonal_mass, o.features, o.latent_cosines)
     return js.simulate(problem, [0.0, 3.0], js.GradientFlow(), observables=names, key=jr.key(0))
 
 
@@ -70,12 +70,27 @@ def test_predictor_gains_and_spectra(seen):
     np.testing.assert_allclose(seen["off_diagonal_mass"][-1], mass, rtol=1e-12)
 
 
+def test_cosines_of_latents_do_not_depend_on_the_frame_of_the_latent_space(seen):
+    w, _ = maps(seen)
+    turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))
+    z = turn @ w @ np.asarray(seen.problem.features.patterns)
+    z = z / np.linalg.norm(z, axis=0)
+    np.testing.assert_allclose(seen["latent_cosines"][-1], np.abs(z.T @ z), rtol=1e-10)
+    # one latent carries all features; and of nothing there is no angle
+    one = js.Weights((jnp.eye(4)[:1] + 1.0,), (jnp.ones((4, 1)),))
+    shared = js.observables.latent_cosines(seen.times[0], one, seen.problem)
+    np.testing.assert_allclose(shared, 1, rtol=1e-12)
+    nothing = js.Weights((jnp.zeros((4, 4)),), (jnp.zeros((4, 4)),))
+    found = js.observables.latent_cosines(seen.times[0], nothing, seen.problem)
+    np.testing.assert_array_equal(found, np.eye(4))
+
+
 def test_order_statistics():
     rng = np.random.default_rng(0)
     features = js.Moments.from_features(rng.uniform(0.1, 1, 7), rng.uniform(0.1, 0.9, 7)).features()
     times = rng.uniform(1, 9, 7)
     times[2] = times[5]  # a tie
-    found = order(jnp.asarray(times), features)
+    found = order_of(jnp.asarray(times), features)
     for name, value in (("order_rho", features.rho), ("order_lam", features.lam)):
         expected = scipy.stats.kendalltau(-times, np.asarray(value)).statistic
         np.testing.assert_allclose(found[name], expected, rtol=1e-14)
@@ -86,10 +101,10 @@ def test_order_statistics():
     never = np.where(np.arange(7) == 3, np.inf, times)  # a feature that is never learned comes last
     expected = scipy.stats.kendalltau(-np.where(np.isinf(never), 1e9, never), rho).statistic
     np.testing.assert_allclose(
-        order(jnp.asarray(never), features)["order_rho"], expected, rtol=1e-14
+        order_of(jnp.asarray(never), features)["order_rho"], expected, rtol=1e-14
     )
     failed = jnp.asarray(np.where(times > 5, np.nan, times))
-    assert np.isnan(order(failed, features)["order_rho"])
+    assert np.isnan(order_of(failed, features)["order_rho"])
 
 
 @pytest.mark.parametrize(

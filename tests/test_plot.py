@@ -240,6 +240,25 @@ def test_collapse_says_what_became_of_features(run: js.Trajectory):
     assert left.format_coord(400.0, 0.8).startswith("t = 400: feature 0 (λ = 1, ρ = 0.909) has w̄")
 
 
+def test_evictions_are_marked(dataset: xr.Dataset):
+    """A takeover at t = 40, with gains as in one latent: feature 0 is the cleaner one."""
+    run = dataset.sel(objective="jepa", depth=1).copy(deep=True)
+    ratio = np.exp(run.t.values - 40.0)
+    takes, loses = 0.9 * ratio / np.sqrt(1 + ratio**2), 0.3 / np.sqrt(1 + ratio**2)
+    run["features"] = ("time", "feature"), np.stack([takes, loses, np.full(20, 0.6)], axis=1)
+    run["plateau"] = "feature", np.array([0.9, 0.3, 0.6])
+    ax = plot.trajectories(run)
+    [cross] = [line for line in ax.lines if line.get_marker() == "x" and line.get_xdata().size]
+    after = np.flatnonzero(loses < 0.15)[0]  # below half of its plateau
+    assert run.t.values[after - 1] < cross.get_xdata()[0] < run.t.values[after]
+    assert loses[after - 1] > cross.get_ydata()[0] > loses[after]  # on the curve
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["1 eviction"]
+    assert "evicted by feature 0 at" in ax.format_coord(1.0, 0.3)
+    left, _ = plot.collapse(run)
+    words = [text.get_text() for text in left.get_legend().get_texts()]
+    assert words == ["2 learned", "1 evicted", "1 eviction"]
+
+
 def test_collapse_of_a_dataset(dataset: xr.Dataset):
     one = dataset.sel(objective="jepa", depth=1).assign(plateau=("feature", [0.9, 0.3, 6.0]))
     left, _ = plot.collapse(one)

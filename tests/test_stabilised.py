@@ -255,15 +255,23 @@ def test_states_are_pytrees_and_may_be_complex(solver):
 
 @both
 def test_a_batch_is_its_lanes(solver):
+    """Up to rounding, which the compiler does differently in a batch.
+
+    Where stability alone limits the steps, their control magnifies rounding: in one program of
+    ROCK4, a start one unit in the last place away moves the end by up to 4e-8 at stiffness 5000
+    and rtol = 1e-4 (5e-15 at 300). An rtol larger by a hundredth moves it by 2e-5.
+    """
+
     def end(stiffness):
         sol = solve(toward_sine, solver, jnp.full(1, 0.1), 1.0, 1e-4, args=stiffness)
         return sol.ys[-1, 0], sol.stats["num_steps"]
 
-    stiffness = jnp.array([2.0, 300.0, 5000.0])
+    stiffness, bounds = jnp.array([2.0, 300.0, 5000.0]), (1e-12, 1e-12, 1e-6)
     ends, steps = jax.jit(jax.vmap(end))(stiffness)
+    single = jax.jit(end)
     for lane, value in enumerate(stiffness):
-        alone, alone_steps = jax.jit(end)(value)
-        assert float(ends[lane]) == pytest.approx(float(alone), abs=1e-9)
+        alone, alone_steps = single(value)
+        assert float(ends[lane]) == pytest.approx(float(alone), abs=bounds[lane])
         assert int(steps[lane]) == int(alone_steps)
 
 

@@ -266,6 +266,14 @@ def test_older_public_names_work_and_warn(older, newer):
         assert getattr(js, older) is getattr(js, newer)
 
 
+def test_a_public_name_that_goes_works_and_warns():
+    with pytest.warns(
+        DeprecationWarning, match=r"`jepa_sim.AbstractEngine` goes with version 0\.3"
+    ):
+        engine = js.AbstractEngine
+    assert issubclass(js.Local, engine)
+
+
 def test_what_does_not_fit_into_memory_is_said_before_it_is_computed():
     large, times = grid(seed=range(10**4), start=js.RandomGaussian), js.LogGrid(1, 10, 10**7)
     with pytest.raises(MemoryError, match=r"320,000 runs have results of at least .* GiB"):

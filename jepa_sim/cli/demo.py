@@ -8,7 +8,8 @@ does each objective learn them, and when the structure of the scene?
 2. The reduced theory in closed form: both objectives, all depths, scales and features.
 3. The flow of all matrices at one scale: how far is the reduced theory from it? Once with light
    along the patches' own patterns, once with flat light, where the moments do not commute.
-4. Two tables, two figures and the datasets.
+4. A JEPA from a generic start, where cleaner features evict light (`cli/eviction.py`).
+5. Tables, figures and the datasets.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from tqdm.auto import tqdm
 
 from jepa_sim import plot
 from jepa_sim.campaigns.store import write_netcdf
+from jepa_sim.cli import eviction
 from jepa_sim.data.images import Patches, read_photograph
 from jepa_sim.data.moments import Moments
 from jepa_sim.data.views import Lit, flat_patterns
@@ -34,6 +36,7 @@ from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import JEPA, MAE, AbstractObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import Balanced
+from jepa_sim.results.observables import features
 from jepa_sim.solvers.base import simulate
 from jepa_sim.solvers.closed_form import ClosedForm
 from jepa_sim.solvers.flow import GradientFlow
@@ -77,10 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         console, f"flow of {d} × {d} matrices: depths {_listed(FLOW_DEPTHS)}, scale {FLOW_SCALE}"
     ):
         flow = _matrix_flow(moments, theory)
+    with _step(console, f"a JEPA from a generic start, on {eviction.FEATURES} features"):
+        both = eviction.train(moments[0], share[0] > 0.5, options.seed)
     with _step(console, "figures and datasets"):
-        files = _write(theory, flow, options.out)
+        files = _write(theory, flow, options.out) + eviction.draw(both, options.out)
     remarks = theory.attrs["remarks"].splitlines()
     console.print(_when_learned(theory), *remarks, *_how_far(theory, flow), sep="\n")
+    console.print(eviction.sentence(both))
     console.print("Written: " + ", ".join(map(str, files)))
     return 0
 
@@ -180,7 +186,8 @@ def _flow_gains(
     objective: AbstractObjective, depth: int, moments: Moments, times: np.ndarray
 ) -> jax.Array:
     problem = Problem(moments, objective, DeepLinear(depth), Balanced(FLOW_SCALE))
-    return simulate(problem, times, GradientFlow(rtol=1e-5)).features
+    # of the gains alone: a shorter program
+    return simulate(problem, times, GradientFlow(rtol=1e-5), observables=(features,)).features
 
 
 def _first_times(ds: xr.Dataset, level: float | xr.DataArray) -> xr.DataArray:

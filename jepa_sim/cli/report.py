@@ -18,11 +18,17 @@ from jepa_sim.arguments.types import ResultCode
 from jepa_sim.campaigns.store.store import PENDING
 from jepa_sim.sweeps.axes import AXES
 from jepa_sim.sweeps.dataset import remarks, versions
+from jepa_sim.sweeps.variables import FOR_GOOD, RISES_ONCE
 
 MOST_FEATURES = 6  # columns of the table of critical times
 MOST_ROWS = 30
 WIDE = 160  # columns, where there is no terminal that has fewer
-ORDERS = {"order_rho": "τ(ρ)", "order_lam": "τ(λ)"}
+ORDERS = {
+    "order_rho": "τ(ρ)",
+    "order_lam": "τ(λ)",
+    "learned_order_rho": "τ(ρ),\nfor good",
+    "learned_order_lam": "τ(λ),\nfor good",
+}
 PROVENANCE = ("created", "solver", "precision", "device", "jepa_sim_version", "jax_version")
 
 
@@ -81,6 +87,7 @@ def _critical_times(dataset: xr.Dataset, shown: xr.Dataset) -> Table:
     """When features are learned, by all axes but scale, seed and spectrum."""
     axes, points, more = _rows(shown.critical_time)
     columns, orders = _feature_columns(dataset), [name for name in ORDERS if name in shown]
+    for_good = "; for good: of the last time there" if "learned_order_rho" in orders else ""
     table = Table(
         *map(_heading, axes),
         *(heading for heading, _ in columns),
@@ -88,7 +95,7 @@ def _critical_times(dataset: xr.Dataset, shown: xr.Dataset) -> Table:
         title=f"Time at which a feature reaches {float(shown.critical_fraction):g} of its plateau, "
         f"from ε = {float(shown.scale):g}",
         caption="flow time t = kα; start: it starts there or above; median over seeds and spectra; "
-        f"τ: Kendall's, of being learned early and ρ, or λ{more}",
+        f"τ: Kendall's, of being learned early and ρ, or λ{for_good}{more}",
         title_justify="left",
         caption_justify="left",
     )
@@ -104,7 +111,8 @@ def _critical_times(dataset: xr.Dataset, shown: xr.Dataset) -> Table:
 
 def _median_times(dataset: xr.Dataset) -> xr.Dataset:
     """Medians over seeds and spectra at the smallest scale; NaN where no plateau is known."""
-    names = ["critical_time", *(name for name in ORDERS if name in dataset)]
+    same = FOR_GOOD.values() if RISES_ONCE in dataset.attrs else ()
+    names = ["critical_time", *(name for name in ORDERS if name in dataset and name not in same)]
     chosen = dataset[[*names, "plateau"]].sel(
         critical_fraction=float(dataset.critical_fraction[0]), scale=float(dataset.scale.min())
     )

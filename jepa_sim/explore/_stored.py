@@ -61,8 +61,10 @@ def _curves(run: xr.Dataset, ax: Any) -> None:
     plot.rho_bar(ax.figure, [ax])
 
 
-def _critical_times(run: xr.Dataset, ax: Any, *, against: str) -> None:
-    plot.critical_times(run, ax, against=against, fraction=_fraction(run))
+def _critical_times(
+    run: xr.Dataset, ax: Any, *, against: str, times: str = "critical_time"
+) -> None:
+    plot.critical_times(run, ax, against=against, fraction=_fraction(run), times=times)
 
 
 def _order(run: xr.Dataset, ax: Any) -> None:
@@ -84,6 +86,11 @@ VIEWS = {
         ("objective", "feature"),
         ("critical_time",),
         partial(_critical_times, against="lam"),
+    ),
+    "learned for good when, by ρ": View(
+        ("objective", "feature"),
+        ("learned_time",),
+        partial(_critical_times, against="rho", times="learned_time"),
     ),
     "order of learning": View(("feature",), ("critical_time",), _order),
     "spectrum": View(("feature",), ("lam", "rho"), plot.spectrum),
@@ -130,7 +137,8 @@ def empty() -> Any:
 
 
 def _draw_number(number: str, run: xr.Dataset, ax: Any, *, axes: tuple[str, str]) -> None:
-    limits = (-1.0, 1.0) if number in ("order_rho", "order_lam") else None  # Kendall's τ
+    is_tau = number.endswith(("order_rho", "order_lam"))  # Kendall's τ
+    limits = (-1.0, 1.0) if is_tau else None
     plot.phase_diagram(run[number].transpose(*axes), ax, limits=limits)
 
 

@@ -69,20 +69,27 @@ def phase_diagram(
 
 
 def order_matrix(
-    run: Run, ax: "Axes | None" = None, *, by: str = "lam", fraction: float = 0.5, bar: bool = True
+    run: Run,
+    ax: "Axes | None" = None,
+    *,
+    by: str = "lam",
+    fraction: float = 0.5,
+    times: str = "critical_time",
+    bar: bool = True,
 ) -> "Axes":
     """Which of any two features is learned first, and by how much: log₁₀ of t*(column)/t*(row).
 
     run: one trajectory, or a dataset of which all axes but feature have been selected. Features are
     sorted by `by` ("lam" or "rho"), the largest first. Where they are learned in this order, all
     above the diagonal is red. Grey: neither is ever learned, or one is not known.
-    fraction: of each feature's own plateau.  bar: whether to draw the key beside the axes.
+    fraction: of each feature's own plateau.  times: "critical_time", the first time there, or
+    "learned_time", the last.  bar: whether to draw the key beside the axes.
 
     Raises ValueError where `run` has further axes, or `by` is something else.
     """
     if by not in LETTERS:
         checks.fail("by", f"be one of {list(LETTERS)}", repr(by))
-    found = learned(run, fraction)
+    found = learned(run, fraction, times)
     if len(found.objectives) != 1:
         checks.fail("run", "be of one objective", f"of {list(found.objectives)}")
     order = np.argsort(-getattr(found, by), kind="stable")

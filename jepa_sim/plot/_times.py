@@ -29,7 +29,8 @@ def critical_times(
 
     run: one trajectory, or a dataset of which all axes but objective and feature were selected.
     against: "rho" or "lam".  fraction: of each feature's own plateau; of a dataset one of its
-    `critical_fraction`.  times: the variable of a dataset with the flow times.
+    `critical_fraction`.  times: "critical_time", the first time there, "learned_time", the last, or
+    another variable of a dataset with flow times.
 
     Features that are never learned (inf) are triangles along the upper edge, those that start there
     (0) along the lower.

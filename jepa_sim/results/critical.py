@@ -7,6 +7,7 @@ a level common to all features. The two can put features in different orders. Ti
 """
 
 import math
+import warnings
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -136,7 +137,9 @@ def _exact_times(problem: Problem, fraction: Target, level: Target) -> Float[Arr
 
 
 @checked
-def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Float[Array, " d"]:
+def asymptotic_critical_times(
+    problem: Problem, *, logarithm: bool | None = None
+) -> Float[Array, " d"]:
     """(d,) critical times of any fixed fraction for a small start ε, in flow time.
 
     With q = a − 1, the terms of the exact time that grow as ε → 0:
@@ -146,8 +149,9 @@ def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Fl
 
     JEPA (q = 2L + M − 2, b = M) with M = 1, times L, is the theorem of Littwin et al. (2024); the
     leading term does not depend on ρ. MAE (q = L + M − 2, b = L + M) has one term, without ρ.
-    The error is Θ(1); if the logarithm is left out where there is one, it is Θ(ln ε). The times are
-    inf where ρ ≤ 0.
+    That theorem leaves out the logarithm. The error is Θ(1). The times are inf where ρ ≤ 0.
+
+    logarithm: False leaves it out here too. Version 0.3 will not know this argument.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -158,6 +162,11 @@ def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Fl
 
     Raises ValueError where the start is not balanced.
     """
+    if logarithm is not None:
+        about = (
+            "Argument `logarithm` goes with version 0.3: subtract the term −ln ε / (L λ ρ^{q/b})."
+        )
+        warnings.warn(about, DeprecationWarning, stacklevel=3)
     problem.reduced("asymptotic_critical_times").effective(None)
     depth, predictor_depth = problem.network.depth, problem.network.predictor_depth
     a, b = problem.objective.exponents(depth, predictor_depth)
@@ -169,7 +178,7 @@ def asymptotic_critical_times(problem: Problem, *, logarithm: bool = True) -> Fl
         power = q - b * k
         if power > 0:
             time += jnp.exp(-power / depth * log_scale) / (power * rho**k)
-        elif logarithm:
+        elif logarithm is not False:
             time -= log_scale / (depth * rho**k)
     learned = flow.is_learned
     return jnp.where(learned, time / jnp.where(learned, flow.lam, 1), jnp.inf)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -70,7 +69,7 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
     """
     if not is_concrete(run.result) or np.ndim(run.result) != 0:
         checks.fail("run", "be one trajectory outside of `jit` and `vmap`", "several or traced")
-    problem = run.problem.with_curve()
+    problem = run.problem
     level = critical_level(problem, *check_target(problem, fraction, None))
     saves = Saves.of(problem, run.times, run.features, run.rates)
     cosines = run.values.get("latent_cosines")
@@ -80,7 +79,9 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
             cosines = np.concatenate([np.zeros_like(cosines[:1]), cosines])
     features = problem.features
     sizes = (saves.gains, level, problem.plateaus, features.rho, features.lam)
-    found = _falls(*map(np.asarray, sizes), cosines=cosines)
+    found = list(_falls(*map(np.asarray, sizes), cosines=cosines))
+    if found:
+        problem = problem.with_curve()
 
     def at(feature: int, after: int) -> float:
         every = jnp.full(level.shape, after)
@@ -141,15 +142,10 @@ def _timed(
             return np.inf
         return at(feature, after) if after > 0 else float(times[0])
 
-    timed = (
-        Eviction(
-            fall.feature,
-            *(when(fall.feature, after) for after in (fall.up, fall.down, fall.again)),
-            fall.by,
-            fall.carrier,
-        )
-        for fall in found
-    )
+    timed = []
+    for fall in found:
+        up, down, again = (when(fall.feature, k) for k in (fall.up, fall.down, fall.again))
+        timed.append(Eviction(fall.feature, up, down, again, fall.by, fall.carrier))
     return tuple(sorted(timed, key=lambda eviction: eviction.lost))
 
 
@@ -167,28 +163,27 @@ def _falls(
         gains = gains[: int(np.argmin(known))]
     above = gains >= level
     relative = gains / np.where((plateaus > 0) & np.isfinite(plateaus), plateaus, np.inf)
-    for down, j in np.argwhere(above[:-1] & ~above[1:]) + [1, 0]:
+    for last, j in np.argwhere(above[:-1] & ~above[1:]).tolist():
+        down = last + 1
         before, later = np.flatnonzero(~above[:down, j]), np.flatnonzero(above[down:, j])
         up = int(before[-1]) + 1 if before.size else 0
-        again = int(down + later[0]) if later.size else None
+        again = down + int(later[0]) if later.size else None
         # from the last save at 9/10 of the largest gain to the first at 1/10, or to the lowest
         here, after = gains[up:down, j], gains[down:again, j]
         begin = up + int(np.flatnonzero(here >= 0.9 * here.max())[-1])
         low = np.flatnonzero(after <= 0.1 * here.max())
         end = down + int(low[0] if low.size else after.argmin())
-        rise = relative[end] ** 2 - relative[begin] ** 2
-        shares = np.zeros(len(rho), bool)
+        shared, carrier = np.zeros(len(rho), bool), None
         if cosines is not None:
-            shares = np.max(cosines[begin : end + 1, :, j], axis=0) > SHARED
-        turns = (rho > rho[j]) | (rho * lam > rho[j] * lam[j]) | shares
+            shared = cosines[begin : end + 1, :, j].max(axis=0) > SHARED
+            carrier = _carrier(gains[up : begin + 1], cosines[up : begin + 1, :, j], j)
+        rise = relative[end] ** 2 - relative[begin] ** 2
+        turns = (rho > rho[j]) | (rho * lam > rho[j] * lam[j]) | shared
         takes = (rise > RISE) & above[end] & turns
         takes[j] = False
-        by = int(np.lexsort((rise, shares, takes))[-1]) if takes.any() else None
-        carrier = None
-        if cosines is not None:
-            carrier = _carrier(gains[up : begin + 1], cosines[up : begin + 1, :, j], int(j))
-            by = None if by == carrier else by  # it was that feature's latent all the time
-        yield _Fall(int(j), up, int(down), again, by, carrier)
+        by = int(np.lexsort((rise, shared, takes))[-1]) if takes.any() else None
+        # a carrier that rises is no evictor: the latent was its own all the time
+        yield _Fall(j, up, down, again, None if by == carrier else by, carrier)
 
 
 def _carrier(gains: np.ndarray, cosines: np.ndarray, j: int) -> int | None:

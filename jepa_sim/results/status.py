@@ -22,7 +22,7 @@ class Status(enum.Enum):
 
 def is_learned(gain: float, plateau: float) -> bool:
     """Whether a gain is at a plateau that is known, positive and finite."""
-    return 0 < plateau < np.inf and abs(gain / plateau - 1) < LEARNED
+    return bool(0 < plateau < np.inf and abs(gain / plateau - 1) < LEARNED)
 
 
 def by_gains(gains: np.ndarray, plateau: float, *, is_evicted: bool) -> Status:

@@ -135,8 +135,14 @@ class AbstractMatrixSolver(AbstractSolver):
         observe: Observe,
         key: PRNGKeyArray | None,
     ) -> Solution:
-        start_key, own_key = (None, None) if key is None else jr.split(key)
+        start_key, own_key = (None, None) if key is None else split_key(key)
         return self.solve_from(self.begin(problem, start_key), problem, times, observe, own_key)
+
+
+def split_key(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """From the key of a run to that of its start and that of its solver."""
+    start_key, own_key = jr.split(key)
+    return start_key, own_key
 
 
 @checked

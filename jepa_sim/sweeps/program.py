@@ -5,7 +5,6 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -21,7 +20,14 @@ from jepa_sim.results.critical import times_and_trust
 from jepa_sim.results.observables import Observable, features, name_of
 from jepa_sim.results.order import order, order_of
 from jepa_sim.results.trust import trust_in
-from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, Observe, Solution, record
+from jepa_sim.solvers.base import (
+    AbstractMatrixSolver,
+    AbstractSolver,
+    Observe,
+    Solution,
+    record,
+    split_key,
+)
 from jepa_sim.sweeps.grid import AbstractTimes
 from jepa_sim.sweeps.lanes import Lane, Lanes
 
@@ -144,7 +150,7 @@ class Program(eqx.Module):
             return lambda key: pad_encoder(solver.begin(problem, key), max(depths))
 
         def solve(problem: Problem, times: Float[Array, " t"], observe: Observe) -> Solution:
-            start_key, own_key = jr.split(key)
+            start_key, own_key = split_key(key)
             which = jnp.argmax(jnp.asarray(depths, depth_here.dtype) == depth_here)
             start = jax.lax.switch(which, [begin(depth) for depth in depths], start_key)
             return solver.solve_from(start, problem, times, observe, own_key)

@@ -1,4 +1,4 @@
-"""What every table [data] is, and what those have in common of which pairs can be drawn."""
+"""The base classes of the tables [data]: of all, and of those from which pairs can be drawn."""
 
 import abc
 from collections.abc import Iterator

@@ -66,7 +66,7 @@ def _about(axis: str) -> Any:
 
 
 class GridTable(Table):
-    """The axes of the sweep, every list is one, and what all its problems share."""
+    """The axes of the sweep (each list is one), and what all its problems share."""
 
     objective: Listed[Annotated[str, Name(OBJECTIVES)]] = ("jepa", "mae")
     depth: Annotated[Listed[Depth], _about("depth")]

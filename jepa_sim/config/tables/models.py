@@ -48,7 +48,7 @@ class Static(Views):
     noise: Variances
 
     def faults(self) -> Iterator[Fault]:
-        """One noise for each signal, and not both zero."""
+        """One noise for each signal, and not both of them zero."""
         return feature_faults(self, "noise")
 
     def views(self) -> "js.data.AbstractViews":
@@ -66,7 +66,7 @@ class Dynamic(Views):
     lag: Count = 1
 
     def faults(self) -> Iterator[Fault]:
-        """One of each for each signal, and variances not both zero."""
+        """One entry for each signal, and signal and noise not both zero."""
         return feature_faults(self, "noise", "autocorrelation", "noise_autocorrelation")
 
     def views(self) -> "js.data.AbstractViews":
@@ -298,7 +298,7 @@ def feature_faults(table: Any, *names: str) -> Iterator[Fault]:
 
 
 def keep_faults(keep: float, target: str) -> Iterator[Fault]:
-    """Whether something is hidden where that is the target."""
+    """Where the hidden pixels are the target, some must be hidden."""
     if keep == 1 and target == "hidden":
         yield Fault(("keep",), 'be below 1 with `data.target` = "hidden"', f"is {shown(keep)}")
 
@@ -306,7 +306,7 @@ def keep_faults(keep: float, target: str) -> Iterator[Fault]:
 def block_faults(
     block: Sequence[int], shape: Sequence[int], of_shape: str, noise: float
 ) -> Iterator[Fault]:
-    """Whether a block fits into an image, and if it always hides some pixel there is noise."""
+    """A block must fit into the image. Without noise it must leave every pixel visible at times."""
     found = f"is {shown(block)}"
     axes = list(zip(block, shape, strict=True))
     if any(b > n for b, n in axes) or math.prod(block) == math.prod(shape):

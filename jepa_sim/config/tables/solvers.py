@@ -168,6 +168,17 @@ class GradientFlow(ODESolver):
         return js.GradientFlow(**self.options)
 
 
+class SleepingFlow(Solver):
+    """The matrices of what still moves: learned latents sleep until they are taken over."""
+
+    solver: Literal["sleeping_flow"]
+    rtol: Positive | None = None
+    max_steps: Count | None = None
+
+    def build(self, data: Data) -> "AbstractSolver":
+        return js.SleepingFlow(**self.given("rtol", "max_steps"))
+
+
 OPTIMIZERS = {
     "sgd": lambda: import_module("optax").sgd,
     "adam": lambda: import_module("optax").adam,

@@ -1,0 +1,156 @@
+"""`SleepingFlow` from the starts people have, with the matrix flow as judge.
+
+    python -m benchmarks.eviction --depths 1 2 3 5 --scales 1e-2 1e-3 --dimension 8 --lanes 16
+
+Each row has fresh problems: λ ~ 1/i in random order, ρ uniform in [0.2, 0.95], a JEPA with M = 1.
+Starts are balanced with random frames, gains between ε/2 and 2ε (rotated), or Gaussian. The judge is
+`GradientFlow(ROCK4(), rtol=1e-6)`. Times are those at which a gain reaches half of its plateau, for
+the first time and for good. Features that start above a quarter of it are left out.
+
+error: median/90 %/largest of relative errors, in per cent.  τ: Kendall's, of the order with the
+judge's, mean over lanes; missed: features that only one of both has learned.  rhs: right-hand sides,
+mean and largest over lanes.  s: seconds of the whole batch, without compiling.
+
+With `--race` a second table has the same for `GradientFlow` at larger tolerances.
+"""
+
+import argparse
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+
+import jepa_sim as js
+from jepa_sim.results.crossings import Saves, rises
+
+LEVEL, AT_START = 0.5, 0.25  # of the plateau ρ^L
+LATEST = 2.0  # times the last critical time of the closed form
+
+
+class Lanes(NamedTuple):
+    """Problems that differ in numbers alone: λ, ρ, all factors (V last), and the last time."""
+
+    lam: np.ndarray
+    rho: np.ndarray
+    factors: np.ndarray
+    end: np.ndarray
+
+
+def draw(
+    rng: np.random.Generator, count: int, d: int, depth: int, scale: float, start: str
+) -> Lanes:
+    lam = np.stack([rng.permutation(1 / np.arange(1.0, d + 1)) for _ in range(count)])
+    rho = rng.uniform(0.2, 0.95, (count, d))
+    size = (count, depth + 1, d, d)
+    normal = rng.normal(size=size)
+    factors = scale ** (1 / depth) / np.sqrt(d) * normal
+    if start == "rotated":  # Z_a = F_a diag(s) F_{a−1}ᵀ, and V = F_L diag(s) F_Lᵀ
+        frames, _ = np.linalg.qr(normal)
+        values = (scale * 2.0 ** rng.uniform(-1, 1, (count, 1, 1, d))) ** (1 / depth)
+        after = np.concatenate([frames[:, 1:], frames[:, -1:]], axis=1)
+        factors = (after * values) @ np.swapaxes(frames, 2, 3)
+
+    def last(lam, rho):
+        moments = js.Moments.from_features(lam=lam, rho=rho)
+        problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), js.Balanced(scale))
+        return jnp.max(js.critical_times(problem, fraction=LEVEL))
+
+    return Lanes(lam, rho, factors, LATEST * np.asarray(jax.vmap(last)(lam, rho)))
+
+
+class Found(NamedTuple):
+    first: np.ndarray
+    last: np.ndarray
+    rhs: np.ndarray
+    failed: int
+    seconds: float
+
+
+def run(lanes: Lanes, solver: js.AbstractSolver, saves: int) -> Found:
+    depth = lanes.factors.shape[1] - 1
+    share = jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-5, 1, saves)])
+
+    def one(lam, rho, factors, end):
+        start = js.Given(list(factors[:-1]), [factors[-1]])
+        moments = js.Moments.from_features(lam=lam, rho=rho)
+        problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), start)
+        found = js.simulate(problem, end * share, solver, observables=(js.observables.features,))
+        level = LEVEL * rho**depth
+        known = Saves.of(problem, found.times, found.features, found.rates)
+        counts = found.features[0] < AT_START * rho**depth
+        first, last = (
+            jnp.where(counts, rises(problem, known, level, for_good=for_good), jnp.nan)
+            for for_good in (False, True)
+        )
+        return first, last, found.stats["rhs"], found.result
+
+    arguments = tuple(map(jnp.asarray, lanes))
+    program = jax.jit(jax.vmap(one)).lower(*arguments).compile()
+    begin = time.perf_counter()
+    first, last, rhs, result = jax.block_until_ready(program(*arguments))
+    seconds = time.perf_counter() - begin
+    failed = int((np.asarray(result) != js.ResultCode.success).sum())
+    return Found(np.asarray(first), np.asarray(last), np.asarray(rhs), failed, seconds)
+
+
+def row(found: Found, judge: Found) -> str:
+    cells = []
+    for ours, true in ((found.first, judge.first), (found.last, judge.last)):
+        both = np.isfinite(ours) & np.isfinite(true)
+        error = 100 * np.abs(ours[both] / true[both] - 1)
+        taus = [_tau(a, b) for a, b in zip(ours, true, strict=True)]
+        missed = int(np.sum(np.isfinite(ours) != np.isfinite(true)))
+        spread = "/".join(f"{x:.2f}" for x in (*np.quantile(error, [0.5, 0.9]), error.max()))
+        cells.append(f"{spread:>18} {np.nanmean(taus):6.3f} {missed:4d}")
+    work = f"{found.rhs.mean():8.0f} {found.rhs.max():8.0f} {found.seconds:7.2f}"
+    return "".join(cells) + work + (f"  {found.failed} failed" if found.failed else "")
+
+
+def _tau(a: np.ndarray, b: np.ndarray) -> float:
+    """Over the features that count; those not learned in time are last."""
+    counts = ~np.isnan(a) & ~np.isnan(b)
+    late = np.finfo(float).max
+    a, b = (np.where(np.isinf(x), late, x)[counts] for x in (a, b))
+    return float(scipy.stats.kendalltau(a, b).statistic) if counts.sum() > 1 else np.nan
+
+
+HEAD = "".join(f"{which + ' error, %':>18} {'τ':>6} miss" for which in ("first", "last"))
+HEAD += f"{'rhs':>8} {'largest':>8} {'s':>7}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 5])
+    parser.add_argument("--scales", type=float, nargs="+", default=[1e-2])
+    parser.add_argument("--dimension", type=int, default=8)
+    parser.add_argument("--lanes", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--saves", type=int, default=1000)
+    parser.add_argument("--rtol", type=float, nargs="+", default=[1e-3])
+    parser.add_argument("--race", type=float, nargs="*", default=[], metavar="RTOL")
+    given = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    print(f"{'problem':<38}{HEAD}")
+    for depth in given.depths:
+        for start in ("rotated", "gaussian"):
+            for scale in given.scales:
+                kind = ("rotated", "gaussian").index(start)
+                seeds = np.random.default_rng([given.seed, depth, kind, given.dimension])
+                lanes = draw(seeds, given.lanes, given.dimension, depth, scale, start)
+                judge = run(lanes, js.GradientFlow(js.ROCK4(), rtol=1e-6), given.saves)
+                name = f"L={depth} {start} ε={scale:g} "
+                print(f"{name + 'flow 1e-6':<38}{row(judge, judge)}", flush=True)
+                solvers = [("sleeping", rtol, js.SleepingFlow(rtol)) for rtol in given.rtol]
+                solvers += [
+                    ("flow", rtol, js.GradientFlow(js.ROCK4(), rtol=rtol)) for rtol in given.race
+                ]
+                for what, rtol, solver in solvers:
+                    found = run(lanes, solver, given.saves)
+                    print(f"{f'{name}{what} {rtol:g}':<38}{row(found, judge)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Steps of the live block, with latents that fall asleep and wake between them."""
+
+from collections.abc import Callable
+
+import diffrax as dfx
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from jepa_sim.numerics.stabilised import ROCK4, PredictiveController
+from jepa_sim.solvers.sleeping.block import Chain, Setting
+from jepa_sim.solvers.sleeping.sleepers import Sleepers, nobody
+from jepa_sim.solvers.sleeping.turns import fall_asleep, wake
+
+RATIO = 1.5  # of √rtol: what sleeping latents may carry of others, whose squares are neglected
+FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are measured in it
+METHOD = ROCK4(max_iterations=10)
+ORDER = 4.0  # of its error
+
+# of a time, the live block, its velocity, and the sleepers at that time
+Save = Callable[[Float[Array, ""], Chain, Chain, Sleepers], PyTree]
+
+
+class Point(eqx.Module):
+    """Where a run is.
+
+    t, h: time and next step.  chain, sleepers: the live block and who sleeps.  method, control: what
+    the method and the controller keep.  jumped: whether the block has changed since the method last
+    took its velocity.  steps, accepted, rhs: counts.  saved: how many times are saved.  values: what
+    is saved at all times.
+    """
+
+    t: Float[Array, ""]
+    h: Float[Array, ""]
+    chain: Chain
+    sleepers: Sleepers
+    method: PyTree
+    control: PyTree
+    jumped: Bool[Array, ""]
+    steps: Int[Array, ""]
+    accepted: Int[Array, ""]
+    rhs: Int[Array, ""]
+    saved: Int[Array, ""]
+    values: PyTree
+
+
+class Segment(eqx.Module):
+    """A step from t0 to t1: the block's cubic between them, and the sleepers, linear in time."""
+
+    setting: Setting
+    t0: Float[Array, ""]
+    t1: Float[Array, ""]
+    dense: dict
+    sleepers: Sleepers
+
+    def asleep(self, t: Float[Array, ""]) -> Sleepers:
+        growth = self.sleepers.growth(self.setting)
+        return eqx.tree_at(
+            lambda s: s.log_ratio, self.sleepers, replace_fn=lambda r: r + growth * (t - self.t0)
+        )
+
+    def live(self, t: Float[Array, ""]) -> Chain:
+        cubic = dfx.ThirdOrderHermitePolynomialInterpolation(t0=self.t0, t1=self.t1, **self.dense)
+        return cubic.evaluate(t)
+
+
+class March(eqx.Module):
+    """From time 0 to the last of `times`, or as far as `max_steps` lead.
+
+    rtol: of a step, and, by its root, of what sleeping latents may carry of others.
+    """
+
+    setting: Setting
+    times: Float[Array, " t"]
+    save: Save = eqx.field(static=True)
+    rtol: Float[Array, ""]
+    max_steps: int = eqx.field(static=True)
+
+    @property
+    def term(self) -> dfx.ODETerm:
+        return dfx.ODETerm(lambda t, chain, args: self.setting.velocity(chain))
+
+    def controller(self, chain: Chain) -> PredictiveController:
+        """Errors in units of rtol (|Z| + 0.3 rms Z), root mean square over the live entries."""
+        count = jnp.sum((chain != 0).astype(chain.dtype), axis=(1, 2), keepdims=True)
+        size = jnp.sqrt(jnp.sum(chain**2, axis=(1, 2), keepdims=True) / jnp.maximum(count, 1))
+        total = jnp.maximum(jnp.sum(count), 1)
+
+        def norm(scaled: Array) -> Array:
+            size = jnp.sqrt(jnp.sum(scaled**2) / total)
+            return jnp.where(jnp.isnan(size), jnp.inf, size)  # of a step that overflows
+
+        return PredictiveController(
+            self.rtol, self.rtol * FLOOR * jnp.where(size > 0, size, 1), norm
+        )
+
+    def begin(self, chain: Chain) -> Point:
+        zero, none = jnp.zeros_like(self.rtol), jnp.zeros((), jnp.int32)
+        sleepers = nobody(self.setting, RATIO * jnp.sqrt(self.rtol))
+        shapes = jax.eval_shape(self.save, zero, chain, chain, sleepers)
+        count, end = self.times.size, self.times[-1]
+        term, func = self.term, METHOD.func
+        h, control = self.controller(chain).init(term, zero, end, chain, None, None, func, ORDER)
+        return Point(
+            t=zero,
+            h=jnp.asarray(h, zero.dtype),
+            chain=chain,
+            sleepers=sleepers,
+            method=METHOD.init(term, zero, end, chain, None),
+            control=control,
+            jumped=jnp.asarray(False),
+            steps=none,
+            accepted=none,
+            rhs=none + 1,
+            saved=jnp.zeros((), int),
+            values=jax.tree.map(lambda x: jnp.full((count, *x.shape), jnp.nan, x.dtype), shapes),
+        )
+
+    def run(self, chain: Chain) -> Point:
+        def unfinished(point: Point) -> Array:
+            return (point.t < self.times[-1]) & (point.steps < self.max_steps)
+
+        return eqxi.while_loop(
+            unfinished,
+            self.advance,
+            self.begin(chain),
+            max_steps=None,
+            kind="lax",
+            buffers=lambda point: point.values,
+        )
+
+    def advance(self, point: Point) -> Point:
+        """One step, if its error is small enough; then latents turn in or wake."""
+        t0, end, before = point.t, self.times[-1], point.sleepers
+        instant = jnp.sqrt(jnp.finfo(t0.dtype).eps) * t0  # what is as near as this is now
+        wait = jnp.maximum(jnp.min(before.wait(self.setting)), instant)
+        h = jnp.minimum(point.h, wait)
+        t1 = jnp.where(h >= end - t0, end, t0 + h)
+        after, error, dense, state, _ = METHOD.step(
+            self.term, t0, t1, point.chain, None, point.method, point.jumped
+        )
+        rhs = point.rhs + state.rhs - point.method.rhs + point.jumped.astype(jnp.int32)
+        keep, _, next_end, _, control, _ = self.controller(point.chain).adapt_step_size(
+            t0, t1, point.chain, after, None, error, ORDER, point.control
+        )
+        segment = Segment(self.setting, t0, t1, dense, before)
+        saved, values = self.save_within(segment, keep, point.saved, point.values)
+
+        t = jnp.where(keep, t1, t0)
+        chain = jnp.where(keep, after, point.chain)
+        fallen = fall_asleep(self.setting, chain, segment.asleep(t), t)
+        woken = wake(self.setting, fallen.chain, fallen.sleepers, instant)
+        changed = fallen.changed | woken.changed
+        state = jax.tree.map(lambda a, b: jnp.where(keep, a, b), state, point.method)
+        # the spectrum is another one: its radius is to be found anew
+        state = eqx.tree_at(lambda s: s.radius, state, jnp.where(changed, 0, state.radius))
+        return Point(
+            t=t,
+            h=next_end - t,
+            chain=woken.chain,
+            sleepers=woken.sleepers,
+            method=state,
+            control=control,
+            # a rejected step has not taken the velocity of a block that had changed before it
+            jumped=changed | (point.jumped & ~keep),
+            steps=point.steps + 1,
+            accepted=point.accepted + keep.astype(jnp.int32),
+            rhs=rhs,
+            saved=saved,
+            values=values,
+        )
+
+    def save_within(
+        self, segment: Segment, keep: Bool[Array, ""], saved: Int[Array, ""], values: PyTree
+    ) -> tuple[Int[Array, ""], PyTree]:
+        """Save at all times up to the end of a step that is kept."""
+        last = self.times.size - 1
+
+        def is_within(state: tuple) -> Array:
+            saved, _ = state
+            t = self.times[jnp.minimum(saved, last)]
+            return keep & (saved <= last) & (t <= segment.t1)
+
+        def save_next(state: tuple) -> tuple:
+            saved, values = state
+            t = self.times[jnp.minimum(saved, last)]
+            live = segment.live(t)
+            new = self.save(t, live, self.setting.velocity(live), segment.asleep(t))
+            return saved + 1, jax.tree.map(lambda x, all: all.at[saved].set(x), new, values)
+
+        return eqxi.while_loop(
+            is_within,
+            save_next,
+            (saved, values),
+            max_steps=None,
+            kind="lax",
+            buffers=lambda state: state[1],
+        )

@@ -1,0 +1,77 @@
+"""What is known of sleeping latents, and how it goes on while they sleep."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jepa_sim.solvers.sleeping.block import Setting
+
+
+class Sleepers(eqx.Module):
+    """Sleeping latents, each known by the feature o that it carries; k features, n layers.
+
+    asleep: (k,) whether the latent of this feature sleeps.  slot: (k,) its row in the latent
+    spaces.  log_ratio, sign: (k, k) of r_k = (what the latent of o carries of k)/(of o), row o.
+    kappa: (n, k) w_a² − v², which the flow keeps.  gap, since: (k,) ρ − v when it fell asleep, and
+    that time.  woken_as: (k,) by slot, the feature that a latent carried when it woke; −1 for none.
+    most: the ratio below which a latent may sleep, and at which one that grows wakes it. The flow of
+    what sleeps is linear in the ratios, so that errors are of the order of its square.
+    """
+
+    asleep: Bool[Array, " k"]
+    slot: Int[Array, " k"]
+    log_ratio: Float[Array, "k k"]
+    sign: Float[Array, "k k"]
+    kappa: Float[Array, "n k"]
+    gap: Float[Array, " k"]
+    since: Float[Array, " k"]
+    woken_as: Int[Array, " k"]
+    most: Float[Array, ""]
+
+    def layers(self, setting: Setting, v: Float[Array, " k"]) -> Float[Array, "n k"]:
+        """w_a = √(v² + κ_a) of all layers; 1 of those that pad."""
+        squares = jnp.maximum(v[None, :] ** 2 + self.kappa, 0)
+        return jnp.where(setting.moves[:, None], jnp.sqrt(squares), 1)
+
+    def growth(self, setting: Setting) -> Float[Array, "k k"]:
+        """d ln|r_k|/dt = c² ρ_o σ_k² (ρ_k − ρ_o), c the gain of the layers after the first.
+
+        Ratios to features that are not live stand still.
+        """
+        rho = setting.rho
+        c = jnp.prod(self.layers(setting, rho)[1:], axis=0)
+        speed = (setting.rate * c**2 * rho)[:, None] * setting.variance[None, :]
+        moves = self.asleep[:, None] & ~self.asleep[None, :]
+        return jnp.where(moves, speed * (rho[None, :] - rho[:, None]), 0)
+
+    def wait(self, setting: Setting) -> Float[Array, " k"]:
+        """The time until each latent has to wake; inf for those that need not."""
+        growth = self.growth(setting)
+        left = jnp.maximum(jnp.log(self.most) - self.log_ratio, 0)
+        grows = growth > 0
+        return jnp.min(jnp.where(grows, left / jnp.where(grows, growth, 1), jnp.inf), axis=1)
+
+    def predictor(self, setting: Setting, t: Float[Array, ""]) -> Float[Array, " k"]:
+        """v of sleeping latents, which goes on to ρ at the rate w̄² σ²."""
+        rho = setting.rho
+        w = jnp.prod(self.layers(setting, rho), axis=0)
+        passed = jnp.maximum(t - self.since, 0)
+        return rho - self.gap * jnp.exp(-setting.rate * w**2 * setting.variance * passed)
+
+    def directions(self) -> Float[Array, "k k"]:
+        """(1, r)/‖·‖ over its own and the live features, one row for each sleeper."""
+        own = jnp.eye(self.asleep.size, dtype=bool)
+        ratio = jnp.where(self.asleep[None, :], 0, self.sign * jnp.exp(self.log_ratio))
+        ratio = jnp.where(own, 1, ratio)
+        return ratio / jnp.linalg.norm(ratio, axis=1, keepdims=True)
+
+
+def nobody(setting: Setting, most: Float[Array, ""]) -> Sleepers:
+    """No latent sleeps."""
+    k, n, dtype = setting.lam.size, setting.moves.size, most.dtype
+    none, no_pair = jnp.zeros(k, dtype), jnp.full((k, k), -jnp.inf, dtype)
+    slots = jnp.zeros(k, int)
+    return Sleepers(
+        slots > 0, slots, no_pair, jnp.ones_like(no_pair), jnp.zeros((n, k), dtype), none, none,
+        slots - 1, most,
+    )  # fmt: skip

@@ -1,0 +1,121 @@
+"""The solver: what it takes, and how its block is observed."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import ResultCode, is_concrete
+from jepa_sim.model.objectives import JEPA
+from jepa_sim.model.problem import Problem
+from jepa_sim.model.state import Weights
+from jepa_sim.model.teachers import StopGradient
+from jepa_sim.solvers.base import (
+    AbstractMatrixSolver,
+    AbstractSolver,
+    Observe,
+    Solution,
+    all_finite,
+    blank_unless,
+    finite_code,
+)
+from jepa_sim.solvers.integrate import tolerances
+from jepa_sim.solvers.sleeping.block import Chain, from_block, to_block
+from jepa_sim.solvers.sleeping.march import March
+from jepa_sim.solvers.sleeping.sleepers import Sleepers
+from jepa_sim.solvers.sleeping.turns import whole
+
+COMMUTE = 1e-6  # relative; measured moments that commute are above rounding
+
+
+class SleepingFlow(AbstractMatrixSolver):
+    """The matrix flow of what still moves."""
+
+    rtol: float = 1e-3
+    max_steps: int = eqx.field(static=True, default=20_000)
+    is_random: ClassVar[bool] = False
+    is_exact: ClassVar[bool] = False
+
+    def __check_init__(self):
+        checks.check_positive("rtol", self.rtol)
+        checks.check_integer_from("max_steps", self.max_steps, 1)
+
+    def prepare(self, problem: Problem) -> Problem:
+        problem.check()
+        _check(problem)
+        return problem
+
+    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+        return jnp.ones((), times.dtype)
+
+    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
+        return self, self
+
+    def begin(self, problem: Problem, key: PRNGKeyArray | None) -> Weights:
+        return problem.weights(key)
+
+    def solve_from(
+        self,
+        start: Weights,
+        problem: Problem,
+        times: Float[Array, " t"],
+        observe: Observe,
+        key: PRNGKeyArray | None,
+    ) -> Solution:
+        setting, chain = to_block(start, problem)
+
+        def save(t: Float[Array, ""], live: Chain, speed: Chain, sleepers: Sleepers) -> dict:
+            def weights(live: Chain, t: Float[Array, ""]) -> Weights:
+                return from_block(whole(setting, live, sleepers, t), problem)
+
+            def gains(live: Chain, t: Float[Array, ""]) -> Float[Array, " d"]:
+                return weights(live, t).gains(problem.features)
+
+            found = weights(live, t)
+            _, rates = jax.jvp(gains, (live, t), (speed, jnp.ones_like(t)))
+            return {"values": observe(t, found), "rates": rates, "finite": all_finite(found)}
+
+        rtol = jnp.asarray(self.rtol, times.dtype)
+        point = March(setting, times, save, rtol, self.max_steps).run(chain)
+        reached = jnp.arange(times.size) < point.saved
+        code = jnp.where(
+            point.saved == times.size,
+            ResultCode.success,
+            jnp.where(point.steps < self.max_steps, ResultCode.not_finite, ResultCode.out_of_steps),
+        )
+        values = blank_unless(reached, point.values)
+        stats = {"steps": point.steps, "accepted": point.accepted, "rhs": point.rhs}
+        _, atol = tolerances(start, self.rtol, None)
+        code = finite_code(point.values["finite"] | ~reached, code)
+        return Solution(
+            times, values["values"], code, stats, values["rates"], jnp.asarray(atol, times.dtype)
+        )
+
+
+def _check(problem: Problem) -> None:
+    """ValueError unless the problem is one whose sleeping latents are understood."""
+    objective, training, network = problem.objective, problem.training, problem.network
+
+    def fail(name: str, rule: str, found: object) -> None:
+        checks.fail(name, f"{rule} for `SleepingFlow` (`GradientFlow` runs it)", found)
+
+    if not isinstance(objective, JEPA):
+        fail("objective", "be JEPA", objective.name)
+    if not isinstance(objective.teacher, StopGradient):
+        fail("objective.target", "be StopGradient()", objective.teacher)
+    if network.whole()[1] != 1:
+        fail("network.predictor_depth", "be 1", network.predictor_depth)
+    if network.frames != (1, 1):
+        fail("network.frames", "be (1, 1)", network.frames)
+    if problem.is_narrow:
+        fail("network.width", f"be at least d = {problem.features.lam.size}", network.width)
+    if not training.is_scaled:
+        rule = "have equal rates, no decay and a learned predictor"
+        fail("training", rule, training)
+    features = problem.features
+    for name, size in (("commute", features.commutator), ("be symmetric", features.asymmetry)):
+        if is_concrete(size) and float(size) > COMMUTE:
+            fail("moments", f"{name} within {COMMUTE:g}", f"off by {float(size):.2g}")

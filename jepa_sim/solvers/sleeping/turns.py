@@ -1,0 +1,179 @@
+"""How a latent falls asleep, and how it wakes: one at a time."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jepa_sim.solvers.sleeping.block import Chain, Setting, encoder_of, reflect, reflection
+from jepa_sim.solvers.sleeping.sleepers import Sleepers
+
+SATURATED = 0.97  # of its predictor's value at rest, from where on a latent may sleep
+PAUSE = 1.5  # a latent wakes no sooner than a ratio has grown by e^1.5: else it need not sleep
+SQUARINGS = 3  # of the Gram matrix: the 8th power shows its largest singular vector
+
+
+class Fallen(NamedTuple):
+    chain: Chain
+    sleepers: Sleepers
+    changed: Bool[Array, ""]
+
+
+class Candidates(NamedTuple):
+    """Latents that might sleep: unit vectors q of features and u of latents, W̄ q = |W̄ q| u."""
+
+    q: Float[Array, "c k"]
+    u: Float[Array, "c k"]
+
+    @property
+    def feature(self) -> Int[Array, " c"]:
+        return jnp.argmax(jnp.abs(self.q), axis=1)
+
+
+def _unit(rows: Float[Array, "*n k"]) -> Float[Array, "*n k"]:
+    size = jnp.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / jnp.where(size > 0, size, 1)
+
+
+def candidates(chain: Chain) -> Candidates:
+    """q ∝ W̄ᵀW̄ e and (W̄ᵀW̄)⁸ e for every feature e; the latter finds the largest latent."""
+    w = encoder_of(chain)
+    gram = w.T @ w
+    power = gram
+    for _ in range(SQUARINGS):
+        power = power / jnp.where(jnp.trace(power) > 0, jnp.trace(power), 1)
+        power = power @ power
+    q = _unit(jnp.concatenate([power, gram]))
+    return Candidates(q, _unit(q @ w.T))
+
+
+def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]) -> Fallen:
+    """The purest latent that may sleep is taken out of the chain, and its feature with it."""
+    found = candidates(chain)
+    size = found.q**2 @ setting.variance  # 0 of a feature that is not live
+    at_rest = (found.q**2 @ setting.lam) / jnp.where(size > 0, size, 1)
+    v = jnp.einsum("ci,ij,cj->c", found.u, chain[-1], found.u)
+    own = jnp.max(jnp.abs(found.q), axis=1)
+    ratio = jnp.abs(found.q) / jnp.where(own > 0, own, 1)[:, None]
+    cleaner = setting.rho[None, :] > setting.rho[found.feature][:, None]
+    may = (
+        (v > SATURATED * at_rest)
+        & (at_rest > 0)
+        & (own**2 > 1 / (1 + sleepers.most**2))
+        & jnp.all(~cleaner | (ratio < sleepers.most * jnp.exp(-PAUSE)), axis=1)
+    )
+    best = jnp.argmax(jnp.where(may, own, 0))
+    after = _lay_down(setting, chain, sleepers, t, found.q[best], found.feature[best])
+    fallen = jax.tree.map(lambda a, b: jnp.where(may[best], a, b), after, (chain, sleepers))
+    return Fallen(*fallen, may[best])
+
+
+def _lay_down(
+    setting: Setting,
+    chain: Chain,
+    sleepers: Sleepers,
+    t: Float[Array, ""],
+    q: Float[Array, " k"],
+    o: Int[Array, ""],
+) -> tuple[Chain, Sleepers]:
+    k = q.size
+    path, sizes = [q], []
+    for z in chain[:-1]:
+        image = z @ path[-1]
+        sizes.append(jnp.linalg.norm(image))
+        path.append(image / sizes[-1])
+    v = path[-1] @ chain[-1] @ path[-1]
+    slot = jnp.argmax(jnp.abs(path[-1]))
+    own, place = jnp.arange(k) == o, jnp.arange(k) == slot
+
+    turns = jnp.stack([reflection(path[0], own), *(reflection(p, place) for p in path[1:])])
+    left = jnp.concatenate([turns[1:], turns[-1:]])
+    right = jnp.concatenate([turns[:-1], turns[-1:]])
+    rows = jnp.broadcast_to(place, left.shape)
+    columns = rows.at[0].set(own)
+    gone = rows[:, :, None] | columns[:, None, :]
+    chain = jnp.where(gone, 0, reflect(chain, left, right))
+
+    # a latent that another feature has taken over turns the space by 90°: what the other sleepers
+    # carried of the feature that it carried before is now carried of the one that it has now
+    before = sleepers.woken_as[slot]
+    lost = (before >= 0) & (before != o) & (jnp.arange(k) == before)
+    log_ratio = jnp.where(lost[None, :], sleepers.log_ratio[:, o][:, None], sleepers.log_ratio)
+    sign = jnp.where(lost[None, :], -sleepers.sign[:, o][:, None], sleepers.sign)
+
+    live = ~sleepers.asleep & ~own
+    ratio = q / q[o]
+    row = jnp.where(live, jnp.log(jnp.abs(ratio)), -jnp.inf)
+    return chain, dataclasses.replace(
+        sleepers,
+        asleep=sleepers.asleep | own,
+        slot=jnp.where(own, slot, sleepers.slot),
+        log_ratio=jnp.where(own[:, None], row[None, :], log_ratio),
+        sign=jnp.where(own[:, None], jnp.where(ratio < 0, -1, 1).astype(q.dtype)[None, :], sign),
+        kappa=jnp.where(own[None, :], (jnp.stack(sizes) ** 2 - v**2)[:, None], sleepers.kappa),
+        gap=jnp.where(own, setting.rho - v, sleepers.gap),
+        since=jnp.where(own, t, sleepers.since),
+        woken_as=jnp.where(place, -1, sleepers.woken_as),
+    )
+
+
+def wake(setting: Setting, chain: Chain, sleepers: Sleepers, due: Float[Array, ""]) -> Fallen:
+    """The latent whose takeover is next is put back into the chain, if that is within `due`."""
+    wait = sleepers.wait(setting)
+    o = jnp.argmin(wait)
+    after = _put_back(setting, chain, sleepers, o)
+    is_due = wait[o] <= due
+    woken = jax.tree.map(lambda a, b: jnp.where(is_due, a, b), after, (chain, sleepers))
+    return Fallen(*woken, is_due)
+
+
+def _put_back(
+    setting: Setting, chain: Chain, sleepers: Sleepers, o: Int[Array, ""]
+) -> tuple[Chain, Sleepers]:
+    k = setting.lam.size
+    own, place = jnp.arange(k) == o, jnp.arange(k) == sleepers.slot[o]
+    r = sleepers.directions()[o]
+    turn = reflection(r, own)
+    # the small rows turn with the features, so that they stay orthogonal to r
+    first = chain[0] - (chain[0] @ turn)[:, None] * (turn * 2 / jnp.sum(turn**2))[None, :]
+    chain = chain.at[0].set(first)
+    small, v = encoder_of(chain), chain[-1]
+    lam, variance = r * setting.lam, r * setting.variance
+    w = sleepers.layers(setting, setting.rho)[:, o]
+    # the predictor of the small rows follows the large latent at once
+    held = (small @ lam - v @ (small @ variance)) / (variance @ r * jnp.prod(w))
+    v = jnp.where(place[None, :], held[:, None], v)
+    v = jnp.where(place[:, None], jnp.where(place, lam @ r / (variance @ r), 0)[None, :], v)
+    first = jnp.where(place[:, None], w[0] * r[None, :], first)
+    deeper = jnp.where(place[None, :, None] & place[None, None, :], w[1:, None, None], chain[1:-1])
+    chain = jnp.concatenate([first[None], deeper, v[None]])
+    return chain, dataclasses.replace(
+        sleepers,
+        asleep=sleepers.asleep & ~own,
+        woken_as=jnp.where(place, o, sleepers.woken_as),
+    )
+
+
+def whole(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]) -> Chain:
+    """The chain with all sleepers put back: live rows are orthogonal to theirs."""
+    asleep = sleepers.asleep
+    r = jnp.where(asleep[:, None], sleepers.directions(), 0)
+    v = jnp.where(asleep, sleepers.predictor(setting, t), 0)
+    w = sleepers.layers(setting, v)
+    at = asleep[:, None] & (sleepers.slot[:, None] == jnp.arange(asleep.size)[None, :])
+    place = at.astype(r.dtype)  # (k, k): sleeper o, row of the latent spaces
+    first = chain[0] - (chain[0] @ r.T) @ r
+    live = chain.at[0].set(first)
+    small, small_v = encoder_of(live), chain[-1]
+    # (k, k): live latent, sleeper
+    pulled = small @ (r * setting.lam[None, :]).T - small_v @ (
+        small @ (r * setting.variance[None, :]).T
+    )
+    size = jnp.sum(r**2 * setting.variance[None, :], axis=1) * jnp.prod(w, axis=0)
+    held = jnp.where(asleep[None, :], pulled / jnp.where(size > 0, size, 1)[None, :], 0)
+    first = first + place.T @ (w[0][:, None] * r)
+    deeper = chain[1:-1] + jnp.einsum("os,ao,op->asp", place, w[1:], place)
+    predictor = small_v + held @ place + place.T @ (v[:, None] * place)
+    return jnp.concatenate([first[None], deeper, predictor[None]])

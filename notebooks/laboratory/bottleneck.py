@@ -1,0 +1,74 @@
+# %% [markdown]
+# # What a bottleneck keeps
+#
+# An encoder of k rows can keep k of d features. Which ones? RUNS problems of d = 6 features, with λ
+# and ρ drawn independently, are trained from Gaussian starts until nothing moves. A JEPA keeps the k
+# features of largest ρ: each cleaner feature evicts a noisier one. An MAE keeps the k of largest λρ,
+# as reduced-rank regression says.
+#
+# `python notebooks/laboratory/bottleneck.py 250` makes the table of the page "How a JEPA avoids
+# noisy features".
+
+# %%
+import sys
+
+import jax
+import numpy as np
+
+import jepa_sim as js
+
+jax.config.update("jax_enable_x64", True)
+
+RUNS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 32
+FEATURES, SCALE = 6, 1e-2
+CASES = {
+    "JEPA": (js.JEPA(), js.Training(), (1, 2)),
+    "JEPA, slow teacher (τ = 10)": (js.JEPA(js.MovingAverage(10.0)), js.Training(), (1,)),
+    "JEPA, weight decay 0.003": (js.JEPA(), js.Training(decay=0.003), (1,)),
+    "MAE": (js.MAE(), js.Training(), (1, 2)),
+}
+
+rng = np.random.default_rng(0)
+lam = rng.uniform(0.5, 1.5, (RUNS, FEATURES))
+rho = rng.uniform(0.4, 0.95, (RUNS, FEATURES))
+spectra = [js.Moments.from_features(*each) for each in zip(lam, rho, strict=True)]
+
+
+def kept(objective, training, depth: int, width: int) -> np.ndarray:
+    """(run, feature): which features have a gain above a tenth of their plateau in the end."""
+    grid = js.Grid(
+        spectrum=spectra,
+        objective=[objective],
+        depth=[depth],
+        scale=[SCALE],
+        width=width,
+        start=js.RandomGaussian,
+        training=training,
+    )
+    found = js.sweep(
+        grid,
+        js.GradientFlow(js.ROCK4(), rtol=1e-5),
+        times=js.CriticalGrid(2, last=30.0),
+        observables=[js.observables.features],
+        progress=False,
+    )
+    gains = found.features.isel(time=-1).values.reshape(RUNS, FEATURES)
+    return gains > 0.1 * found.plateau.values.reshape(RUNS, FEATURES)
+
+
+def largest(size: np.ndarray, width: int) -> np.ndarray:
+    """(run, feature): the features of largest size."""
+    return np.argsort(np.argsort(-size, axis=1), axis=1) < width
+
+
+# %%
+print(f"{RUNS} problems for each row: what is kept in the end, in share of the runs")
+print("case                          k  L   largest ρ   largest λρ   largest λ   others")
+for name, (objective, training, depths) in CASES.items():
+    for width in (1, 2, 3):
+        for depth in depths:
+            found = kept(objective, training, depth, width)
+            is_kept = [(found == largest(size, width)).all(1) for size in (rho, lam * rho, lam)]
+            shares = "   ".join(f"{100 * each.mean():8.1f} %" for each in is_kept)
+            others = 1 - np.mean(np.any(is_kept, axis=0))
+            print(f"{name:28} {width:2} {depth:2}  {shares}   {100 * others:5.1f} %")

@@ -1,0 +1,240 @@
+"""Sleeping latents against the matrix flow, which knows nothing of them."""
+
+import dataclasses
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import jepa_sim as js
+from jepa_sim.model.dynamics import velocity
+from jepa_sim.model.state import pad_encoder
+from jepa_sim.solvers.sleeping.block import encoder_of, from_block, reflect, reflection, to_block
+from jepa_sim.solvers.sleeping.sleepers import nobody
+from jepa_sim.solvers.sleeping.turns import fall_asleep, wake, whole
+
+LAM, RHO = np.array([1.0, 2.0, 0.5]), np.array([0.9, 0.3, 0.6])
+BASIS, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+TURNED = js.Moments(BASIS * (LAM / RHO) @ BASIS.T, BASIS * LAM @ BASIS.T)
+
+
+def problem_of(depth: int, weights: js.Weights | None = None, **changes) -> js.Problem:
+    start = js.RandomGaussian(0.1)
+    if weights is not None:
+        start = js.Given(weights.encoder, weights.predictor)
+    return js.Problem(TURNED, js.JEPA(), js.DeepLinear(depth, **changes), start)
+
+
+def with_large_latent(
+    depth: int, impurity: float, small: tuple[float, float] = (0.02, 0.01)
+) -> js.Weights:
+    """A network whose first latent carries feature 1 at its plateau, and some of cleaner ones."""
+    features = problem_of(depth).features
+    o = int(jnp.argmin(features.rho))
+    ratio = np.full(3, impurity)
+    ratio[o] = 1.0
+    frame, _ = np.linalg.qr(np.column_stack([ratio, np.roll(np.eye(3), o, axis=0)[:, 1:]]))
+    q = frame[:, 0]
+    v = np.sum(q**2 * np.asarray(features.lam)) / np.sum(q**2 * np.asarray(features.variance))
+    sizes = jnp.diag(jnp.array([v, *small]))
+    first = sizes @ frame.T @ features.patterns.T
+    return js.Weights((first, *[sizes] * (depth - 1)), (sizes,))
+
+
+@pytest.mark.parametrize(("depth", "padded"), [(1, 1), (2, 2), (2, 3)])
+def test_the_block_moves_as_the_network_does(depth, padded):
+    problem = problem_of(depth)
+    weights = pad_encoder(problem.weights(jr.key(1)), padded)
+    setting, chain = to_block(weights, problem)
+    there = from_block(setting.velocity(chain), problem)
+    wanted = velocity(problem, weights)
+    for ours, true in zip(
+        (*there.encoder, *there.predictor), (*wanted.encoder, *wanted.predictor), strict=True
+    ):
+        np.testing.assert_allclose(ours, true, atol=1e-15)
+
+
+@pytest.mark.parametrize("width", [None, 5])
+def test_into_the_block_and_out_again(width):
+    problem = problem_of(2, width=width)
+    weights = problem.weights(jr.key(1))
+    back = from_block(to_block(weights, problem)[1], problem)
+    for ours, true in zip(back.encoder, weights.encoder, strict=True):
+        np.testing.assert_allclose(ours, true, atol=1e-15)
+
+
+def test_a_reflection_leaves_what_is_orthogonal_nearly_where_it_is():
+    q = jnp.array([0.02, 1.0, -0.01]) / np.sqrt(1 + 5e-4)
+    at = jnp.arange(3) == 1
+    turn = reflection(q, at)
+    turned = reflect(jnp.eye(3), turn, jnp.array([0.0, 0.0, 1.0]))  # the other: −1 of axis 2
+    np.testing.assert_allclose(turned[1], [-0.02, -1.0, -0.01] / np.sqrt(1 + 5e-4), atol=1e-12)
+    np.testing.assert_allclose(turned[0], [1.0, -0.02, 0.0], atol=1e-3)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_growth_is_an_eigenvalue_of_the_flow(depth):
+    weights = with_large_latent(depth, 0.0, small=(0.0, 0.0))  # at rest
+    problem = problem_of(depth, weights)
+    flat, unflatten = jax.flatten_util.ravel_pytree(weights)
+    jacobian = jax.jacfwd(
+        lambda x: jax.flatten_util.ravel_pytree(velocity(problem, unflatten(x)))[0]
+    )(flat)
+    setting, chain = to_block(weights, problem)
+    fallen = fall_asleep(setting, chain, nobody(setting, jnp.asarray(0.1)), jnp.asarray(0.0))
+    assert fallen.changed
+    o = int(jnp.argmax(fallen.sleepers.asleep))
+    growth = np.asarray(fallen.sleepers.growth(setting)[o])[np.arange(3) != o]
+    eigenvalues = np.linalg.eigvals(np.asarray(jacobian))
+    assert (growth > 0).all()
+    for rate in growth:
+        assert abs(eigenvalues - rate).min() < 1e-9 * rate
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_latent_that_sleeps_is_as_it_was(depth):
+    weights = with_large_latent(depth, 1e-3)
+    problem = problem_of(depth, weights)
+    setting, chain = to_block(weights, problem)
+    now = jnp.asarray(0.0)
+    asleep = fall_asleep(setting, chain, nobody(setting, jnp.asarray(0.1)), now)
+    assert asleep.changed
+    assert jnp.sum(asleep.sleepers.asleep) == 1
+    small = jnp.linalg.norm(encoder_of(asleep.chain), axis=0)
+    assert (small < 0.03).all()  # what is left is live
+    back = from_block(whole(setting, asleep.chain, asleep.sleepers, now), problem)
+    awake = wake(setting, asleep.chain, asleep.sleepers, jnp.asarray(jnp.inf))
+    assert awake.changed
+    assert not awake.sleepers.asleep.any()
+    for other in (back, from_block(awake.chain, problem)):
+        np.testing.assert_allclose(
+            other.gains(problem.features), weights.gains(problem.features), rtol=1e-4, atol=1e-6
+        )
+        np.testing.assert_allclose(
+            other.predictor_gains(problem.features, problem.objective, (1, 1)),
+            weights.predictor_gains(problem.features, problem.objective, (1, 1)),
+            rtol=1e-2,
+            atol=1e-3,
+        )
+
+
+def test_a_latent_that_carries_much_of_a_cleaner_feature_does_not_sleep():
+    weights = with_large_latent(2, 0.09)
+    problem = problem_of(2, weights)
+    setting, chain = to_block(weights, problem)
+    fallen = fall_asleep(setting, chain, nobody(setting, jnp.asarray(0.1)), jnp.asarray(0.0))
+    assert not fallen.changed
+
+
+TIMES = np.concatenate([[0.0], np.geomspace(1.0, 3000.0, 800)])
+SOLVERS = (js.SleepingFlow(rtol=1e-4), js.GradientFlow(rtol=1e-7))
+OBSERVED = (js.observables.features, js.observables.predictor_gains, js.observables.loss)
+
+
+@pytest.fixture(scope="module")
+def evicted():
+    """λ = [1, 2], ρ = [.9, .3], off the diagonal by 1e-6: feature 1 is learned, lost and relearned."""
+    off = 1e-3 * (np.eye(2) + 1e-6 * np.array([[0.0, 1.0], [1.0, 0.0]]))
+    moments = js.Moments.from_features(LAM[:2], RHO[:2])
+    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(1), js.Given([off], [1e-3 * np.eye(2)]))
+    times = np.arange(0.0, 1001.0, 2.0)
+    return [js.simulate(problem, times, s, observables=OBSERVED) for s in SOLVERS]
+
+
+def test_an_eviction_is_that_of_the_matrix_flow(evicted):
+    ours, true = evicted
+    for times in ("critical_times", "learned_times"):
+        found, wanted = (getattr(run, times)(fraction=0.5) for run in evicted)
+        np.testing.assert_allclose(found, wanted, rtol=1e-3)
+    assert ours.learned_times(fraction=0.5)[1] > 1.5 * ours.critical_times(fraction=0.5)[1]
+    assert ours.stats["rhs"] < true.stats["rhs"] / 2
+
+
+def test_gains_over_time_are_good_enough_to_plot(evicted):
+    ours, true = evicted
+    steady = np.abs(true.rates[:, 0]) < 1e-3  # a late takeover differs by its whole height
+    for name in ("features", "predictor_gains", "loss"):
+        np.testing.assert_allclose(ours[name][steady], true[name][steady], atol=0.02)
+    assert np.median(np.abs(ours.rates - true.rates)) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_generic_starts_are_as_in_the_matrix_flow(depth, seed):
+    keys = jr.split(jr.key(seed), depth + 1)
+    scale = 0.02 ** (1 / depth)
+    frames = [jr.orthogonal(key, 3) for key in keys]
+    start = js.Given(
+        [scale * b @ a.T for a, b in zip(frames, frames[1:], strict=False)], [scale * np.eye(3)]
+    )
+    problem = js.Problem(TURNED, js.JEPA(), js.DeepLinear(depth), start)
+    runs = [js.simulate(problem, TIMES, s, observables=OBSERVED) for s in SOLVERS]
+    level = 0.5 * 0.3**depth
+    for times in ("critical_times", "learned_times"):
+        found, wanted = (getattr(run, times)(level=level) for run in runs)
+        assert np.isfinite(wanted).all()
+        np.testing.assert_allclose(found, wanted, rtol=0.01)
+
+
+@pytest.mark.slow
+def test_depths_of_one_program_are_as_alone():
+    grid = js.Grid(
+        spectrum=TURNED,
+        objective=[js.JEPA()],
+        depth=[1, 2],
+        scale=[0.02],
+        start=js.RandomGaussian,
+        seed=[5],
+    )
+    runs = [
+        js.sweep(grid, js.SleepingFlow(), times=TIMES, padded=padded, progress=False)
+        for padded in (True, False)
+    ]
+    np.testing.assert_allclose(runs[0].features, runs[1].features, rtol=1e-6, atol=1e-9)
+    assert (runs[0].result == js.ResultCode.success).all()
+
+
+@pytest.mark.slow
+def test_work_grows_as_the_logarithm_of_the_scale():
+    def work(scale: float) -> int:
+        frame = jr.orthogonal(jr.key(3), 3)
+        start = js.Given([scale**0.5 * frame, scale**0.5 * np.eye(3)], [scale**0.5 * np.eye(3)])
+        problem = js.Problem(TURNED, js.JEPA(), js.DeepLinear(2), start)
+        run = js.simulate(problem, np.array([100.0 / scale]), js.SleepingFlow())
+        assert run.result == js.ResultCode.success
+        return int(run.stats["rhs"])
+
+    counts = [work(scale) for scale in (1e-2, 1e-4, 1e-6)]
+    assert counts[2] - counts[1] < 2 * (counts[1] - counts[0]) + 200
+    assert counts[2] < 5 * counts[0]
+
+
+NARROW = js.DeepLinear(1, width=2)
+REFUSED = {
+    "an MAE": ({"objective": js.MAE()}, "`objective` must be JEPA"),
+    "a slow teacher": ({"objective": js.JEPA(js.MovingAverage(2.0))}, "`objective.target` must"),
+    "a deep predictor": ({"network": js.DeepLinear(1, 2)}, "`network.predictor_depth` must be 1"),
+    "a bottleneck": ({"network": NARROW}, "`network.width` must be at least d = 3"),
+    "decay": ({"training": js.Training(decay=0.1)}, "`training` must have equal rates"),
+    "two rates": ({"training": js.Training(1.0, 2.0)}, "`training` must have equal rates"),
+    "no basis": (
+        {"moments": js.Moments([[2.0, 0.5], [0.5, 1.0]], [[1.0, 0.1], [0.1, 0.5]])},
+        "`moments` must commute",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_understood_is_refused(change, message):
+    problem = dataclasses.replace(problem_of(1), **change)
+    with pytest.raises(ValueError, match=f"{message}.*GradientFlow"):
+        js.simulate(problem, TIMES, js.SleepingFlow(), key=jr.key(0))
+
+
+def test_fields_are_checked():
+    with pytest.raises(ValueError, match="`rtol` must be positive"):
+        js.SleepingFlow(rtol=0.0)
