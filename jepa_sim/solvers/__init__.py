@@ -1,1 +1,1 @@
-"""The five levels of fidelity: closed form, modes, layer modes, matrix flow, discrete optimiser."""
+"""The six levels of fidelity: closed form, modes, layer modes, sleeping flow, matrix flow, optimiser."""
