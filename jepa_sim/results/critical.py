@@ -88,7 +88,9 @@ def trust(
     level: Scalar | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Trust:
-    """How far `critical_times` with the same arguments can be trusted.
+    """How far the (d,) `critical_times` with the same arguments can be trusted.
+
+    fraction, level: exactly one of them.  key: for a random start.
 
     The reduced theory is exact for features that keep apart. A JEPA's latents turn towards larger
     ρ, and a deep MAE's towards larger ρλ. What is off the diagonal at the start, if only by

@@ -35,6 +35,8 @@ class AbstractStart(Checked):
     reduced theory takes it, with a warning where that does not hold.  knows_frame: whether the
     start is balanced but for its right frame, which `right_frame` then tells.
 
+    `right_frame` raises NotImplementedError where the start does not know its frame.
+
     Only a start whose layers differ within a feature sets `keeps_differences` and overrides
     `layers`; others leave both as they are.
     """

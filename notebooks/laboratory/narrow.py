@@ -1,12 +1,12 @@
 # %% [markdown]
 # # What a bottleneck keeps
 #
-# An encoder of k rows can keep k of d features. Which ones? RUNS problems of d = 6 features, with λ
-# and ρ drawn independently, are trained from Gaussian starts until nothing moves. A JEPA keeps the k
-# features of largest ρ: each cleaner feature evicts a noisier one. An MAE keeps the k of largest λρ,
-# as reduced-rank regression says.
+# An encoder of k rows can keep k of d features. Which ones? RUNS problems of d = 6 features, with
+# λ and ρ drawn independently, are trained from Gaussian starts until nothing moves. A JEPA keeps
+# the k features of largest ρ: each cleaner feature evicts a noisier one. An MAE keeps the k of
+# largest λρ, as reduced-rank regression says.
 #
-# `python notebooks/laboratory/bottleneck.py 250` makes the table of the page "How a JEPA avoids
+# `python notebooks/laboratory/narrow.py 250` makes the table of the page "How a JEPA avoids
 # noisy features".
 
 # %%
@@ -41,7 +41,7 @@ def kept(objective, training, depth: int, width: int) -> np.ndarray:
         objective=[objective],
         depth=[depth],
         scale=[SCALE],
-        width=width,
+        network=lambda depth, predictor_depth: js.DeepLinear(depth, predictor_depth, width),
         start=js.RandomGaussian,
         training=training,
     )
