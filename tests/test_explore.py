@@ -264,6 +264,7 @@ def test_whole_numbers_are_told_apart():
 
 def test_a_run_that_is_not_there_yet_can_be_looked_at(run: xr.Dataset):
     pending = run.assign({name: run[name] * np.nan for name in ("features", "t", "critical_time")})
+    pending["learned_time"] = pending.critical_time
     for view in _stored.VIEWS.values():
         assert view.picture(pending, {}) is not None
     _stored.phase_diagram("critical_time", "depth", "scale").picture(pending, {})
