@@ -372,6 +372,25 @@ def test_a_predictive_controller_rejects_less_where_the_solution_quickens():
     assert int(predictive.stats["num_steps"]) < int(plain.stats["num_steps"])
 
 
+def test_a_step_that_overflows_is_rejected_and_the_run_goes_on():
+    """y' = −y⁵ from 10 has y = (10⁻⁴ + 4t)^{−1/4}; the first step is 10²⁰ times too long."""
+    sol = dfx.diffeqsolve(
+        dfx.ODETerm(lambda t, y, args: -(y**5)),
+        ROCK4(),
+        t0=0.0,
+        t1=1e20,
+        dt0=1e16,
+        y0=jnp.asarray(10.0),
+        stepsize_controller=PredictiveController(1e-6, 1e-9),
+        max_steps=2000,
+        throw=False,
+    )
+    assert sol.result == dfx.RESULTS.successful
+    assert sol.stats["num_rejected_steps"] > 0
+    assert sol.ys is not None
+    np.testing.assert_allclose(sol.ys[0], (1e-4 + 4e20) ** -0.25, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("method", "options", "wording"),
     [

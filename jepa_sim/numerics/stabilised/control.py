@@ -76,7 +76,8 @@ class PredictiveController(dfx.AbstractAdaptiveStepSizeController):
             return jnp.abs(error) / units
 
         size = jnp.asarray(self.norm(jax.tree.map(scaled, y0, y1_candidate, y_error)), h.dtype)
-        error = jax.lax.stop_gradient(size)
+        # a step that overflows has no error: it was too long by far
+        error = jax.lax.stop_gradient(jnp.where(jnp.isnan(size), jnp.inf, size))
         keep = error < 1
         # 1e-12 keeps r finite where the error is 0; `factormax` then bounds the step
         r = jnp.power(jnp.maximum(error, 1e-12), jnp.asarray(-1 / error_order, h.dtype))

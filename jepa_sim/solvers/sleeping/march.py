@@ -89,8 +89,7 @@ class March(eqx.Module):
         total = jnp.maximum(jnp.sum(count), 1)
 
         def norm(scaled: Array) -> Array:
-            size = jnp.sqrt(jnp.sum(scaled**2) / total)
-            return jnp.where(jnp.isnan(size), jnp.inf, size)  # of a step that overflows
+            return jnp.sqrt(jnp.sum(scaled**2) / total)
 
         floor = self.rtol * FLOOR * jnp.where(size > 0, size, 1)
         return PredictiveController(self.rtol, floor, norm)
