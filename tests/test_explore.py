@@ -34,6 +34,7 @@ def problem(objective: js.AbstractObjective, setting: explore.Setting) -> js.Pro
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::jepa_sim.DisplacementWarning")
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
 def test_what_is_drawn_is_the_closed_form(objective: js.AbstractObjective):
     found = solve(SETTING).sel(objective=objective.name)
