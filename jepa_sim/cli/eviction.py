@@ -73,8 +73,8 @@ def draw(both: Both, out: Path) -> list[Path]:
 
 def sentence(both: Both) -> str:
     """What became of light, in words."""
-    lost = [eviction for eviction in both.lost if both.noisy[eviction.feature]]
-    by = {eviction.by for eviction in lost} - {None}
+    lost = [each for each in both.lost if both.noisy[each.feature] and each.by is not None]
+    by = {each.by for each in lost}
     first, last = (
         np.asarray(times(fraction=0.5))[both.noisy]
         for times in (both.flow.critical_times, both.flow.learned_times)
