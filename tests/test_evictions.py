@@ -25,6 +25,17 @@ def run():
     return js.simulate(problem, TIMES, js.GradientFlow(), observables=OBSERVED)
 
 
+class Passes:
+    """An event of scipy: the gain of a feature passes half of its plateau in one direction."""
+
+    def __init__(self, feature, direction):
+        self.feature, self.direction = feature, direction
+
+    def __call__(self, t, state):
+        gain = np.linalg.norm(state[:4].reshape(2, 2)[:, self.feature])
+        return gain - RHO[self.feature] / 2
+
+
 @pytest.fixture(scope="module")
 def crossings():
     """(feature, whether upwards) → times at half of the plateau, by scipy and written out here."""
@@ -35,17 +46,11 @@ def crossings():
         residual = w @ yx - v @ w @ xx
         return np.concatenate([(v.T @ residual).ravel(), (residual @ w.T).ravel()])
 
-    def passes(feature):
-        return lambda t, state: (
-            np.sum(state[:4].reshape(2, 2)[:, feature] ** 2) - ((RHO[feature] / 2) ** 2)
-        )
-
     start = np.concatenate([OFF.ravel(), EPS * np.eye(2).ravel()])
     found, options = {}, {"method": "LSODA", "rtol": 1e-11, "atol": 1e-18}
     for feature in (0, 1):
         for direction in (1, -1):
-            event = passes(feature)
-            event.direction = direction
+            event = Passes(feature, direction)
             solution = scipy.integrate.solve_ivp(move, (0, 1000), start, events=event, **options)
             found[feature, direction > 0] = solution.t_events[0]
     return found
