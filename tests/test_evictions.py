@@ -153,8 +153,10 @@ def test_a_gain_may_be_carried_by_the_latent_of_another(run):
     """Where moments do not commute, a pattern has a part along another one."""
     t = np.linspace(0, 1000, len(TIMES))
     mine = np.where((t > 300) & (t < 500), 0.2, 1e-3)
+    # it rises when the other falls, and took nothing: the latent was its own before
+    host = np.where(t > 300, np.where(t < 500, 0.5, 0.9), 1e-3)
     values = {
-        "features": jnp.asarray(np.stack([np.where(t > 300, 0.5, 1e-3), mine], axis=1)),
+        "features": jnp.asarray(np.stack([host, mine], axis=1)),
         "latent_cosines": jnp.ones((len(t), 2, 2)),
     }
     carried = js.Trajectory(run.problem, jnp.asarray(t), values, None, run.result, {})
