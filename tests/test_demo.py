@@ -21,7 +21,7 @@ def test_the_demonstration_writes_what_it_says(tmp_path, capsys, monkeypatch):
     named = sorted(word.strip(",") for word in told.split() if word.startswith(str(tmp_path)))
     assert named == sorted(map(str, (tmp_path / "new").iterdir()))
     assert len(named) == 8
-    assert "cleaner features evict it" in " ".join(told.split())
+    assert "cleaner features evict light" in " ".join(told.split())
     theory = xr.load_dataset(tmp_path / "new" / "closed_form.nc", engine="h5netcdf")
     flow = xr.load_dataset(tmp_path / "new" / "flow.nc", engine="h5netcdf")
     assert theory.features.sizes["feature"] == flow.features.sizes["feature"] == 16

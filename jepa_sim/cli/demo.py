@@ -8,7 +8,7 @@ does each objective learn them, and when the structure of the scene?
 2. The reduced theory in closed form: both objectives, all depths, scales and features.
 3. The flow of all matrices at one scale: how far is the reduced theory from it? Once with light
    along the patches' own patterns, once with flat light, where the moments do not commute.
-4. A JEPA from a generic start, where cleaner features evict light (`cli/eviction.py`).
+4. A JEPA from a random start, where cleaner features evict light (`cli/eviction.py`).
 5. Tables, figures and the datasets.
 """
 
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console, f"flow of {d} × {d} matrices: depths {_listed(FLOW_DEPTHS)}, scale {FLOW_SCALE}"
     ):
         flow = _matrix_flow(moments, theory)
-    with _step(console, f"a JEPA from a generic start, on {eviction.FEATURES} features"):
+    with _step(console, f"a JEPA from a random start, on {eviction.FEATURES} features"):
         both = eviction.train(moments[0], share[0] > 0.5, options.seed)
     with _step(console, "figures and datasets"):
         files = _write(theory, flow, options.out) + eviction.draw(both, options.out)

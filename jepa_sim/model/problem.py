@@ -247,8 +247,7 @@ class Problem(Checked):
 
         ValueError where the start is random and there is no key, or does not fit the network.
         """
-        if self.start.is_random and key is None:
-            checks.fail("key", "be given for a random start", key)
+        self.check_key(key)
         found = self.start.weights(self.moments, self.objective, self.network, key)
         if self.objective.teacher.time_constant is None:
             return found
@@ -308,6 +307,11 @@ class Problem(Checked):
             (self.depth, self.predictor_depth),
         )
 
+    def check_key(self, key: PRNGKeyArray | None) -> None:
+        """ValueError where the start is random and there is no key."""
+        if self.start.is_random and key is None:
+            checks.fail("key", "be given for a random start", key)
+
     @property
     def has_effective_start(self) -> bool:
         """Whether the start is random, and acts in the reduced theory as an aligned one."""
@@ -320,9 +324,9 @@ class Problem(Checked):
         """
         if not self.has_effective_start:
             return self
-        if key is None:
-            raise ValueError("Argument `key` must be given for a random start, but is None.")
-        features, (start_key, _) = self.features, jr.split(key)
+        self.check_key(key)
+        assert key is not None
+        features, (start_key, _) = self.features, split_key(key)
         gains, frame = self.start.right_frame(features, start_key)
         start = effective(gains, frame, features, self.depth, self.predictor_depth)
         return eqx.tree_at(lambda p: p.start, self, start)
@@ -330,3 +334,9 @@ class Problem(Checked):
     def gains(self, log_u: Float[Array, " d"], gap: Float[Array, " d"]) -> Gains:
         """The reduced state at the singular values u."""
         return Gains(log_u, gap, self.depth, self.predictor_depth)
+
+
+def split_key(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """From the key of a run to that of its start and that of its solver."""
+    start_key, own_key = jr.split(key)
+    return start_key, own_key

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import ArrayLike, ResultCode, is_concrete
-from jepa_sim.model.problem import Problem
+from jepa_sim.model.problem import Problem, split_key
 from jepa_sim.model.state import AbstractState, Weights
 from jepa_sim.results.observables import (
     Observable,
@@ -73,13 +72,13 @@ class AbstractSolver(Checked):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         """Predicted steps, up to a factor. A sweep puts lanes of like work into one batch."""
 
-    @abc.abstractmethod
     def alternatives(self) -> tuple["AbstractSolver", "AbstractSolver"]:
         """What runs in place of this solver: on easy problems, and on stiff ones.
 
-        Most solvers run themselves, `(self, self)`. One that leaves its method open, as
-        `GradientFlow()` does, returns two that do not; `work` then decides between them.
+        Most solvers run themselves. One that leaves its method open, as `GradientFlow()` does,
+        returns two that do not; `work` then decides between them.
         """
+        return self, self
 
     @abc.abstractmethod
     def prepare(self, problem: Problem) -> Problem:
@@ -137,12 +136,6 @@ class AbstractMatrixSolver(AbstractSolver):
     ) -> Solution:
         start_key, own_key = (None, None) if key is None else split_key(key)
         return self.solve_from(self.begin(problem, start_key), problem, times, observe, own_key)
-
-
-def split_key(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """From the key of a run to that of its start and that of its solver."""
-    start_key, own_key = jr.split(key)
-    return start_key, own_key
 
 
 @checked

@@ -34,9 +34,6 @@ class ClosedForm(AbstractSolver):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
-    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
-        return self, self
-
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("ClosedForm")
         return problem.reduced("ClosedForm").with_known_curve()

@@ -26,7 +26,6 @@ from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights
 from jepa_sim.solvers.base import (
     AbstractMatrixSolver,
-    AbstractSolver,
     Observe,
     Solution,
     all_finite,
@@ -102,9 +101,6 @@ class Descent(AbstractMatrixSolver):
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return times[-1] / jnp.asarray(self.learning_rate, times.dtype)
-
-    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
-        return self, self
 
     def check_times(self, times: ArrayLike) -> None:
         checks.check_times(times)

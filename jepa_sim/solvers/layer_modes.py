@@ -63,8 +63,8 @@ class LayerModes(AbstractAdaptive):
         apart = problem.separate()
         if not problem.start.is_random:
             return jax.vmap(lambda m: _with(apart, m).weights())(apart.moments)
-        if key is None:
-            checks.fail("key", "be given for a random start", key)
+        problem.check_key(key)
+        assert key is not None
         keys = jr.split(key, apart.moments.xx.shape[0])
         return jax.vmap(lambda m, key: _with(apart, m).weights(key))(apart.moments, keys)
 

@@ -57,9 +57,6 @@ class Modes(AbstractSolver):
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
-    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
-        return self, self
-
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("Modes")
         return problem.reduced("Modes")

@@ -156,7 +156,7 @@ def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
         "network": repr(grid.network),
         "training": eqx.tree_pformat(grid.training, short_arrays=False),
     }
-    return {
+    found = {
         "title": "jepa_sim sweep",
         **{f"{package}_version": version for package, version in versions().items()},
         "precision": str(grid.spectrum.xx.dtype),
@@ -164,12 +164,10 @@ def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "solver": described(solver),
         "config": json.dumps(axes),
-        **(
-            {RISES_ONCE: "gains rise once: learned_time is critical_time"}
-            if solver.is_exact
-            else {}
-        ),
     }
+    if solver.is_exact:
+        found[RISES_ONCE] = "gains rise once: learned_time is critical_time"
+    return found
 
 
 def versions(*further: str) -> dict[str, str]:

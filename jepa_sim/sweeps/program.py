@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from jepa_sim.arguments.types import Scalar
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective, SwitchedObjective
-from jepa_sim.model.problem import Problem
+from jepa_sim.model.problem import Problem, split_key
 from jepa_sim.model.starts import AbstractStart
 from jepa_sim.model.state import Weights, pad_encoder
 from jepa_sim.model.training import Training
@@ -26,7 +26,6 @@ from jepa_sim.solvers.base import (
     Observe,
     Solution,
     record,
-    split_key,
 )
 from jepa_sim.sweeps.grid import AbstractTimes
 from jepa_sim.sweeps.lanes import Lane, Lanes

@@ -6,8 +6,8 @@
 # the k features of largest ρ: each cleaner feature evicts a noisier one. An MAE keeps the k of
 # largest λρ, as reduced-rank regression says.
 #
-# `python notebooks/laboratory/narrow.py 250` makes the table of the page "How a JEPA avoids
-# noisy features".
+# `python notebooks/laboratory/narrow.py 16` makes the numbers of the page "How a JEPA avoids noisy
+# features", and some more.
 
 # %%
 import sys

@@ -1,14 +1,15 @@
 # %% [markdown]
 # # How a JEPA avoids noisy features, at scale
 #
-# Deep linear networks are trained from generic starts, on features whose λ and ρ are independent.
+# Deep linear networks are trained from random starts, on features whose λ and ρ are independent.
 # In which order does a JEPA learn them, and in which order does it keep them? Every feature has a
 # first crossing (it reaches half of its plateau) and a last one (it stays above from then on). In
 # between, a cleaner feature may have taken its latent: it was evicted.
 #
 # RUNS problems are drawn for each depth and start: 8 features, λ = k^{−1/2}, ρ uniform in
-# [0.3, 0.95]. The page "How a JEPA avoids noisy features" has the table of 1,250 problems, which
-# make 10,000 runs: `python notebooks/laboratory/noisy_features.py 1250`.
+# [0.3, 0.95]. `python notebooks/laboratory/noisy_features.py 16` takes some minutes. The page "How
+# a JEPA avoids noisy features" has the numbers, and says which rows are of 16 problems and which of
+# 1,250.
 
 # %%
 import sys

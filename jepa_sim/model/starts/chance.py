@@ -19,7 +19,19 @@ from jepa_sim.model.state import Weights
 SPREAD = 2.0  # gains of a `RandomBalanced` start lie within this factor of ε
 
 
-class RandomBalanced(AbstractStart):
+class AbstractRandom(AbstractStart):
+    """A start of random factors; `scale` is ε."""
+
+    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
+    is_random: ClassVar[bool] = True
+    is_balanced: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = True
+
+    def __check_init__(self):
+        checks.check_positive("scale", self.scale)
+
+
+class RandomBalanced(AbstractRandom):
     """A balanced start whose right frame is random: rotated, and not aligned with the features.
 
     W̄ = F_L diag(s) F_0ᵀ and V̄ = T diag(s^{M/L}) F_Lᵀ, where T is F_L for JEPA and F_0, taken to the
@@ -34,15 +46,8 @@ class RandomBalanced(AbstractStart):
     Raises ValueError where scale is not positive.
     """
 
-    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
-    is_random: ClassVar[bool] = True
     is_level: ClassVar[bool] = False
-    is_balanced: ClassVar[bool] = False
-    is_separable: ClassVar[bool] = True
     knows_frame: ClassVar[bool] = True
-
-    def __check_init__(self):
-        checks.check_positive("scale", self.scale)
 
     def weights(
         self,
@@ -70,7 +75,7 @@ class RandomBalanced(AbstractStart):
         return self.scale.astype(dtype) * SPREAD**power
 
 
-class Orthogonal(AbstractStart):
+class Orthogonal(AbstractRandom):
     """Every factor is ε^{1/L} times an independent random orthogonal matrix (Haar's measure).
 
     Balanced within the encoder and the predictor, but the predictor is not aligned: in the latent
@@ -80,14 +85,7 @@ class Orthogonal(AbstractStart):
     Raises ValueError where scale is not positive.
     """
 
-    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
-    is_random: ClassVar[bool] = True
     is_level: ClassVar[bool] = True
-    is_balanced: ClassVar[bool] = False
-    is_separable: ClassVar[bool] = True
-
-    def __check_init__(self):
-        checks.check_positive("scale", self.scale)
 
     def weights(
         self,
@@ -104,7 +102,7 @@ class Orthogonal(AbstractStart):
         return frames.weights(u, u, frames.aligned @ turn)
 
 
-class RandomGaussian(AbstractStart):
+class RandomGaussian(AbstractRandom):
     """Independent normal entries of standard deviation ε^{1/L}/√rows in every factor.
 
     The root mean square of encoder gains is then ε = `scale`. Neither balanced nor aligned: the
@@ -114,14 +112,7 @@ class RandomGaussian(AbstractStart):
     Raises ValueError where scale is not positive.
     """
 
-    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
-    is_random: ClassVar[bool] = True
     is_level: ClassVar[bool] = False
-    is_balanced: ClassVar[bool] = False
-    is_separable: ClassVar[bool] = True
-
-    def __check_init__(self):
-        checks.check_positive("scale", self.scale)
 
     def weights(
         self,

@@ -15,7 +15,6 @@ from jepa_sim.model.state import Weights
 from jepa_sim.model.teachers import StopGradient
 from jepa_sim.solvers.base import (
     AbstractMatrixSolver,
-    AbstractSolver,
     Observe,
     Solution,
     all_finite,
@@ -80,9 +79,6 @@ class SleepingFlow(AbstractMatrixSolver):
 
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
-
-    def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:
-        return self, self
 
     def begin(self, problem: Problem, key: PRNGKeyArray | None) -> Weights:
         return problem.weights(key)
