@@ -10,6 +10,10 @@ PYTEST = $(BIN)/pytest -n 2 --dist loadfile
 SIZE ?= full
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
+# Python compiles a module when it is first imported, and keeps that for the processes to come.
+# Half of an installation's time would go into compiling all modules of all packages.
+PIP_INSTALL = $(PIP) install --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 # What make test-lowest installs: the lower bounds of pyproject.toml.
 LOWEST = .cache/lowest.txt
 
@@ -61,7 +65,7 @@ bench-gpu: $(VENV)/.bench  ## The device's benchmarks in one call (under 8 minut
 
 .PHONY: docs
 docs: $(VENV)/.docs  ## The documentation, with its notebooks run, in build/site/docs/index.html
-	$(BIN)/python -m sphinx -W --keep-going -q -j 4 -c docs -b html . build/site
+	$(BIN)/python -m sphinx -W --keep-going -q -j 9 -c docs -b html . build/site
 
 .PHONY: notebooks
 notebooks: $(VENV)/.docs  ## Run every notebook as a script, and say how long it takes
@@ -107,5 +111,5 @@ $(VENV)/.bench: EXTRAS = demo,test,bench
 $(VENV)/.docs: EXTRAS = docs
 $(VENV)/.demo $(VENV)/.explore $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing jepa_sim[$(EXTRAS)] into $(VENV) (the first time takes about a minute)"
-	@$(PIP) install --editable '.[$(EXTRAS)]'
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@

@@ -15,6 +15,16 @@ import jepa_sim
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("EQX_ON_ERROR", "nan")
+# The notebooks' programs are small: to compile them takes longer than to run them. So they are
+# compiled with little work for LLVM, as in the tests (tests/conftest.py).
+os.environ.setdefault("JAXTYPING_DISABLE", "1")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    " --xla_cpu_parallel_codegen_split_count=1"
+    if installed("jaxlib").startswith("0.9.")
+    else "--xla_backend_optimization_level=0",
+)
 
 project = "jepa_sim"
 author = "the authors of jepa_sim"

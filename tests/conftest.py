@@ -30,6 +30,9 @@ os.environ.setdefault(
     else "--xla_backend_optimization_level=1",
 )
 
+# The annotations of Equinox and diffrax would be looked at in every call.
+os.environ.setdefault("JAXTYPING_DISABLE", "1")
+
 import jax
 import pytest
 
@@ -56,6 +59,11 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", str(config.rootpath / ".cache" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_unconfigure() -> None:
+    # pytest collects garbage five times at its end. The process ends anyway.
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -125,40 +125,61 @@ def test_nothing_is_read_but_what_is_asked_for(tmp_path, monkeypatch, dask):
         run.features.load()
 
 
-WRITER = """
-import sys
+# One process imports all that a writer needs. At one line it forks a writer and says its number;
+# at the next the writer should have ended.
+NURSERY = """
+import os, sys
 sys.path.insert(0, sys.argv[2])
 from tests.test_store import *
-store = open_store(sys.argv[1])
-with store.lock():
-    store.clean()
-    print("begin", flush=True)
-    write_all(store)
+print("ready", flush=True)
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        store = open_store(sys.argv[1])
+        with store.lock():
+            store.clean()
+            print(os.getpid(), flush=True)
+            write_all(store)
+        os._exit(0)
+    sys.stdin.readline()
+    os.waitpid(child, 0)
+    print("over", flush=True)
 """
 
 
 def kill_writers(path, kills, seed):
     """Kill writers at random moments; return how many had finished before."""
-    draw, ended = random.Random(seed), 0
+    draw, ended, seen = random.Random(seed), 0, set()
     root = os.path.dirname(os.path.dirname(__file__))
-    for _ in range(kills):
-        if not path.exists():
-            made(path, seeds=30, spectra=200, block=(1, 1, 1, 1, 1, 200))
-        child = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path), root], stdout=subprocess.PIPE
-        )
-        with child:
-            child.stdout.readline()
+    nursery = subprocess.Popen(
+        [sys.executable, "-c", NURSERY, str(path), root],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with nursery:
+        assert nursery.stdout.readline() == "ready\n"
+        for _ in range(kills):
+            if not path.exists():
+                made(path, seeds=30, spectra=200, block=(1, 1, 1, 1, 1, 200))
+            print(file=nursery.stdin, flush=True)
+            writer = int(nursery.stdout.readline())
             time.sleep(draw.uniform(0, 0.4))
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-        store = open_store(path)
-        for block in store.marks():
-            for name, value in arrays(store, block).items():
-                np.testing.assert_array_equal(store.read(block)[name], value)
-        if not store.pending():
-            ended += 1
-            path.rename(path.with_name(f"ended-{ended}"))
+            os.kill(writer, signal.SIGKILL)  # it may have ended
+            print(file=nursery.stdin, flush=True)
+            assert nursery.stdout.readline() == "over\n"
+            store = open_store(path)
+            marks = set(store.marks())
+            done = not store.pending()
+            for block in marks if done else marks - seen:
+                found = store.read(block)
+                for name, value in arrays(store, block).items():
+                    np.testing.assert_array_equal(found[name], value)
+            seen = marks
+            if done:
+                ended, seen = ended + 1, set()
+                path.rename(path.with_name(f"ended-{ended}"))
+        nursery.stdin.close()
     return ended
 
 
