@@ -30,9 +30,6 @@ os.environ.setdefault(
     else "--xla_backend_optimization_level=1",
 )
 
-# The annotations of Equinox and diffrax would be looked at in every call.
-os.environ.setdefault("JAXTYPING_DISABLE", "1")
-
 import jax
 import pytest
 
