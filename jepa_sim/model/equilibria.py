@@ -80,6 +80,8 @@ class Equilibria(eqx.Module):
     edge: Float[Array, " d"]
 
 
+# Compiled: else every call would trace its loops again.
+@eqx.filter_jit
 def equilibria(
     lam: Float[Array, " d"],
     variance: Float[Array, " d"],
@@ -150,6 +152,7 @@ def equilibria(
     return Equilibria(jnp.where(can_learn, threshold, 0), stable, edge)
 
 
+@eqx.filter_jit
 def settled(
     lam: Float[Array, " d"],
     variance: Float[Array, " d"],
