@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jepa_sim as js
+from jepa_sim.model import equilibria
 
 LAM, RHO, LATE = 1.0, 0.8, np.array([1e3, 2e4])
 EVEN = {}
@@ -153,3 +154,18 @@ def test_an_unknown_plateau_is_no_time():
     run = js.simulate(problem, [1.0, 30.0], js.LayerModes())
     assert np.isnan(run.critical_times(fraction=0.5)).all()
     assert np.isnan(run.order(fraction=0.5)["flips"])
+
+
+def test_other_numbers_need_no_other_program(monkeypatch):
+    traced = []
+    polished = equilibria._polished
+    monkeypatch.setattr(equilibria, "_polished", lambda *a: traced.append(a) or polished(*a))
+    moments = js.Moments.from_features([1.0] * 7, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    found = []
+    for decay in (1e-3, 2e-3):
+        training = js.Training(decay=decay)
+        problem = js.Problem(moments, js.JEPA(), js.DeepLinear(2), js.Balanced(1e-2), training)
+        found.append((problem.plateaus, len(traced)))
+    (one, first), (other, second) = found
+    assert 0 < first == second
+    assert (one > other).all()
