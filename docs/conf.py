@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -13,18 +14,12 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 import jepa_sim
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("EQX_ON_ERROR", "nan")
-# The notebooks' programs are small: to compile them takes longer than to run them. So they are
-# compiled with little work for LLVM, as in the tests (tests/conftest.py).
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.compiler import compile_quickly
+
+compile_quickly()
+# The notebooks run programs, and do not check annotations.
 os.environ.setdefault("JAXTYPING_DISABLE", "1")
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    " --xla_cpu_parallel_codegen_split_count=1"
-    if installed("jaxlib").startswith("0.9.")
-    else "--xla_backend_optimization_level=0",
-)
 
 project = "jepa_sim"
 author = "the authors of jepa_sim"

@@ -7,31 +7,16 @@
 import contextlib
 import faulthandler
 import gc
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from importlib.metadata import version
 
-# Equinox's runtime errors are host callbacks, and some versions of JAX cannot cache programs that
-# have them. As NaN they can. Equinox reads this when it is imported.
-os.environ.setdefault("EQX_ON_ERROR", "nan")
-# Else some versions of jaxlib print false alarms for every program from the cache.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from tests.compiler import compile_quickly
 
-# Most of the suite's time is tracing and compilation. With little work for LLVM and the older
-# emitters of loops a program compiles in half of the time. Other versions than these may not know
-# the flags, and would end the process.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    " --xla_cpu_parallel_codegen_split_count=1"
-    if version("jaxlib").startswith("0.9.")
-    else "--xla_backend_optimization_level=1",
-)
+compile_quickly()
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # Tracing makes many small objects that live for long. The collector looks at them all over again
 # unless it comes seldom.

@@ -125,8 +125,8 @@ def test_nothing_is_read_but_what_is_asked_for(tmp_path, monkeypatch, dask):
         run.features.load()
 
 
-# One process imports all that a writer needs. At one line it forks a writer and says its number;
-# at the next the writer should have ended.
+# One process imports all that a writer needs. At one line of input it forks a writer, which prints
+# its process number. At the next line it waits until that writer has ended.
 NURSERY = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
