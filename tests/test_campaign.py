@@ -84,6 +84,7 @@ class Counted(js.Local):
             yield mark
 
 
+@pytest.mark.slow
 def test_it_is_the_sweep_and_goes_on_where_it_was_stopped(tmp_path, whole):
     expected = whole.isel(seed=range(5))
     assert_same(run(tmp_path / "whole"), expected)
@@ -273,7 +274,7 @@ def test_a_run_is_done_when_the_store_says_so(tmp_path, whole, engine, left):
     assert_same(run(path), whole.isel(seed=range(5)))
 
 
-@pytest.mark.parametrize(("engine", "left"), [(Lazy(), 4), (Idle(), 6)])
+@pytest.mark.parametrize(("engine", "left"), [pytest.param(Lazy(), 4, marks=pytest.mark.slow), (Idle(), 6)])
 def test_a_retry_is_done_when_the_store_says_so(tmp_path, engine, left):
     path = tmp_path / "run"
     run(path, solver=js.Descent(optax.sgd, 1e-2, max_steps=1000))

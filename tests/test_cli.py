@@ -353,6 +353,7 @@ path = "runs/large"
 """
 
 
+@pytest.mark.slow
 def test_a_run_in_a_folder_goes_on_grows_and_is_mended(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -290,6 +290,7 @@ def test_derivatives_match_finite_differences():
     np.testing.assert_allclose(slopes[5, 1], (u[5] - before) / 1e-7, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
 def test_derivatives_outside_of_jit_at_the_plateau_and_beside_it(mode):
     """Where u(0) = u* the feature stays on its plateau, d ln u*/dλ = 1/(b λ)."""
@@ -309,6 +310,7 @@ def test_derivatives_outside_of_jit_at_the_plateau_and_beside_it(mode):
     np.testing.assert_allclose(found[1:], about[1:], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_of_times():
     """Both modes against central differences with 60 digits; finite where nothing is hit."""
     log_ratio, *problem = -0.5, 0.7, 1.3, 0.05, 2.3, 3.4, 1.2

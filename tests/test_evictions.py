@@ -168,7 +168,11 @@ def test_a_gain_may_be_carried_by_the_latent_of_another(run):
 
 
 @pytest.mark.parametrize(
-    ("solver", "exact"), [(js.ClosedForm(), True), (js.GradientFlow(), False)], ids=str
+    ("solver", "exact"), [
+        (js.ClosedForm(), True),
+        pytest.param(js.GradientFlow(), False, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_sweeps_have_the_same_columns_of_first_and_last_crossings(solver, exact, run):
     if exact:

@@ -34,7 +34,7 @@ CASES = {
 }
 
 
-LONG = ("slow teacher", "no predictor", "no stop-gradient")
+LONG = ("slow teacher", "no predictor", "no stop-gradient", "frames", "predictor of two layers")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,7 @@ def test_features_that_cannot_move_by_themselves_are_refused(network, start, tra
         js.simulate(problem, TIMES, js.LayerModes(), key=None)
 
 
+@pytest.mark.slow
 def test_a_predictor_at_its_best_leaves_the_encoder_to_its_decay():
     """V̄ = Σ(zy) Σ(zz)⁻¹ leaves no residual of an invertible encoder: w̄ = ε e^{−Lηt}."""
     training = js.Training(encoder_decay=0.1, predictor=js.FastPredictor())

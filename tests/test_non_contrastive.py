@@ -74,6 +74,7 @@ def test_tian_threshold_of_collapse(predictor_rate):
         np.testing.assert_allclose(p[-1], expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_tian_a_fast_predictor_leaves_the_encoder_where_it_starts():
     s0, p0, times = 0.25, 0.1, [1.0, 10.0, 200.0]
     for alpha in (1.0, 100.0):

@@ -138,6 +138,7 @@ def test_overlapping_patterns_are_trusted_less():
     assert js.trust(problem, fraction=0.5).ratio < js.trust(same, fraction=0.5).ratio
 
 
+@pytest.mark.slow
 def test_a_run_says_how_far_it_can_be_trusted():
     run = js.simulate(posed(), [300.0, 1100.0], js.ClosedForm())
     np.testing.assert_allclose(
@@ -157,6 +158,7 @@ def test_a_run_says_how_far_it_can_be_trusted():
     assert "not known" in str(trust_of(slow))
 
 
+@pytest.mark.slow
 def test_a_sweep_says_how_far_it_can_be_trusted():
     moments = js.Moments.from_features(LAM, RHO)
     grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 2], scale=[1e-3])
