@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -166,8 +167,16 @@ def _matrix_flow(moments: Sequence[Moments], theory: xr.Dataset) -> xr.Dataset:
         1e-3, 1, 400
     )
     gains = np.empty((*times.shape, theory.sizes["feature"]))
-    for i, j, k in tqdm(list(np.ndindex(times.shape[:3])), unit="run", delay=2):
-        gains[i, j, k] = _flow_gains(OBJECTIVES[i], FLOW_DEPTHS[j], moments[k], times[i, j, k])
+
+    def run(lane: tuple[int, ...]) -> None:
+        i, j, k = lane
+        gains[lane] = _flow_gains(OBJECTIVES[i], FLOW_DEPTHS[j], moments[k], times[lane])
+
+    lanes = list(np.ndindex(times.shape[:3]))
+    # one run computes while the program of another is made
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for _ in tqdm(pool.map(run, lanes), total=len(lanes), unit="run", delay=2):
+            pass
     lane = (*axes, "spectrum")
     variables = {
         "t": ((*lane, "time"), times, theory.t.attrs),
