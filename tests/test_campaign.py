@@ -274,7 +274,9 @@ def test_a_run_is_done_when_the_store_says_so(tmp_path, whole, engine, left):
     assert_same(run(path), whole.isel(seed=range(5)))
 
 
-@pytest.mark.parametrize(("engine", "left"), [pytest.param(Lazy(), 4, marks=pytest.mark.slow), (Idle(), 6)])
+@pytest.mark.parametrize(
+    ("engine", "left"), [pytest.param(Lazy(), 4, marks=pytest.mark.slow), (Idle(), 6)]
+)
 def test_a_retry_is_done_when_the_store_says_so(tmp_path, engine, left):
     path = tmp_path / "run"
     run(path, solver=js.Descent(optax.sgd, 1e-2, max_steps=1000))

@@ -168,7 +168,8 @@ def test_a_gain_may_be_carried_by_the_latent_of_another(run):
 
 
 @pytest.mark.parametrize(
-    ("solver", "exact"), [
+    ("solver", "exact"),
+    [
         (js.ClosedForm(), True),
         pytest.param(js.GradientFlow(), False, marks=pytest.mark.slow),
     ],

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,3 +141,39 @@ def test_reduced_flow_is_the_field_on_the_balanced_diagonal(objective, depth, pr
 def test_plateaus(objective):
     problem = js.Problem(two_features(), objective, js.DeepLinear(3, 2), js.Balanced(0.1))
     np.testing.assert_allclose(problem.plateaus, plateau(objective, 3, 2), rtol=1e-14)
+
+
+def test_an_objective_with_the_older_name_of_output_basis_works_and_warns():
+    with pytest.warns(DeprecationWarning, match="`output_frame` is called `output_basis`"):
+
+        class Older(js.AbstractObjective):
+            name: ClassVar[str] = "older"
+            encodes_target: ClassVar[bool] = True
+            uses_predictor: ClassVar[bool] = True
+            teacher = js.StopGradient()
+
+            def pulls(self, maps, moments):
+                return js.JEPA().pulls(maps, moments)
+
+            def loss(self, maps, moments):
+                return js.JEPA().loss(maps, moments)
+
+            def output_frame(self, latent, target):
+                return latent
+
+            def exponents(self, depth, predictor_depth):
+                return js.JEPA().exponents(depth, predictor_depth)
+
+            def coefficients(self, features):
+                return js.JEPA().coefficients(features)
+
+    moments = js.Moments.from_features([1.0], [0.5])
+    gains = [
+        js.simulate(
+            js.Problem(moments, objective, js.DeepLinear(2), js.Balanced(0.1)),
+            [1.0, 10.0],
+            js.GradientFlow(),
+        ).features
+        for objective in (Older(), js.JEPA())
+    ]
+    np.testing.assert_array_equal(*gains)

@@ -277,11 +277,11 @@ def test_a_start_must_say_what_it_is():
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_the_right_frame_of_random_balanced_is_that_of_its_weights(depth):
+def test_the_right_basis_of_random_balanced_is_that_of_its_weights(depth):
     problem, weights = begin(js.RandomBalanced(0.04), depth=depth)
-    gains, frame = problem.start.right_frame(problem.features, KEY)
+    gains, basis = problem.start.right_basis(problem.features, KEY)
     w = np.asarray(product(weights.encoder))
-    np.testing.assert_allclose(w.T @ w, (frame * gains[None, :] ** 2) @ frame.T, atol=1e-15)
+    np.testing.assert_allclose(w.T @ w, (basis * gains[None, :] ** 2) @ basis.T, atol=1e-15)
 
 
 @pytest.mark.parametrize("depth", [1, 3])

@@ -182,7 +182,7 @@ def explore(arguments: argparse.Namespace) -> int:
     if arguments.run_path is not None and (arguments.lam or arguments.rho):
         raise toml.ConfigError(["Options `--lam` and `--rho` must be left out with RUN."])
     _prepare_jax("float64")
-    from jepa_sim.explore import Run, Setting, serve
+    from jepa_sim.explore import Setting, StoredRun, serve
 
     try:
         setting = Setting(tuple(arguments.lam or (1.0, 1.0)), tuple(arguments.rho or (0.9, 0.3)))
@@ -192,7 +192,7 @@ def explore(arguments: argparse.Namespace) -> int:
     if arguments.run_path is not None:
         path = Path(arguments.run_path)
         errors = (toml.ConfigError, StoreError, OSError, ValueError, KeyError)
-        run = Run(str(path), lambda: (_open(path), _toml_of(path)), errors)
+        run = StoredRun(str(path), lambda: (_open(path), _toml_of(path)), errors)
     serve(setting, run, port=arguments.port, show=not arguments.no_browser)
     return 0
 

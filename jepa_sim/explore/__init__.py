@@ -4,8 +4,8 @@ Both show the closed form, drawn by `jepa_sim.plot`; the page also shows stored 
 """
 
 from jepa_sim.explore._live import Live
-from jepa_sim.explore._page import Run, serve
+from jepa_sim.explore._page import StoredRun, serve
 from jepa_sim.explore._setting import Knob, Setting, knobs
 from jepa_sim.explore._sliders import sliders
 
-__all__ = ["Knob", "Live", "Run", "Setting", "knobs", "serve", "sliders"]
+__all__ = ["Knob", "Live", "Setting", "StoredRun", "knobs", "serve", "sliders"]

@@ -24,7 +24,7 @@ SUFFIXES = ("svg", "pdf", "png")
 PATIENCE = 60.0  # seconds that opening a stored sweep may take
 
 
-class Run(NamedTuple):
+class StoredRun(NamedTuple):
     """A stored sweep: its name, how to open it, and the errors that it raises if it cannot be."""
 
     name: str
@@ -32,7 +32,7 @@ class Run(NamedTuple):
     errors: tuple[type[Exception], ...]
 
 
-def serve(setting: Setting, run: Run | None, *, port: int, show: bool) -> None:
+def serve(setting: Setting, run: StoredRun | None, *, port: int, show: bool) -> None:
     """Serve the page on the loopback address until interrupted.
 
     run: a stored sweep; None: the closed form from `setting`.  port: 0 takes a free one.
@@ -159,7 +159,7 @@ def _reading(knob: Knob, setting: Setting) -> str:
     return f"{knob.letter} = {setting.value(knob):.3g}"
 
 
-async def _stored_page(ui: Any, run: Run) -> None:
+async def _stored_page(ui: Any, run: StoredRun) -> None:
     """Open the run again for every visit, to show all blocks that are written by then."""
     _head(ui, run.name)
 
@@ -181,7 +181,7 @@ async def _stored_page(ui: Any, run: Run) -> None:
 class _Browser:
     """The controls of a stored sweep (a view, a value of every other axis) and its picture."""
 
-    def __init__(self, ui: Any, run: Run, found: xr.Dataset, toml: str | None):
+    def __init__(self, ui: Any, run: StoredRun, found: xr.Dataset, toml: str | None):
         self.ui, self.run, self.found = ui, run, found
         self.numbers = _stored.numbers(found)
         views = [name for name, view in _stored.VIEWS.items() if view.fits(found)]

@@ -315,7 +315,7 @@ class Problem(Checked):
     @property
     def has_effective_start(self) -> bool:
         """Whether the start is random, and acts in the reduced theory as an aligned one."""
-        return self.objective.has_effective_starts and self.start.knows_frame
+        return self.objective.has_effective_starts and self.start.knows_basis
 
     def effective(self, key: PRNGKeyArray | None) -> "Problem":
         """The problem from its effective start, where it has one; else as it is.
@@ -327,8 +327,8 @@ class Problem(Checked):
         self.check_key(key)
         assert key is not None
         features, (start_key, _) = self.features, split_key(key)
-        gains, frame = self.start.right_frame(features, start_key)
-        start = effective(gains, frame, features, self.depth, self.predictor_depth)
+        gains, basis = self.start.right_basis(features, start_key)
+        start = effective(gains, basis, features, self.depth, self.predictor_depth)
         return eqx.tree_at(lambda p: p.start, self, start)
 
     def gains(self, log_u: Float[Array, " d"], gap: Float[Array, " d"]) -> Gains:

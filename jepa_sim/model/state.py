@@ -92,7 +92,7 @@ class Weights(AbstractState):
         """
         teacher = product(self.encoder if self.teacher is None else self.teacher)
         latent = product(self.encoder) @ features.patterns
-        target = objective.output_frame(teacher @ features.patterns, features.target_patterns)
+        target = objective.output_basis(teacher @ features.patterns, features.target_patterns)
         context = jnp.tile(latent, (frames[0], 1))
         wanted = jnp.tile(target, (frames[1], 1))
         reached = jnp.sum(wanted * (product(self.predictor) @ context), axis=0)
@@ -150,7 +150,7 @@ class Separate(AbstractState):
         def one(weights: Weights) -> Float[Array, ""]:
             w = product(weights.encoder)
             teacher = w if weights.teacher is None else product(weights.teacher)
-            sign = jnp.sign(w * objective.output_frame(teacher, jnp.ones_like(w)))
+            sign = jnp.sign(w * objective.output_basis(teacher, jnp.ones_like(w)))
             reached = jnp.sum(product(weights.predictor))
             return jnp.sum(sign * reached) / (frames[0] * frames[1]) ** 0.5
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments import checks
-from jepa_sim.plot._selection import Run, learned
+from jepa_sim.plot._selection import Result, learned
 from jepa_sim.plot._style import COLUMN, look, one_panel, pyplot, style
 from jepa_sim.sweeps.axes import AXES
 
@@ -69,7 +69,7 @@ def phase_diagram(
 
 
 def order_matrix(
-    run: Run,
+    run: Result,
     ax: "Axes | None" = None,
     *,
     by: str = "lam",

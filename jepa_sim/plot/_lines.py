@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jepa_sim.plot._selection import Curves, Run, curves
+from jepa_sim.plot._selection import Curves, Result, curves
 from jepa_sim.plot._style import FLOW_TIME, PAGE, one_panel, panels, rho_colours, style
 from jepa_sim.results.diagnose import diagnose
 from jepa_sim.results.observables import rank_of
@@ -33,7 +33,7 @@ FATES = {
 }
 
 
-def trajectories(run: Run, ax: "Axes | None" = None, *, noisy: Flags | None = None) -> "Axes":
+def trajectories(run: Result, ax: "Axes | None" = None, *, noisy: Flags | None = None) -> "Axes":
     """Encoder gain of every feature against time, coloured by its ρ (`rho_bar` draws the key).
 
     A cross marks where a feature lost its latent to another one (`jepa_sim.evictions`); where there
@@ -67,7 +67,7 @@ def rho_bar(drawn: "Figure", axes: "Sequence[Axes]") -> None:
         bar.set_label("ρ of the feature")
 
 
-def collapse(run: Run, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axes]":
+def collapse(run: Result, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axes]":
     """What became of every feature: gains, coloured by their fate, and the effective rank.
 
     run: as for `trajectories`. The fates of a `Trajectory` are those of `jepa_sim.diagnose`. A
@@ -149,7 +149,7 @@ def _mark_evictions(ax: "Axes", found: Curves) -> bool:
     return bool(taken)
 
 
-def _fates(run: Run, found: Curves) -> list[Status]:
+def _fates(run: Result, found: Curves) -> list[Status]:
     if isinstance(run, Trajectory):
         return [finding.status for finding in diagnose(run).findings]
     lost = {x.feature for x in found.losses if x.by is not None and np.isinf(x.again)}
@@ -157,7 +157,7 @@ def _fates(run: Run, found: Curves) -> list[Status]:
     return [by_gains(gains, plateau, is_evicted=i in lost) for i, (gains, plateau) in columns]
 
 
-def _effective_rank(run: Run, found: Curves) -> np.ndarray:
+def _effective_rank(run: Result, found: Curves) -> np.ndarray:
     saved = run.values if isinstance(run, Trajectory) else run
     if "effective_rank" in saved:
         values: xr.DataArray | Any = saved["effective_rank"]

@@ -9,7 +9,7 @@ from jepa_sim.arguments import checks
 from jepa_sim.results.evictions import Eviction, evictions, evictions_of
 from jepa_sim.results.trajectory import Trajectory
 
-Run = xr.Dataset | Trajectory
+Result = xr.Dataset | Trajectory
 
 
 class Curves(NamedTuple):
@@ -23,7 +23,7 @@ class Curves(NamedTuple):
     losses: tuple[Eviction, ...]
 
 
-def curves(run: Run) -> Curves:
+def curves(run: Result) -> Curves:
     """The curves of one trajectory. ValueError where a dataset has further axes."""
     if isinstance(run, Trajectory):
         features = run.problem.features
@@ -37,7 +37,7 @@ def curves(run: Run) -> Curves:
     return Curves(times, gains, rho, lam, plateau, evictions_of(times, gains, plateau, rho, lam))
 
 
-class Learned(NamedTuple):
+class LearnedTimes(NamedTuple):
     """When each feature is learned: times (objective, d), and ρ, λ (d,) of the features."""
 
     objectives: tuple[str, ...]
@@ -46,7 +46,7 @@ class Learned(NamedTuple):
     lam: np.ndarray
 
 
-def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
+def learned(run: Result, fraction: float, times: str = "critical_time") -> LearnedTimes:
     """When features are learned, by every objective.
 
     Raises ValueError where a dataset has other axes than objective and feature, or lacks the
@@ -57,7 +57,7 @@ def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
         found = run.learned_times if times == "learned_time" else run.critical_times
         late = np.asarray(found(fraction=fraction))[None]
         rho, lam = np.asarray(features.rho), np.asarray(features.lam)
-        return Learned((run.problem.objective.name,), late, rho, lam)
+        return LearnedTimes((run.problem.objective.name,), late, rho, lam)
     found = run[times]
     if "critical_fraction" in found.dims:
         known = found.critical_fraction.values.tolist()
@@ -69,7 +69,7 @@ def learned(run: Run, fraction: float, times: str = "critical_time") -> Learned:
         found = found.expand_dims("objective")
     names = tuple(map(str, np.atleast_1d(found.objective.values)))
     values = found.transpose("objective", "feature").values
-    return Learned(names, values, run.rho.values, run.lam.values)
+    return LearnedTimes(names, values, run.rho.values, run.lam.values)
 
 
 def check_axes(values: xr.DataArray, wanted: set[str], rule: str, argument: str = "run") -> None:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from jepa_sim.arguments import checks
 from jepa_sim.plot._lines import Flags
-from jepa_sim.plot._selection import Learned, Run, check_axes, learned
+from jepa_sim.plot._selection import LearnedTimes, Result, check_axes, learned
 from jepa_sim.plot._style import FLOW_TIME, PAGE, look, one_panel, panels, style
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ AGAINST = {"rho": "regression coefficient ρ", "lam": "covariance λ"}
 
 
 def critical_times(
-    run: Run,
+    run: Result,
     ax: "Axes | None" = None,
     *,
     against: str = "rho",
@@ -131,7 +131,7 @@ def _over_cleanest(scaled: np.ndarray, rho: np.ndarray) -> np.ndarray:
     return scaled / np.where(learned.any(axis=-1, keepdims=True), reference, 1)
 
 
-def _nearest(found: Learned, against: str, place: float) -> str:
+def _nearest(found: LearnedTimes, against: str, place: float) -> str:
     """The feature whose ρ or λ is nearest, in words."""
     column = int(np.abs(getattr(found, against) - place).argmin())
     times = found.times[:, column]

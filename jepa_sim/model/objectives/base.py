@@ -1,7 +1,8 @@
 """What an objective is."""
 
 import abc
-from typing import TYPE_CHECKING, ClassVar
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -34,6 +35,13 @@ class AbstractObjective(Checked):
     uses_predictor: AbstractClassVar[bool]
     has_effective_starts: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        if "output_frame" in cls.__dict__:  # its name in version 0.1, which 0.3 will not know
+            about = "Method `output_frame` is called `output_basis` since version 0.2."
+            warnings.warn(about, DeprecationWarning, stacklevel=2)
+            cls.output_basis = cls.__dict__["output_frame"]
+
     @property
     @abc.abstractmethod
     def teacher(self) -> AbstractTarget:
@@ -48,7 +56,7 @@ class AbstractObjective(Checked):
         """The population loss."""
 
     @abc.abstractmethod
-    def output_frame(
+    def output_basis(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
         """Where an aligned predictor sends the directions `latent` of the latent space.

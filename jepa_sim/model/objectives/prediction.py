@@ -76,7 +76,7 @@ class JEPA(AbstractPrediction):
     ) -> Float[Array, "o r"]:
         return teacher @ moment
 
-    def output_frame(
+    def output_basis(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
         return latent
@@ -121,7 +121,7 @@ class MAE(AbstractPrediction):
     ) -> Float[Array, "o r"]:
         return moment
 
-    def output_frame(
+    def output_basis(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
         return target

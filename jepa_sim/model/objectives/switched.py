@@ -63,10 +63,10 @@ class SwitchedObjective(AbstractObjective):
         """Whether one of them does."""
         return any(option.uses_predictor for option in self.options)
 
-    def output_frame(
+    def output_basis(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
-        return self._choose([option.output_frame(latent, target) for option in self.options])
+        return self._choose([option.output_basis(latent, target) for option in self.options])
 
     def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
         pairs = [option.exponents(depth, predictor_depth) for option in self.options]

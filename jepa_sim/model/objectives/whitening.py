@@ -45,7 +45,7 @@ class BarlowTwins(AbstractObjective):
     def _gap(self, w: Float[Array, "k d"], gamma: Float[Array, "d d"]) -> Float[Array, "k k"]:
         return w @ gamma @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
 
-    def output_frame(
+    def output_basis(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
         return latent
@@ -101,7 +101,7 @@ class WhitenedJoint(AbstractObjective):
     def _gap(self, w: Float[Array, "k d"], moments: Moments) -> Float[Array, "k k"]:
         return w @ moments.xx @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
 
-    def output_frame(
+    def output_basis(
         self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
     ) -> Float[Array, "o r"]:
         return latent

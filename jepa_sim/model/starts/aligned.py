@@ -14,7 +14,7 @@ from jepa_sim.model.equilibria import Layers, level
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.starts.base import AbstractStart
-from jepa_sim.model.starts.frames import Frames, layer_scale, orthogonal, turn_by
+from jepa_sim.model.starts.bases import Bases, layer_scale, orthogonal, turn_by
 from jepa_sim.model.state import Weights
 
 
@@ -53,8 +53,8 @@ class Balanced(AbstractStart):
         key: PRNGKeyArray | None,
     ) -> Weights:
         u = layer_scale(self.scale, moments, network)
-        frames = Frames(moments, objective, network, key if self.rotated else None)
-        return frames.weights(u, u, frames.aligned)
+        bases = Bases(moments, objective, network, key if self.rotated else None)
+        return bases.weights(u, u, bases.aligned)
 
 
 class Unbalanced(AbstractStart):
@@ -99,8 +99,8 @@ class Unbalanced(AbstractStart):
             if to_numpy(self.imbalance) <= least:
                 checks.fail("imbalance", f"be above −ε^(2/L) = {least:.6g}", self.imbalance)
         square = u**2 + self.imbalance.astype(u.dtype)
-        frames = Frames(moments, objective, network, key if self.rotated else None)
-        return frames.weights(u, jnp.sqrt(square), frames.aligned)
+        bases = Bases(moments, objective, network, key if self.rotated else None)
+        return bases.weights(u, jnp.sqrt(square), bases.aligned)
 
     def layers(self, features: Features, objective: AbstractObjective, depth: Scalar) -> Layers:
         """Encoder layers have the square ε^{2/L}, predictor layers κ more."""
@@ -145,10 +145,10 @@ class Misaligned(AbstractStart):
         key: PRNGKeyArray | None,
     ) -> Weights:
         assert key is not None  # `Problem.weights` has checked
-        frame_key, plane_key = jr.split(key)
+        basis_key, plane_key = jr.split(key)
         u = layer_scale(self.scale, moments, network)
-        frames = Frames(moments, objective, network, frame_key)
-        rank = frames.aligned.shape[1]
+        bases = Bases(moments, objective, network, basis_key)
+        rank = bases.aligned.shape[1]
         planes = orthogonal(plane_key, 1, rank, u.dtype)[0]
         turn = planes @ turn_by(self.angle.astype(u.dtype), rank) @ planes.T
-        return frames.weights(u, u, frames.aligned @ turn)
+        return bases.weights(u, u, bases.aligned @ turn)

@@ -32,10 +32,10 @@ class AbstractStart(Checked):
     start says how a single feature starts, as a network of width one.
 
     is_nearly_aligned: whether the start is a balanced one but for `misalignment`, so that the
-    reduced theory takes it, with a warning where that does not hold.  knows_frame: whether the
-    start is balanced but for its right frame, which `right_frame` then tells.
+    reduced theory takes it, with a warning where that does not hold.  knows_basis: whether the
+    start is balanced but for its right basis, which `right_basis` then tells.
 
-    `right_frame` raises NotImplementedError where the start does not know its frame.
+    `right_basis` raises NotImplementedError where the start does not know its basis.
 
     Only a start whose layers differ within a feature sets `keeps_differences` and overrides
     `layers`; others leave both as they are.
@@ -48,7 +48,7 @@ class AbstractStart(Checked):
     is_separable: AbstractClassVar[bool]
     keeps_differences: ClassVar[bool] = False
     is_nearly_aligned: ClassVar[bool] = False
-    knows_frame: ClassVar[bool] = False
+    knows_basis: ClassVar[bool] = False
 
     @abc.abstractmethod
     def weights(
@@ -64,12 +64,12 @@ class AbstractStart(Checked):
         """w̄ of the features at time 0 in the reduced theory: ε, or (d,) where features differ."""
         return jnp.asarray(self.scale)
 
-    def right_frame(
+    def right_basis(
         self, features: Features, key: PRNGKeyArray
     ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
         """(s, R) of the encoder W̄ = F diag(s) Rᵀ at time 0, for a network that is no bottleneck.
 
-        For starts with `knows_frame`.
+        For starts with `knows_basis`.
         """
         raise NotImplementedError
 

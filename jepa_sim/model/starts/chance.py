@@ -13,7 +13,7 @@ from jepa_sim.data.moments import Features, Moments
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.starts.base import AbstractStart
-from jepa_sim.model.starts.frames import Frames, first_frame, layer_scale, orthogonal, shapes
+from jepa_sim.model.starts.bases import Bases, first_basis, layer_scale, orthogonal, shapes
 from jepa_sim.model.state import Weights
 
 SPREAD = 2.0  # gains of a `RandomBalanced` start lie within this factor of ε
@@ -32,11 +32,11 @@ class AbstractRandom(AbstractStart):
 
 
 class RandomBalanced(AbstractRandom):
-    """A balanced start whose right frame is random: rotated, and not aligned with the features.
+    """A balanced start whose right basis is random: rotated, and not aligned with the features.
 
     W̄ = F_L diag(s) F_0ᵀ and V̄ = T diag(s^{M/L}) F_Lᵀ, where T is F_L for JEPA and F_0, taken to the
     target space, for MAE. So the predictor is aligned with the encoder, and neither is with the
-    features. All frames F are random and orthogonal. The gains s are independent and log-uniform in
+    features. All bases F are random and orthogonal. The gains s are independent and log-uniform in
     [ε/2, 2ε]; each factor has the singular values s^{1/L}, so that the flow keeps all factors
     balanced. `Balanced(rotated=True)` turns hidden layers alone: W̄ᵀW̄ = ε² I is aligned with any
     features.
@@ -47,7 +47,7 @@ class RandomBalanced(AbstractRandom):
     """
 
     is_level: ClassVar[bool] = False
-    knows_frame: ClassVar[bool] = True
+    knows_basis: ClassVar[bool] = True
 
     def weights(
         self,
@@ -57,18 +57,18 @@ class RandomBalanced(AbstractRandom):
         key: PRNGKeyArray | None,
     ) -> Weights:
         assert key is not None  # `Problem.weights` has checked
-        frame_key, gain_key = jr.split(key)
-        frames = Frames(moments, objective, network, frame_key, turned=True)
-        gains = self._draw(frames.aligned.shape[1], moments.xx.dtype, gain_key)
+        basis_key, gain_key = jr.split(key)
+        bases = Bases(moments, objective, network, basis_key, turned=True)
+        gains = self._draw(bases.aligned.shape[1], moments.xx.dtype, gain_key)
         u = gains ** (1 / network.whole()[0])
-        return frames.weights(u, u, frames.aligned)
+        return bases.weights(u, u, bases.aligned)
 
-    def right_frame(
+    def right_basis(
         self, features: Features, key: PRNGKeyArray
     ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
-        frame_key, gain_key = jr.split(key)
+        basis_key, gain_key = jr.split(key)
         d, dtype = features.lam.size, features.lam.dtype
-        return self._draw(d, dtype, gain_key), first_frame(frame_key, d, dtype)
+        return self._draw(d, dtype, gain_key), first_basis(basis_key, d, dtype)
 
     def _draw(self, count: int, dtype: jnp.dtype, key: PRNGKeyArray) -> Float[Array, " {count}"]:
         power = jr.uniform(key, (count,), dtype, minval=-1, maxval=1)
@@ -95,11 +95,11 @@ class Orthogonal(AbstractRandom):
         key: PRNGKeyArray | None,
     ) -> Weights:
         assert key is not None  # `Problem.weights` has checked
-        frame_key, last_key = jr.split(key)
+        basis_key, last_key = jr.split(key)
         u = layer_scale(self.scale, moments, network)
-        frames = Frames(moments, objective, network, frame_key)
-        turn = orthogonal(last_key, 1, frames.aligned.shape[1], u.dtype)[0]
-        return frames.weights(u, u, frames.aligned @ turn)
+        bases = Bases(moments, objective, network, basis_key)
+        turn = orthogonal(last_key, 1, bases.aligned.shape[1], u.dtype)[0]
+        return bases.weights(u, u, bases.aligned @ turn)
 
 
 class RandomGaussian(AbstractRandom):

@@ -52,7 +52,7 @@ class Effective(AbstractStart):
         depth, predictor_depth = network.whole()
         features = moments.features(network.frames)
         u = jnp.diag(self.gains ** (1 / depth))
-        last = objective.output_frame(jnp.eye(len(u), dtype=u.dtype), features.target_patterns) @ u
+        last = objective.output_basis(jnp.eye(len(u), dtype=u.dtype), features.target_patterns) @ u
         first, between = u @ features.patterns.T, [u] * (predictor_depth - 1)
         return Weights((first, *[u] * (depth - 1)), (*between, last))
 
@@ -66,16 +66,16 @@ class Effective(AbstractStart):
 
 def effective(
     gains: Float[Array, " d"],
-    frame: Float[Array, "d d"],
+    basis: Float[Array, "d d"],
     features: Features,
     depth: Scalar,
     predictor_depth: Scalar,
 ) -> Effective:
-    """The effective start of an MAE.  gains, frame: s and R of W̄ = F diag(s) Rᵀ at time 0."""
+    """The effective start of an MAE.  gains, basis: s and R of W̄ = F diag(s) Rᵀ at time 0."""
     layers = jnp.asarray(depth + predictor_depth, gains.dtype)
     power = jnp.where(layers > 2, layers / depth, 1)
     order = jnp.argsort(-features.lam)  # of learning, as the leading order of the times has it
-    columns = (gains**power)[:, None] * (frame.T @ features.patterns)
+    columns = (gains**power)[:, None] * (basis.T @ features.patterns)
     triangle = jnp.linalg.qr(columns[:, order], mode="r")
     norms = jnp.abs(jnp.diagonal(triangle))
     return Effective(jnp.zeros_like(norms).at[order].set(norms ** (1 / power)))

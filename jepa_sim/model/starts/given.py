@@ -15,7 +15,7 @@ from jepa_sim.model.equilibria import Layers
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective, Factors, product
 from jepa_sim.model.starts.base import AbstractStart
-from jepa_sim.model.starts.frames import shapes
+from jepa_sim.model.starts.bases import shapes
 from jepa_sim.model.state import Weights
 
 
@@ -79,7 +79,7 @@ class Given(AbstractStart):
         overlap = patterns.T @ patterns - jnp.eye(patterns.shape[1], dtype=patterns.dtype)
         latent, encoder, bent = _follow(self.encoder, patterns)
         output, predictor, bent_further = _follow(self.predictor, latent)
-        target = objective.output_frame(latent, features.target_patterns)
+        target = objective.output_basis(latent, features.target_patterns)
         cosine = jnp.sum(output * target, axis=0)
         ends = jnp.equal(jnp.sum(output**2, axis=0), 0) | (jnp.abs(cosine) > 1 - jnp.sqrt(eps))
         off = jnp.maximum(jnp.max(jnp.abs(overlap), axis=0), jnp.maximum(bent, bent_further))

@@ -1,4 +1,4 @@
-"""Orthonormal frames between the factors of a chain."""
+"""Orthonormal bases between the factors of a chain."""
 
 import itertools
 
@@ -48,8 +48,8 @@ def frame_sizes(
     return d, dy
 
 
-class Frames:
-    """F_0, …, F_{L+M−1} of a chain, and the last frame of an aligned predictor.
+class Bases:
+    """F_0, …, F_{L+M−1} of a chain, and the last basis of an aligned predictor.
 
     turned: whether F_0 is random in a network that is no bottleneck too; it is the identity else.
     """
@@ -70,28 +70,28 @@ class Frames:
         if key is None:
             if k < d:
                 checks.fail("start", f"be rotated or random for a width {k} below d = {d}", "not")
-            self.frames = [jnp.eye(d, dtype=dtype), *[jnp.eye(k, rank, dtype=dtype)] * hidden]
+            self.bases = [jnp.eye(d, dtype=dtype), *[jnp.eye(k, rank, dtype=dtype)] * hidden]
         else:
             inner, _ = jr.split(key)
             first = jnp.eye(d, dtype=dtype)
             if k < d or turned:
-                first = first_frame(key, d, dtype)[:, :rank]
-            self.frames = [first, *orthogonal(inner, hidden, k, dtype)[:, :, :rank]]
-        target = self.frames[0]
+                first = first_basis(key, d, dtype)[:, :rank]
+            self.bases = [first, *orthogonal(inner, hidden, k, dtype)[:, :, :rank]]
+        target = self.bases[0]
         if moments.target_dimension // network.frames[1] != d:
             # y has another dimension: its directions are those that Σyx pairs with those of x
             u, _, vt = jnp.linalg.svd(moments.yx, full_matrices=False)
             target = u @ (vt @ target)
-        self.aligned = objective.output_frame(self.frames[self.depth], target)
+        self.aligned = objective.output_basis(self.bases[self.depth], target)
 
     def weights(
         self, u: Float[Array, "*r"], v: Float[Array, "*r"], last: Float[Array, "o r"]
     ) -> Weights:
-        """Singular values u in the encoder, v in the predictor, which ends in the frame `last`.
+        """Singular values u in the encoder, v in the predictor, which ends in the basis `last`.
 
         One number stands for all directions.
         """
-        pairs = list(itertools.pairwise([*self.frames, last]))
+        pairs = list(itertools.pairwise([*self.bases, last]))
         sizes = [u] * self.depth + [v] * (len(pairs) - self.depth)
         factors = [
             (after * jnp.broadcast_to(size, after.shape)) @ before.T
@@ -106,8 +106,8 @@ class Frames:
         )
 
 
-def first_frame(key: PRNGKeyArray, size: int, dtype: jnp.dtype) -> Float[Array, "{size} {size}"]:
-    """The random F_0 of `Frames` with this key, before it is cut to the rank of a bottleneck."""
+def first_basis(key: PRNGKeyArray, size: int, dtype: jnp.dtype) -> Float[Array, "{size} {size}"]:
+    """The random F_0 of `Bases` with this key, before it is cut to the rank of a bottleneck."""
     _, outer = jr.split(key)
     return orthogonal(outer, 1, size, dtype)[0]
 
