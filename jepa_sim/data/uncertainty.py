@@ -56,7 +56,7 @@ def standard_errors(
     >>> z = rng.normal(size=(1000, 2)) * np.array([2.0, 1.0])
     >>> x, y = z + rng.normal(size=z.shape), z + rng.normal(size=z.shape)
     >>> js.Moments.from_samples(x, y).features().rho.round(2)
-    Array([0.81, 0.47], dtype=float64)
+    Array([0.81, 0.48], dtype=float64)
     >>> js.data.standard_errors(x, y).rho.round(2)
     array([0.02, 0.03])
 
