@@ -94,7 +94,9 @@ def test_uncentred_samples_give_raw_second_moments():
 def test_shrinkage_is_that_of_ledoit_and_wolf_and_of_ridge_regression():
     covariance = pytest.importorskip("sklearn.covariance")
     rng = np.random.default_rng(0)
-    x = 3 + rng.normal(size=(8, 5)) * np.array([9, 3, 1, 1, 1])  # fewer samples than x and y have entries
+    x = 3 + rng.normal(size=(8, 5)) * np.array(
+        [9, 3, 1, 1, 1]
+    )  # fewer samples than x and y have entries
     y = x + rng.normal(size=x.shape)
     xx, s = covariance.ledoit_wolf(x)
     moments = js.Moments.from_samples([(x[:3], y[:3]), (x[3:], y[3:])], shrinkage=s)
