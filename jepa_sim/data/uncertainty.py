@@ -67,22 +67,21 @@ def standard_errors(
         checks.fail("y", f"be of the shape of x, {np.shape(x)}", f"of shape {np.shape(y)}")
     with checks.amplification_expected():  # `from_samples` warns the user of that
         features = Moments.from_samples(x, y, center=center).features()
-    x, y = to_numpy(x), to_numpy(y)
-    if center:
-        x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    views = (to_numpy(x), to_numpy(y))
+    context, target = (view - view.mean(axis=0) if center else view for view in views)
     rho, variance = to_numpy(features.rho), to_numpy(features.variance)
     size = np.sqrt(variance)
     b, images = to_numpy(features.basis) / size, to_numpy(features.patterns) * size  # Σxx b
     gram = images.T @ images
     gap = rho[:, None] - rho[None, :]
     turn = np.divide(gram, gap, out=np.zeros_like(gram), where=gap != 0)
-    a, c = x @ b, y @ b
+    a, c = context @ b, target @ b
     ga, ka, kc = a @ gram, a @ turn.T, c @ turn.T
     of_rho = a * c - rho * a**2
     of_variance = 2 * (ga * a - variance) + ka * c + kc * a - 2 * rho * ka * a
     of_variance -= variance * (a**2 - 1)
     of_lam = variance * of_rho + rho * of_variance
-    labels = _labels(groups, len(x))
+    labels = _labels(groups, len(context))
     return StandardErrors(_error_of_mean(of_lam, labels), _error_of_mean(of_rho, labels))
 
 

@@ -13,8 +13,8 @@ def stiffness(problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
     """Time to the end in units of the fastest relaxation: explicit methods take that many steps.
 
     The rates are those of the reduced flow (`ReducedFlow.stiffness`) times the larger learning
-    rate, and those of decay and of the teacher. The rates of an objective without a reduced flow are
-    not known, and count as 0.
+    rate, and those of decay and of the teacher. The rates of an objective without a reduced flow
+    are not known, and count as 0.
     """
     known = problem.objective.has_reduced_flow
     rates = problem.flow.stiffness if known else jnp.zeros_like(problem.features.lam)
