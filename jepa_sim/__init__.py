@@ -63,6 +63,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .results.evictions import Eviction as Eviction
     from .results.evictions import evictions as evictions
     from .results.status import Status as Status
+    from .results.takeovers import Takeovers as Takeovers
     from .results.takeovers import takeover_times as takeover_times
     from .results.trajectory import Trajectory as Trajectory
     from .results.trust import DisplacementWarning as DisplacementWarning
@@ -83,7 +84,6 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .sweeps.sweep import Plan as Plan
     from .sweeps.sweep import plan as plan
     from .sweeps.sweep import sweep as sweep
-    from .theory.takeovers import Takeovers as Takeovers
 
 __version__ = "0.1.0"
 
