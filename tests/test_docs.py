@@ -168,7 +168,7 @@ def sessions(page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", filter(sessions, PAGES), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", list(filter(sessions, PAGES)), ids=lambda page: page.stem)
 def test_sessions_print_what_is_shown(page):
     session = doctest.DocTestParser().get_doctest(sessions(page), {}, page.stem, str(page), 0)
     doctest.DebugRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(session)

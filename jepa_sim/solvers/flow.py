@@ -21,7 +21,7 @@ class GradientFlow(AbstractAdaptive):
 
     solver: any diffrax ODE solver. None takes ROCK4, a stabilised explicit method, where the closed
     form predicts that the run lasts more than 1000 relaxation times of its fastest feature, and
-    Tsit5 otherwise. Where a transformation of JAX traces the problem, nothing can be predicted, and
+    Tsit5 otherwise. Under a transformation of JAX, such as `jit`, nothing can be predicted, and
     None takes Tsit5.  rtol: relative tolerance per step; None takes 1e-8 in float64 and 1e-5 in
     float32.  atol: absolute tolerance; None takes rtol times the smallest root-mean-square singular
     value of the starting factors, since an atol that does not follow the scale ε of the start gives

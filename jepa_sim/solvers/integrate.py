@@ -52,7 +52,7 @@ def integrate(
     assert sol.ts is not None
     assert isinstance(sol.ys, dict)
     reached = jnp.isfinite(sol.ts)  # diffrax leaves inf at times that it did not reach
-    # a time that was not reached says nothing about whether the state was finite
+    # at a time that was not reached it is not known whether the state was finite
     values, finite = blank_unless(reached, sol.ys["values"]), sol.ys["finite"] | ~reached
     out_of_steps = sol.result == dfx.RESULTS.max_steps_reached
     succeeded = sol.result == dfx.RESULTS.successful

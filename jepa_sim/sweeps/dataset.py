@@ -1,4 +1,4 @@
-"""The labelled result of a sweep: named axes, units, and where it came from."""
+"""The labelled result of a sweep: named axes, units, and what made it."""
 
 import dataclasses
 import datetime
@@ -71,7 +71,7 @@ def meaning(name: str, rank: int) -> tuple[tuple[str, ...], dict]:
 
 
 def remarks(dataset: xr.Dataset) -> list[str]:
-    """What is true of a result but may surprise, a sentence each."""
+    """Remarks on what may surprise in a result, one sentence each."""
     found = []
     if dataset.sizes["seed"] > 1 and dataset.seed.attrs.get("is_random", 1) == 0:
         found.append(
