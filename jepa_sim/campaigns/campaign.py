@@ -194,8 +194,11 @@ def retry(path: str | os.PathLike[str], planned: Plan, *, progress: bool = True)
     return open_run(path)
 
 
-def forecast(planned: Plan) -> str:
-    """The size of a campaign in words: lanes, blocks, programs; time, memory and disk roughly."""
+def forecast(planned: Plan, *, in_blocks: bool = True) -> str:
+    """The size of a sweep in words: lanes, blocks, programs; time, memory and disk roughly.
+
+    in_blocks: whether it is a campaign. Without blocks all results are in memory.
+    """
     lanes, per_lane = math.prod(planned.axes.values()), _lane_bytes(planned.shapes())
     shape = block_shape(planned, per_lane)
     blocks = math.prod(
@@ -203,12 +206,16 @@ def forecast(planned: Plan) -> str:
     )
     programs, seconds = planned.cost()
     block = math.prod(shape) * per_lane
+    parts, held, what = "", float(lanes * per_lane), "results"
+    if in_blocks:
+        parts, held = f", in {blocks:,} blocks of up to {math.prod(shape):,}", 3.0 * block
+        what = "blocks"
     return "\n".join(
         [
-            f"{lanes:,} runs, in {blocks:,} blocks of up to {math.prod(shape):,}",
+            f"{lanes:,} runs{parts}",
             f"{programs} programs to compile, about {duration(programs * FIRST_CALL)}",
             f"computing: about {duration(seconds)} on two cores",
-            f"memory: about {_bytes(3.0 * block)} for blocks, beside what JAX takes",
+            f"memory: about {_bytes(held)} for {what}, beside what JAX takes",
             f"disk: at most {_bytes(float(lanes * per_lane))}",
         ]
     )

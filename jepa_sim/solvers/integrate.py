@@ -23,6 +23,7 @@ def integrate(
     rtol: float | Float[Array, ""],
     atol: float | Float[Array, ""],
     max_steps: int,
+    adjoint: dfx.AbstractAdjoint,
 ) -> Solution:
     """Integrate from time 0 to the last of `times`."""
 
@@ -47,6 +48,7 @@ def integrate(
         saveat=dfx.SaveAt(ts=times, fn=save, solver_state=is_stabilised),
         stepsize_controller=controller,
         max_steps=max_steps,
+        adjoint=adjoint,
         throw=False,
     )
     assert sol.ts is not None

@@ -178,9 +178,12 @@ def versions(*further: str) -> dict[str, str]:
 
 
 def described(solver: AbstractSolver) -> str:
-    """The solver with the values of its fields, arrays of samples by their shapes."""
+    """The solver with the values of its fields, arrays of samples by their shapes.
+
+    A field with `repr=False` changes no result and is left out.
+    """
     fields = []
-    for field in dataclasses.fields(solver):
+    for field in filter(lambda field: field.repr, dataclasses.fields(solver)):
         value = getattr(solver, field.name)
         if isinstance(value, jax.Array) and value.ndim == 0:
             value = float(value)
