@@ -409,6 +409,22 @@ def test_options_that_do_not_go_together(
     assert contents(folder) == ["run.toml"]
 
 
+def test_a_dry_run_needs_no_free_place(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished)
+    before = contents(finished)
+    assert cli.main(["sweep", "run.toml", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("8 runs\n")
+    assert contents(finished) == before
+
+
+def test_a_page_of_no_run_is_refused_at_once(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["explore", "nofile.nc"]) == cli.FAULT
+    line = "Argument `RUN` must be a file or folder that exists, but is nofile.nc."
+    assert capsys.readouterr().err == f"jepa-sim: error: {line}\n"
+
+
 @pytest.mark.parametrize("shard", ["2/2", "1", "-1/2", "a/b"])
 def test_a_shard_is_one_of_n(folder: Path, capsys: pytest.CaptureFixture[str], shard: str):
     with pytest.raises(SystemExit, match="2"):

@@ -237,13 +237,13 @@ def test_the_commonest_messages():
         "Key `grid.seed.stop` must be above `grid.seed.start` = 3, but is 3.",
         "Key `grid.rotated` must be true or false, but is 1.",
         "Key `solve.times.count` must be at least 2, but is 1.",
-        "Key `solve.times.cuont` must be one of `count`, `kind`, `last`, but is none of them: "
+        "Key `solve.times.cuont` must be one of `count`, `kind`, `last`, but is unknown: "
         "did you mean `count`?",
-        "Key `solve.rtol` must be one of `max_steps`, …, but is none of them.",
+        "Key `solve.rtol` must be one of `max_steps`, …, but is unknown.",
         "Key `output.path` must end in .nc (a file) or have no suffix (a folder), "
         'but is "first.txt".',
         "Key `output.critical_fraction` must have at least one entry, but is [].",
-        "Key `outputs` must be one of `data`, `grid`, `output`, `solve`, but is none of them: "
+        "Key `outputs` must be one of `data`, `grid`, `output`, `solve`, but is unknown: "
         "did you mean `output`?",
     )
 

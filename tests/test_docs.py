@@ -162,6 +162,18 @@ def test_what_pages_point_to_is_there():
             assert (ROOT / path).exists(), f"{page.name}: {path}"
 
 
+def sessions(page):
+    """What a page shows as typed at Python's prompt, with its output."""
+    return "".join(re.findall(r"```pycon\n(.*?)```", page.read_text(), flags=re.DOTALL))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", list(filter(sessions, PAGES)), ids=lambda page: page.stem)
+def test_sessions_print_what_is_shown(page):
+    session = doctest.DocTestParser().get_doctest(sessions(page), {}, page.stem, str(page), 0)
+    doctest.DebugRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(session)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_examples_run(page, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ import scipy.stats
 import jepa_sim as js
 from jepa_sim.model.dynamics import velocity
 from jepa_sim.model.objectives import product
+from jepa_sim.sweeps.dataset import described
 from tests.problems import OBJECTIVES, non_commuting, plateau, tilted, two_features
 
 DEPTHS = (1, 2, 3)
@@ -200,6 +201,27 @@ def test_flow_is_differentiable_in_reverse():
     step = jnp.array([1e-5, 0])
     slope = (final(lam + step) - final(lam - step)) / 2e-5
     np.testing.assert_allclose(jax.grad(final)(lam)[0], slope, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [js.GradientFlow, js.LayerModes, js.Modes])
+def test_flows_are_differentiable_in_forward_mode(kind):
+    """Where their `adjoint` says so; against differences of the closed form."""
+
+    def final(log_lam, solver):
+        moments = js.Moments.from_features(jnp.exp(log_lam) * jnp.ones(2), jnp.array([0.9, 0.5]))
+        problem = js.Problem(moments, js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
+        return js.simulate(problem, jnp.array([40.0]), solver).features[-1]
+
+    exact = [final(jnp.array(x), js.ClosedForm()) for x in (-1e-5, 1e-5)]
+    solver = kind(adjoint=dfx.ForwardMode())
+    _, slope = jax.jvp(lambda x: final(x, solver), (jnp.array(0.0),), (jnp.array(1.0),))
+    np.testing.assert_allclose(slope, (exact[1] - exact[0]) / 2e-5, rtol=1e-5, atol=1e-7)
+
+
+def test_how_a_solver_is_differentiated_is_no_part_of_a_run():
+    solvers = js.GradientFlow(), js.GradientFlow(adjoint=dfx.ForwardMode())
+    assert len({described(solver) for solver in solvers}) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Checks of arguments, in one wording: the argument, the rule, the value.
 
-They look at concrete values alone: inside `jit` or `vmap` there is nothing to look at yet, and a
-traced value passes.
+They check concrete values only. Inside `jit` or `vmap` a value is not known yet, so a traced value
+passes.
 """
 
 import contextlib
@@ -81,9 +81,10 @@ def amplified(rho: ArrayLike) -> str:
     if largest <= 1 + MATRIX_TOLERANCE:
         return ""
     return (
-        f"The largest regression coefficient ρ is {largest:.3g}, above 1: the target has more of a "
-        "feature than the context. So it is where a part predicts the whole, and in supervised "
-        "learning. Else x and y may be exchanged, in different units, or too few samples."
+        f"The largest regression coefficient ρ is {largest:.3g}, above 1: a feature is stronger in "
+        "the target than in the context. This is right where a part predicts the whole, and in "
+        "supervised learning. Otherwise x and y may be exchanged, or in different units, or there "
+        "may be too few samples."
     )
 
 

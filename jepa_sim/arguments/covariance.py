@@ -1,4 +1,4 @@
-"""What a second moment may be, for arguments and for configurations. No JAX."""
+"""The rules for second moments, in arguments and in configurations. It does not import JAX."""
 
 import numpy as np
 

@@ -1,12 +1,13 @@
 """What an argument may be, read from its annotation: a number, an array, an object of a class, …
 
 Constructors of the package's classes (`Checked`) and its public functions (`checked`) check the
-kind of every argument before they do anything else. A class where an object is due, a string, a
-list where one number is due or complex numbers are ValueErrors that name the argument. The
-annotation says what is due; there is no second list. Whether a value is positive, square and so on
-is for `checks`.
+kind of every argument before they do anything else. A class in place of an object, a string, a list
+in place of one number and complex numbers are ValueErrors that name the argument. The annotation is
+the only place that says what an argument may be. `checks` tests whether a value is positive, square
+and so on.
 
-Traced values are checked by their shapes and types, so that nothing is left of it in a program.
+Traced values are checked by their shapes and types, so the check adds nothing to a compiled
+program.
 """
 
 import collections.abc
@@ -70,7 +71,7 @@ def check_kind(argument: str, value: Any, hint: Any) -> None:
 
 
 def _check(hints: Mapping[str, Any], args: tuple, kwargs: Mapping[str, Any]) -> None:
-    """Arguments by place and by name. What is missing or unknown is for Python to say."""
+    """Arguments by place and by name. Python itself reports missing and unknown arguments."""
     given = {**dict(zip(hints, args, strict=False)), **kwargs}
     for name, value in given.items():
         check_kind(name, value, hints.get(name, Any))

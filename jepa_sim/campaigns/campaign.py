@@ -1,7 +1,7 @@
 """A sweep on disk that survives a crash: blocks of lanes are computed and written one by one.
 
-A block is a chunk of the store's arrays along the axes of the lanes. Its contents depend on the
-block alone, not on the order of work or on the process that computes it.
+A block is a chunk of the store's arrays along the axes of the lanes. Its contents do not depend on
+the order of work, nor on the process that computes it.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ def campaign(
     configuration: Mapping[str, Any] | None = None,
     text: str = "",
 ) -> xr.Dataset:
-    """Compute a sweep into the folder `path`, block by block, without what is there already.
+    """Compute a sweep into the folder `path`, block by block; blocks that are there stay.
 
     planned: `plan(…)`, which takes the arguments of `sweep`.  engine: `Local()`, the default, or
     `Dask(…)`.
@@ -122,7 +122,7 @@ def fill(
             total = math.prod(store.lane_shape)
             done = total - sum(math.prod(store.shape(block)) for block in blocks)
         first, step = shard or (0, 1)
-        # in turns: cost changes along the axes, and neighbours could all be expensive
+        # dealt in turns: cost changes along the axes, so neighbours could all be expensive
         own = set(store.blocks[first::step])
         blocks = [block for block in blocks if block in own]
         task = Task(planned, str(store.path), again)
@@ -194,8 +194,11 @@ def retry(path: str | os.PathLike[str], planned: Plan, *, progress: bool = True)
     return open_run(path)
 
 
-def forecast(planned: Plan) -> str:
-    """The size of a campaign in words: lanes, blocks, programs; time, memory and disk roughly."""
+def forecast(planned: Plan, *, in_blocks: bool = True) -> str:
+    """The size of a sweep in words: lanes, blocks, programs; time, memory and disk roughly.
+
+    in_blocks: whether it is a campaign. Without blocks all results are in memory.
+    """
     lanes, per_lane = math.prod(planned.axes.values()), _lane_bytes(planned.shapes())
     shape = block_shape(planned, per_lane)
     blocks = math.prod(
@@ -203,12 +206,16 @@ def forecast(planned: Plan) -> str:
     )
     programs, seconds = planned.cost()
     block = math.prod(shape) * per_lane
+    parts, held, what = "", float(lanes * per_lane), "results"
+    if in_blocks:
+        parts, held = f", in {blocks:,} blocks of up to {math.prod(shape):,}", 3.0 * block
+        what = "blocks"
     return "\n".join(
         [
-            f"{lanes:,} runs, in {blocks:,} blocks of up to {math.prod(shape):,}",
+            f"{lanes:,} runs{parts}",
             f"{programs} programs to compile, about {duration(programs * FIRST_CALL)}",
             f"computing: about {duration(seconds)} on two cores",
-            f"memory: about {_bytes(3.0 * block)} for blocks, beside what JAX takes",
+            f"memory: about {_bytes(held)} for {what}, beside what JAX takes",
             f"disk: at most {_bytes(float(lanes * per_lane))}",
         ]
     )
@@ -248,7 +255,7 @@ def block_shape(planned: Plan, per_lane: int) -> tuple[int, ...]:
 
 
 def _opened(path: Path, planned: Plan, asked: dict, extend: bool) -> Store:
-    """Open the run at `path`; make it where there is none, and extend it where that is asked."""
+    """Open the run at `path`. Make it where there is none, and extend it where `extend` says so."""
     axes = (planned.grid, planned.times, planned.critical_fraction)
     extra = coordinates(*axes, is_random=planned.is_random)
     if not planned.is_random:  # all seeds are one run, which is stored once (see `open_run`)

@@ -91,8 +91,8 @@ class Dask(AbstractEngine):
             stack.callback(pickled.unlink, missing_ok=True)
             try:
                 address = self.scheduler or stack.enter_context(self._cluster())
-                # Not as the default of the process: other computations with Dask would go to this
-                # cluster, and wait for ever where it is gone.
+                # Not the default of the process: else other computations with Dask would go to this
+                # cluster, and wait for ever once it is gone.
                 client = stack.enter_context(Client(address, set_as_default=False))
             except (OSError, RuntimeError, ValueError) as error:
                 reason = f"cannot be reached: {error}"

@@ -80,12 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         "--overwrite", action="store_true", help="replace the result if there is one already"
     )
     sweep.add_argument("--quiet", action="store_true", help="no progress and no table")
-    large = sweep.add_argument_group("for a result in a folder")
-    large.add_argument(
+    sweep.add_argument(
         "--dry-run",
         action="store_true",
-        help="print what the sweep would cost, and compute nothing",
+        help="print what the sweep would cost; compute and write nothing",
     )
+    large = sweep.add_argument_group("for a result in a folder")
     large.add_argument(
         "--extend",
         action="store_true",

@@ -23,10 +23,16 @@ if TYPE_CHECKING:
 def sweep(arguments: argparse.Namespace) -> int:
     config = toml.load(arguments.config)
     path = Path(config.output.path)
+    if arguments.dry_run:  # whatever there is at `path`: nothing is written
+        planned = _planned(config)
+        from jepa_sim.campaigns.campaign import forecast
+
+        print(forecast(planned, in_blocks=not path.suffix))
+        return 0
     toml.check_output(path, overwrite=arguments.overwrite)
     if not path.suffix:
         return _campaign(arguments, config, path)
-    for option in ("dry_run", "extend", "shard", "engine", "scheduler", "workers"):
+    for option in ("extend", "shard", "engine", "scheduler", "workers"):
         if getattr(arguments, option):
             rule = "be left out unless `output.path` is a folder"
             name = "--" + option.replace("_", "-")
@@ -52,11 +58,8 @@ def _campaign(arguments: argparse.Namespace, config: toml.Config, path: Path) ->
         rule = "be left out for a run in a folder: remove the folder, or let the run go on"
         raise toml.ConfigError([f"Option `--overwrite` must {rule}."])
     planned = _planned(config)
-    from jepa_sim.campaigns.campaign import campaign, forecast
+    from jepa_sim.campaigns.campaign import campaign
 
-    if arguments.dry_run:
-        print(forecast(planned))
-        return 0
     try:
         dataset = campaign(
             path,
@@ -181,6 +184,8 @@ def explore(arguments: argparse.Namespace) -> int:
             raise toml.ConfigError([line])
     if arguments.run_path is not None and (arguments.lam or arguments.rho):
         raise toml.ConfigError(["Options `--lam` and `--rho` must be left out with RUN."])
+    if arguments.run_path is not None and not Path(arguments.run_path).exists():
+        raise _missing(Path(arguments.run_path))
     _prepare_jax("float64")
     from jepa_sim.explore import Setting, StoredRun, serve
 
@@ -229,9 +234,6 @@ def _open(path: Path) -> "xr.Dataset":
     """A result from a file. ConfigError where it is none."""
     import xarray as xr
 
-    def fault(rule: str) -> toml.ConfigError:
-        return toml.ConfigError([f"Argument `RUN` must {rule}, but is {path}."])
-
     if path.is_dir():
         from jepa_sim.campaigns.store import open_run
 
@@ -242,12 +244,20 @@ def _open(path: Path) -> "xr.Dataset":
         except MemoryError:
             raise
         except Exception as error:  # HDF5 raises almost anything where a file is damaged
-            raise fault("be a NetCDF file") from error
+            raise _fault("be a NetCDF file", path) from error
     else:
-        raise fault("be a file or folder that exists")
+        raise _missing(path)
     if not {"critical_time", "result", "lam", "rho", "plateau", "t"} <= set(dataset.data_vars):
-        raise fault("be written by `jepa-sim sweep`")
+        raise _fault("be written by `jepa-sim sweep`", path)
     return dataset
+
+
+def _missing(path: Path) -> toml.ConfigError:
+    return _fault("be a file or folder that exists", path)
+
+
+def _fault(rule: str, path: Path) -> toml.ConfigError:
+    return toml.ConfigError([f"Argument `RUN` must {rule}, but is {path}."])
 
 
 def _toml_of(path: Path) -> str | None:

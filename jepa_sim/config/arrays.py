@@ -1,6 +1,6 @@
 """Arrays that a configuration names: moments given row by row or in a file, samples in a file.
 
-What is wrong with them is a list of faults, and an empty list is fine. Samples are read in
+A check returns a list of faults, which is empty where nothing is wrong. Samples are read in
 batches, so that a file may be larger than memory.
 """
 
@@ -76,7 +76,7 @@ class SamplesFile(NamedTuple):
     path: Path
 
     def faults(self) -> list[Fault]:
-        """What is wrong with the file, as far as its headers tell."""
+        """What is wrong with the file, as far as its headers show."""
         found = file_faults(self.path, ("x", "y"))
         if found:
             return found
@@ -130,7 +130,7 @@ def _row_batches(stream: _Stream) -> Iterable[np.ndarray]:
     shape, is_fortran, dtype = _Header.read(stream)
     count, width = shape
     rows = max(1, BATCH_BYTES // (8 * width))
-    # stored by columns, there is no way but to read it all
+    # an array that is stored by columns has to be read whole
     whole = np.frombuffer(stream.read(), dtype).reshape(width, count).T if is_fortran else None
     for start in range(0, count, rows):
         stop = min(start + rows, count)

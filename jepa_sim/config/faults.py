@@ -49,7 +49,7 @@ def shown(value: Any, width: int = 60) -> str:
 
 
 def _printable(character: str) -> str:
-    """The character, escaped as in TOML where nobody would see it."""
+    """The character, escaped as in TOML where it is not printable."""
     if character.isprintable():
         return character
     code = ord(character)
@@ -73,7 +73,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def not_among(key: tuple[str, ...], value: Any, names: Sequence[str]) -> Fault:
-    """The fault of a value that is none of the names."""
+    """The fault of a value that is not one of the names."""
     meant = nearest(value, names) if isinstance(value, str) else None
     hint = f" (did you mean {shown(meant)}?)" if meant else ""
     return Fault(key, f"be one of {', '.join(map(shown, names))}", f"is {shown(value)}{hint}")

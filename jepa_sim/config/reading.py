@@ -1,7 +1,7 @@
-"""From pydantic's report of errors to our faults, by its fields and never by its sentences.
+"""Turn pydantic's report of errors into our faults, from its fields and never from its sentences.
 
-pydantic says where an error is by a path that also holds tags of unions. `_follow` walks the path
-through the tables, so that it knows the path in the TOML and what may stand there.
+pydantic gives the place of an error as a path that also holds tags of unions. `_follow` walks this
+path through the tables, to find the path in the TOML and the values allowed there.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Placed(NamedTuple):
 def lines(errors: Sequence[ErrorDetails], root: type[Table]) -> list[str]:
     """What to say of errors in a document of which `root` is the outermost table.
 
-    A key that is missing because it is misspelt is told once.
+    A key that is missing because it is misspelt is reported once.
     """
     placed = [_follow(error, root) for error in errors]
     misspelt = {each.meant() for each in placed}
@@ -61,7 +61,7 @@ def lines(errors: Sequence[ErrorDetails], root: type[Table]) -> list[str]:
 
 
 def names_of(wanted: Any) -> tuple[str, ...]:
-    """The names that a value may be one of; none where it is no name."""
+    """The names that a value may have; none where it is not a name."""
     if isinstance(wanted, Name):
         return wanted.names
     if isinstance(wanted, OneOf):
@@ -121,7 +121,7 @@ def _lines(placed: Placed) -> list[str]:
             meant = placed.meant()
             hint = f": did you mean `{dotted(meant[-1:])}`?" if meant else "."
             rule = f"be one of {', '.join(f'`{name}`' for name in known)}"
-            return [f"Key `{dotted(path)}` must {rule}, but is none of them{hint}"]
+            return [f"Key `{dotted(path)}` must {rule}, but is unknown{hint}"]
         case _:
             rule = (
                 _RULES[kind].format(**context) if kind in _RULES else f"be valid ({error['msg']})"

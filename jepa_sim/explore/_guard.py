@@ -48,7 +48,7 @@ class Guard:
         return host in self.hosts and set(asked.headers.getlist("origin")) <= origins
 
     def _is_token(self, found: str) -> bool:
-        # takes as long wherever the two differ: its time tells nothing of the token
+        # takes equally long wherever the two differ, so its time reveals nothing about the token
         return secrets.compare_digest(found.encode(), self.token.encode())
 
     def _with_cookie(self, send: Send) -> Send:

@@ -40,7 +40,7 @@ class Live:
 
     @property
     def remark(self) -> str:
-        """What may surprise of this setting: ρ above 1, and where the closed form does not hold."""
+        """What may surprise in this setting: ρ above 1, and where the closed form does not hold."""
         return " ".join(filter(None, (self.setting.remark, self.found.attrs["remark"])))
 
     @property
@@ -93,7 +93,7 @@ class Live:
 
 
 def _empty() -> tuple[Any, list[Any]]:
-    """A figure that pyplot does not know of, and its axes."""
+    """A figure that pyplot does not keep open, and its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

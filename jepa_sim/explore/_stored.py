@@ -126,7 +126,7 @@ def named(run: xr.Dataset, axis: str) -> list[str]:
 
 
 def empty() -> Any:
-    """A figure without axes, which pyplot does not know of."""
+    """A figure without axes, which pyplot does not keep open."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

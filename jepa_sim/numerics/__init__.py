@@ -1,1 +1,1 @@
-"""What is no physics: stabilised Runge–Kutta methods, written-out products, kept programs."""
+"""Methods without physics: stabilised Runge–Kutta, written-out stages, compiled programs."""

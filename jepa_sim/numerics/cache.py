@@ -1,7 +1,8 @@
 """Compiled programs are kept on disk, so that another process need not compile them again.
 
-JAX has such a cache. To be quick and quiet with these programs it needs settings of three packages,
-and two of these must be made before JAX is imported. `import jepa_sim` alone does not import JAX.
+JAX has such a cache. It needs settings of three packages to load these programs fast and without
+false alarms. Two of the settings must be made before JAX is imported. `import jepa_sim` alone does
+not import JAX.
 """
 
 import os
@@ -24,8 +25,8 @@ def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path | None:
     user's cache folder. Returns the folder, or None where nothing is kept.
 
     Call it before JAX is imported: first in a script or notebook, after `import jepa_sim as js`.
-    The command line calls it by itself. A second process then starts in about half the time; the
-    rest is tracing. Several processes may share the folder; a program that one of them is just
+    The command line calls it automatically. A second process then starts in about half the time;
+    the rest is tracing. Several processes may share the folder; a program that one of them is just
     writing is compiled again. What would be an error inside a solver is then a NaN, as in sweeps.
 
     Warns where JAX has been imported before: its CPU loader then prints pages of false alarms.
@@ -47,7 +48,7 @@ def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    # a program that another process is just writing is compiled again; no one needs to know
+    # a program that another process is just writing is compiled again, without a warning
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     return Path(folder)
 

@@ -1,7 +1,7 @@
 """The fields that solvers with adaptive steps share, and how they choose a method."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax as dfx
 import equinox as eqx
@@ -21,6 +21,7 @@ class AbstractAdaptive(AbstractMatrixSolver):
     rtol: eqx.AbstractVar[float | None]
     atol: eqx.AbstractVar[float | None]
     max_steps: eqx.AbstractVar[int]
+    adjoint: eqx.AbstractVar[dfx.AbstractAdjoint]
     is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = False
 
@@ -50,6 +51,11 @@ class AbstractAdaptive(AbstractMatrixSolver):
             return self, self
         easy, stiff = (dataclasses.replace(self, solver=m) for m in (dfx.Tsit5(), ROCK4()))
         return easy, stiff
+
+
+def reverse_mode() -> Any:
+    """The field `adjoint`. It changes no result, so a description of the solver leaves it out."""
+    return eqx.field(default=dfx.RecursiveCheckpointAdjoint(), repr=False)
 
 
 def check_method(method: dfx.AbstractSolver) -> None:

@@ -58,9 +58,8 @@ class AbstractSolver(Checked):
     A subclass sets these class attributes, or has properties of the same names where they depend
     on its fields. is_random: whether a run depends on a key beyond its start.  is_exact: whether
     its critical times are those of the exact solution.  is_implicit: whether its steps solve
-    systems of equations, which no program for several devices can; False unless it is set.
-    keeps_apart: whether it takes features as if none could displace another; False unless it is
-    set.
+    systems of equations, which a program for several devices cannot do; False unless it is set.
+    keeps_apart: whether it assumes that no feature displaces another; False unless it is set.
     """
 
     is_random: AbstractClassVar[bool]
@@ -70,13 +69,13 @@ class AbstractSolver(Checked):
 
     @abc.abstractmethod
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
-        """Predicted steps, up to a factor. A sweep puts lanes of like work into one batch."""
+        """Predicted steps, up to a factor. A sweep puts lanes of similar work into one batch."""
 
     def alternatives(self) -> tuple["AbstractSolver", "AbstractSolver"]:
         """What runs in place of this solver: on easy problems, and on stiff ones.
 
-        Most solvers run themselves. One that leaves its method open, as `GradientFlow()` does,
-        returns two that do not; `work` then decides between them.
+        Most solvers return themselves. A solver whose method is still to be chosen, such as
+        `GradientFlow()`, returns one with each method; `work` then decides between them.
         """
         return self, self
 
@@ -85,7 +84,7 @@ class AbstractSolver(Checked):
         """The problem in the form that `solve` needs; ValueError where it does not apply."""
 
     def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
-        """The prepared problem, with what `key` decides of a start that the solver needs to know.
+        """The prepared problem, with what the solver needs of a random start, drawn by `key`.
 
         A solver of the reduced theory replaces a random start by its effective one.
         """
@@ -159,9 +158,9 @@ def simulate(
     problem), see `jepa_sim.observables`.
     key: for random starts and minibatches.
 
-    A solve that runs out of steps or leaves the finite numbers raises no error: it has a result
-    code, and its values are NaN from there on. It is compiled once per solver, shapes and (for
-    matrices) depths.
+    A solve that runs out of steps, or reaches infinite or undefined numbers, raises no error: it
+    has a result code, and its values are NaN from there on. It is compiled once per solver, shapes
+    and (for matrices) depths.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))

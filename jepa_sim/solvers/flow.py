@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jepa_sim.model.dynamics import settle, velocity
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights
-from jepa_sim.solvers.adaptive import AbstractAdaptive
+from jepa_sim.solvers.adaptive import AbstractAdaptive, reverse_mode
 from jepa_sim.solvers.base import Observe, Solution
 from jepa_sim.solvers.integrate import integrate, tolerances
 
@@ -21,11 +21,13 @@ class GradientFlow(AbstractAdaptive):
 
     solver: any diffrax ODE solver. None takes ROCK4, a stabilised explicit method, where the closed
     form predicts that the run lasts more than 1000 relaxation times of its fastest feature, and
-    Tsit5 otherwise. Where a transformation of JAX traces the problem, nothing can be predicted, and
+    Tsit5 otherwise. Under a transformation of JAX, such as `jit`, nothing can be predicted, and
     None takes Tsit5.  rtol: relative tolerance per step; None takes 1e-8 in float64 and 1e-5 in
     float32.  atol: absolute tolerance; None takes rtol times the smallest root-mean-square singular
     value of the starting factors, since an atol that does not follow the scale ε of the start gives
     wrong times.  max_steps: a run that needs more has the result code `out_of_steps`.
+    adjoint: how diffrax differentiates. The default is for reverse mode (`jax.grad`), and
+    `diffrax.ForwardMode()` for forward mode (`jax.jvp`, `jax.jacfwd`).
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-1))
@@ -41,6 +43,7 @@ class GradientFlow(AbstractAdaptive):
     rtol: float | None = None
     atol: float | None = None
     max_steps: int = eqx.field(static=True, default=100_000)
+    adjoint: dfx.AbstractAdjoint = reverse_mode()
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check()
@@ -69,7 +72,7 @@ class GradientFlow(AbstractAdaptive):
 
         rtol, atol = tolerances(start, self.rtol, self.atol)
         solution = integrate(
-            move, start, times, observe_both, self.method, rtol, atol, self.max_steps
+            move, start, times, observe_both, self.method, rtol, atol, self.max_steps, self.adjoint
         )
         # its values are {"values": …, "rates": …}, as saved above: the two fields of these names
         return dataclasses.replace(solution, **solution.values)

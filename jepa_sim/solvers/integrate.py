@@ -23,6 +23,7 @@ def integrate(
     rtol: float | Float[Array, ""],
     atol: float | Float[Array, ""],
     max_steps: int,
+    adjoint: dfx.AbstractAdjoint,
 ) -> Solution:
     """Integrate from time 0 to the last of `times`."""
 
@@ -47,12 +48,13 @@ def integrate(
         saveat=dfx.SaveAt(ts=times, fn=save, solver_state=is_stabilised),
         stepsize_controller=controller,
         max_steps=max_steps,
+        adjoint=adjoint,
         throw=False,
     )
     assert sol.ts is not None
     assert isinstance(sol.ys, dict)
     reached = jnp.isfinite(sol.ts)  # diffrax leaves inf at times that it did not reach
-    # a time that was not reached says nothing about whether the state was finite
+    # at a time that was not reached it is not known whether the state was finite
     values, finite = blank_unless(reached, sol.ys["values"]), sol.ys["finite"] | ~reached
     out_of_steps = sol.result == dfx.RESULTS.max_steps_reached
     succeeded = sol.result == dfx.RESULTS.successful

@@ -20,7 +20,7 @@ from jepa_sim.model.dynamics import settle, velocity
 from jepa_sim.model.objectives import product
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Separate, Weights
-from jepa_sim.solvers.adaptive import AbstractAdaptive
+from jepa_sim.solvers.adaptive import AbstractAdaptive, reverse_mode
 from jepa_sim.solvers.base import Observe, Solution
 from jepa_sim.solvers.integrate import integrate, tolerances
 
@@ -33,7 +33,7 @@ class LayerModes(AbstractAdaptive):
     single feature starts. A random start draws the scalars of each feature independently.
     It is exact for the matrix flow where moments commute and the start is aligned with features.
 
-    solver, rtol, atol: as for `GradientFlow`.  max_steps: per feature.
+    solver, rtol, atol, adjoint: as for `GradientFlow`.  max_steps: per feature.
 
     Raises ValueError where a tolerance or `max_steps` is not positive; in `simulate` and `sweep`
     where features cannot be told apart: such starts and predictors, and bottlenecks.
@@ -43,6 +43,7 @@ class LayerModes(AbstractAdaptive):
     rtol: float | None = None
     atol: float | None = None
     max_steps: int = eqx.field(static=True, default=100_000)
+    adjoint: dfx.AbstractAdjoint = reverse_mode()
     keeps_apart: ClassVar[bool] = True
 
     def prepare(self, problem: Problem) -> Problem:
@@ -92,7 +93,9 @@ class LayerModes(AbstractAdaptive):
                 return {"weights": settle(alone, weights), "rate": rate}
 
             rtol, atol = tolerances(start, self.rtol, self.atol)
-            return integrate(move, start, times, save, self.method, rtol, atol, self.max_steps)
+            return integrate(
+                move, start, times, save, self.method, rtol, atol, self.max_steps, self.adjoint
+            )
 
         solved = jax.vmap(solve_feature)(start, apart.moments)
 

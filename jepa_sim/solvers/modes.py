@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
 from jepa_sim.model.problem import Problem
-from jepa_sim.solvers.adaptive import check_method
+from jepa_sim.solvers.adaptive import check_method, reverse_mode
 from jepa_sim.solvers.base import AbstractSolver, Observe, Solution
 from jepa_sim.solvers.integrate import integrate
 from jepa_sim.solvers.reduced import observe_gains
@@ -31,6 +31,7 @@ class Modes(AbstractSolver):
 
     solver: any diffrax ODE solver.  tolerance: of one step, for the relative errors of u and of
     1 − u/u*; None takes 1e-9 in float64 and 1e-5 in float32.  max_steps: per feature.
+    adjoint: as for `GradientFlow`.
 
     Raises ValueError where the tolerance or `max_steps` is not positive; in `simulate` and `sweep`
     where the problem is not one of the reduced theory (see `Problem.reduced`).
@@ -39,6 +40,7 @@ class Modes(AbstractSolver):
     solver: dfx.AbstractSolver = dfx.Tsit5()
     tolerance: float | None = None
     max_steps: int = eqx.field(static=True, default=10_000)
+    adjoint: dfx.AbstractAdjoint = reverse_mode()
     is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = False
     keeps_apart: ClassVar[bool] = True
@@ -88,6 +90,7 @@ class Modes(AbstractSolver):
                 0.0,  # y is a logarithm: its absolute errors are relative errors of u
                 tolerance,
                 self.max_steps,
+                self.adjoint,
             )
 
         solved = jax.vmap(solve_feature)(lam, variance, log_start)

@@ -1,4 +1,4 @@
-"""How stiff a flow will be, predicted from the closed form: this tells what a solve will cost."""
+"""Predict from the closed form how stiff a flow will be, and so what a solve will cost."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

@@ -1,7 +1,7 @@
-"""The axes of a sweep: the one table that grid, dataset, TOML, tables and figures read. No JAX.
+"""The axes of a sweep: the one table that grid, dataset, TOML and figures read, without JAX.
 
 A further axis is a number of the problem that a configuration can name. Its entry says how a value
-changes a problem. Values are traced: they may decide no shape.
+changes a problem. Values are traced, so they cannot decide a shape.
 """
 
 from collections.abc import Callable
@@ -52,8 +52,8 @@ def changed(
 def retrained(problem: "Problem", **numbers: Any) -> "Problem":
     """The same problem with other rates or decays.
 
-    What is known of traced numbers stays known: `is_scaled` says that the rates are equal, so that
-    they can be one object, and that there is no decay.
+    `is_scaled` keeps what is known of traced numbers: that the rates are equal, and that there is
+    no decay. Equal rates stay one object.
     """
     old = problem.training
     names = ("encoder_rate", "predictor_rate", "encoder_decay", "predictor_decay")

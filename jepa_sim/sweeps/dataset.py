@@ -1,4 +1,4 @@
-"""The labelled result of a sweep: named axes, units, and where it came from."""
+"""The labelled result of a sweep: named axes, units, and what made it."""
 
 import dataclasses
 import datetime
@@ -71,7 +71,7 @@ def meaning(name: str, rank: int) -> tuple[tuple[str, ...], dict]:
 
 
 def remarks(dataset: xr.Dataset) -> list[str]:
-    """What is true of a result but may surprise, a sentence each."""
+    """Remarks on what may surprise in a result, one sentence each."""
     found = []
     if dataset.sizes["seed"] > 1 and dataset.seed.attrs.get("is_random", 1) == 0:
         found.append(
@@ -178,9 +178,12 @@ def versions(*further: str) -> dict[str, str]:
 
 
 def described(solver: AbstractSolver) -> str:
-    """The solver with the values of its fields, arrays of samples by their shapes."""
+    """The solver with the values of its fields, arrays of samples by their shapes.
+
+    A field with `repr=False` changes no result and is left out.
+    """
     fields = []
-    for field in dataclasses.fields(solver):
+    for field in filter(lambda field: field.repr, dataclasses.fields(solver)):
         value = getattr(solver, field.name)
         if isinstance(value, jax.Array) and value.ndim == 0:
             value = float(value)

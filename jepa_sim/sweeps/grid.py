@@ -44,7 +44,7 @@ class Grid:
         Grid(…, axes={"noise": [0, 1e-3]}, customise=lambda problem, noise:
              dataclasses.replace(problem, moments=noisier(problem.moments, noise)))
 
-    `pose` is the older name of `customise`, which version 0.3 will not know.
+    `pose` is the older name of `customise`; version 0.3 will not have it.
 
     Raises ValueError where an axis is empty, repeats a value, or has one out of range.
     """
@@ -186,16 +186,17 @@ class AbstractTimes(Checked):
     @property
     @abc.abstractmethod
     def fractions(self) -> np.ndarray | None:
-        """(count,) times as fractions of each trajectory's own scale of time, if they are that."""
+        """(count,) times as fractions of each trajectory's own scale of time; None where not so."""
 
 
 class CriticalGrid(AbstractTimes):
     """Times that fit each trajectory: fractions of its own last critical time.
 
     count: number of times, evenly spaced in logarithm between the fractions first and last.
-    The last critical time is when the reduced theory has the slowest feature that is learned at
-    all reach 0.9 of its plateau from a balanced start of the same scale, without weight decay and
-    with the encoder as its own teacher: a slow teacher or a decay near its threshold takes longer.
+    The last critical time is that of the slowest feature, of those that are learned: in the reduced
+    theory, from a balanced start of the same scale, it reaches 0.9 of its plateau then. That theory
+    has no weight decay and no slow teacher. With a slow teacher, or a decay near its threshold,
+    learning takes longer.
 
     Raises ValueError where `count` is below 2, or not 0 < first < last; in `sweep` where an
     objective has no reduced flow.

@@ -35,7 +35,7 @@ class Lane(eqx.Module):
 
 
 class Lanes(eqx.Module):
-    """All lanes: what differs between them, and what they share.
+    """All lanes: the numbers that differ between them, and those that they share.
 
     spectrum: which of the spectra is a lane's.  curves: which of the curves of the reduced flow is
     a lane's, and the curves themselves, which are few and are made once for all lanes.

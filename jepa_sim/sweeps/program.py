@@ -83,7 +83,7 @@ class Program(eqx.Module):
 
     @eqx.filter_jit
     def exponents(self, which: Int[Array, " chunk"], lanes: Lanes) -> tuple[Array, Array]:
-        """(chunk,) a and b of the reduced flow."""
+        """(chunk,) the exponents a and b of the reduced flow."""
 
         def one(i: Int[Array, ""]) -> tuple[Array, Array]:
             lane = lanes[i]

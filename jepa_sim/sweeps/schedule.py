@@ -44,7 +44,7 @@ def _cut(lanes: np.ndarray, size: int) -> list[Chunk]:
 
 
 def _split(work: np.ndarray, chunk: Chunk, size: int) -> list[Chunk]:
-    """The chunk in smaller ones, if that saves a quarter of its steps."""
+    """Smaller chunks in place of one, if that saves a quarter of its steps."""
     smaller = _cut(chunk[0], size)
     return smaller if _steps(work, smaller) < 0.75 * _steps(work, [chunk]) else [chunk]
 

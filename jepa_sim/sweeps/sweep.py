@@ -34,7 +34,7 @@ from jepa_sim.theory import curve_parameter, stack_curves
 
 # Most gains that a chunk saves. On a CPU the arrays then stay in the cache: with 2^17 values each
 # takes as long as 23 calls of `exp`, with 2^18 as long as 36 (2 cores). For accelerators it is a
-# guess, which no device has tried.
+# guess that was not tried on a device.
 VALUES, ACCELERATOR_VALUES = {"cpu": 2**17}, 2**24
 MEMORY_SHARE = 0.25  # of the memory that a chunk may take
 # Memory that a lane needs while it runs, by `memory_analysis` of compiled programs: so many times
@@ -44,7 +44,7 @@ COPIES, MATRICES = 10, 20
 # accelerator busy.
 MATRIX_ENTRIES, ACCELERATOR_ENTRIES = {"cpu": 2**15}, 2**22
 LOCKSTEP_LANES = 2048  # of matrices; more lanes would wait too long for the slowest of them
-SAMPLE = 4096  # lanes that a forecast looks at
+SAMPLE = 4096  # lanes of which a forecast predicts the work
 VALUE_SECONDS = 1e-7  # of a gain in closed form (2 cores)
 STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
 PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than padding
@@ -52,7 +52,7 @@ PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than p
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be computed: every trajectory of a grid, how, and what is saved of each.
+    """What is to be computed: the trajectories of a grid, the solver, and what is saved.
 
     Made by `plan`. times: flow times at which every trajectory is saved.
     """
@@ -68,7 +68,7 @@ class Plan:
     def axes(self) -> dict[str, int]:
         """Lengths of the axes of what is computed.
 
-        Without chance all seeds are the same trajectory: it is computed once.
+        Where nothing is random, all seeds are the same trajectory, which is computed once.
         """
         return {**self.grid.shape, "seed": len(self.grid.seed) if self.is_random else 1}
 
@@ -224,14 +224,15 @@ def sweep(
 
     Returns a dataset with the axes (objective, depth, predictor_depth, scale, the grid's further
     axes, seed, spectrum) and then (time), (time, feature) or (critical_fraction, feature). True
-    times are in `t`, in flow time (t = kα). A lane that fails is NaN with the reason's code in
-    `result`; the others go on. Where lanes take steps, the attribute `occupancy` is the share of
-    steps that a lane needed of those that its batch took: lanes of like predicted work run
-    together. Nothing random depends on the order of work: a seed alone decides. The attribute
-    `remarks` says what may surprise: seeds that are all one run, features that start at or above
-    the fraction of their plateau.
+    times are in `t`, in flow time (t = kα). A lane that fails is NaN, with the code of the reason
+    in `result`; the others continue. Lanes of similar predicted work run together. Where lanes take
+    steps, the attribute `occupancy` is the number of steps that lanes needed over the number that
+    their batches took. Random numbers depend on the seed alone, and not on the order of work. The
+    attribute `remarks` says what may surprise: seeds that are all one run, or features that start
+    at or above the fraction of their plateau.
 
-    All is held in memory; `campaign` writes to a folder what is larger, or takes a night.
+    All results are held in memory. `campaign` writes to a folder; use it for a sweep that is larger
+    than memory or takes hours.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> grid = js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=[1, 3])

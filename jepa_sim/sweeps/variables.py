@@ -1,4 +1,4 @@
-"""What a sweep saves: inner axes, long name and units of every variable. No JAX.
+"""What a sweep saves: inner axes, long name and units of every variable, without JAX.
 
 The dataset and the stored run take their labels from here, the TOML the names of observables.
 """
@@ -78,8 +78,8 @@ VARIABLES = {
 }
 OBSERVABLES = tuple(name for name, known in VARIABLES.items() if known.is_observable)
 
-# What is said of the last crossings, by what is said of the first. Gains of the closed form rise
-# once, so that both are the same: its sweeps compute and store the first alone.
+# The variables of the last crossings, by those of the first. Gains of the closed form rise once, so
+# that both are the same: its sweeps compute and store the first alone.
 FOR_GOOD = {
     "critical_time": "learned_time",
     "order_rho": "learned_order_rho",

@@ -1,15 +1,15 @@
-"""How long features keep apart: when a cleaner one takes over the latent of one learned before it.
+"""When a cleaner feature takes over the latent of a noisier one that was learned before it.
 
-Once feature j is learned, its latent turns towards a feature i that is not: what it carries of i,
-as a share r of what it carries of j, grows at a rate g_ji that the objective knows
+Once feature j is learned, its latent turns towards a feature i that is not learned. Let r be what
+it carries of i, relative to what it carries of j. r grows at a rate g_ji, which the objective gives
 (`AbstractObjective.turning`). On the way up r changes by (u_j*/u_j(0))^{λ_i/λ_j − 1}. It starts at
 δ, or, where the patterns p of features overlap, is no less than p_iᵀ p_j. When r has grown to 1,
 feature i has taken over, at
 
     T_ji = t_j + [ln 1/δ + max(0, 1 − λ_i/λ_j) ln(u_j*/u_j(0))] / g_ji
 
-So feature i is learned by then. Where T_ji is before the time t_i of an aligned start, that time is
-wrong, and what follows from it. The formula is measured by `python -m benchmarks.trust`.
+So feature i is learned by then. If T_ji is before the time t_i of an aligned start, then t_i is
+wrong, and so is all that follows from it. The formula is measured by `python -m benchmarks.trust`.
 """
 
 import equinox as eqx
@@ -51,7 +51,7 @@ def first_displacement(
     decay = jnp.maximum(1 - lam[None, :] / jnp.where(lam == 0, 1, lam)[:, None], 0)
     log_r = jnp.maximum(jnp.log(delta) - decay * log_rise[:, None], jnp.log(overlap))
     turns = turning > 0
-    # of pairs, this does not depend on times: a sweep computes it once for all critical fractions
+    # this does not depend on times, so a sweep computes it once for all critical fractions
     wait = jnp.where(turns, -jnp.minimum(log_r, 0) / jnp.where(turns, turning, 1), jnp.inf)
     arrival = jnp.where(times[:, None] < times[None, :], times[:, None] + wait, jnp.inf)
     time = jnp.min(arrival, axis=0)
@@ -60,7 +60,7 @@ def first_displacement(
     least = jnp.min(ratio)
     if times.size > 1:
         least = jnp.where(delta >= 1, 0, least)
-    # what the objective does not know of one pair it knows of none, and it stays unknown
+    # an objective that gives no rate for one pair gives none at all: the ratio is then unknown
     least = jnp.where(jnp.isnan(turning[0, 0]), jnp.nan, least)
     noisier = jnp.argmin(arrival[:, cleaner])
     return Displacement(least, cleaner, noisier, time[cleaner], times[cleaner])

@@ -81,7 +81,7 @@ def travel(curve: Curve, above: Array, x_from: Array, x_to: Array, level_from: A
     """∫ e^{γ(s − x_from)} / (1 − e^{−s}) ds from x_to to x_from: the time, in units of 1/rate.
 
     γ = c below the plateau, −A above it; level_from = `level` at x_from. A short way is integrated
-    by itself, where a difference of two levels would cancel.
+    directly, since a difference of two levels would cancel there.
     """
     exponent, way = signed(curve, above), x_from - x_to
     whole = level(curve, above, x_to) * jnp.exp(-exponent * way) - level_from
@@ -153,7 +153,8 @@ def _measure(e: Array, above: Array, v: Array) -> Array:
 def rise(t: Array, start: Start, curve: Curve) -> Array:
     """Where a feature is at time t, as one number: x when it is late, and x − x_0 before that.
 
-    x − x_0 is negative, and −0 at the start, so that the sign tells the two apart (see `place`).
+    x − x_0 is negative, and −0 at the start, so the sign shows which of the two it is (see
+    `place`).
     """
     above, c = start.is_above, curve.c
     fall = jnp.where(above, 1 + c, c)  # γ but for its sign

@@ -63,7 +63,7 @@ def _lives(process: int) -> bool:
     if os.name != "posix":  # on Windows `os.kill` would end it
         return True
     try:
-        os.kill(process, 0)  # signal 0 only asks
+        os.kill(process, 0)  # signal 0 only asks whether the process exists
     except ProcessLookupError:
         return False
     except OSError:  # it is another user's

@@ -22,6 +22,6 @@ def status(store: Store) -> str:
         f"{failed:,} failed",
         f"{seconds:.1f} s of computing, {computed / seconds if seconds else 0:,.0f} runs a second"
         + (f", occupancy {needed / taken:.2f}" if taken else ""),
-        f"{writer(store.path) or 'nobody'} is writing it",
+        f"{writer(store.path) or 'no process'} is writing it",
     ]
     return "\n".join(lines)

@@ -11,12 +11,12 @@ from jepa_sim.config.faults import Fault, raise_faults, shown
 
 
 class Table(BaseModel):
-    """A TOML table: its keys and no others, of the types they say, all numbers finite."""
+    """A TOML table: only its own keys, values of the annotated types, finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def given(self, *names: str) -> dict[str, Any]:
-        """The values of those keys that the TOML sets; what is built knows the others."""
+        """The values of the keys that the TOML sets; the built object has its own defaults."""
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -50,7 +50,7 @@ class OneOf:
 
 
 class OneTable(OneOf):
-    """In the annotation of a key: one of several tables. The key `chooser` in them tells which.
+    """In the annotation of a key: one of several tables. Their key `chooser` says which.
 
     default: the name where that key is left out.
     """
@@ -142,7 +142,7 @@ Each = Annotated[tuple[T, ...], LIST, AfterValidator(not_empty)]
 
 
 def _one_or_each(kind: Any) -> OneOf:
-    """A number for all features, or a list with one for each."""
+    """One number for all features, or a list with a number for each."""
     return OneOf({"one": kind, "each": Each[kind]}, lambda x: "each" if _is_list(x) else "one")
 
 

@@ -25,7 +25,7 @@ class Data(Table):
 
     @property
     def stack(self) -> tuple[int, int]:
-        """How many frames x and y are stacks of."""
+        """How many frames are stacked in x and in y."""
         return 1, 1
 
     @property
@@ -43,12 +43,12 @@ class Data(Table):
         return self
 
     def faults(self) -> Iterator[Fault]:
-        """What is wrong with keys together that are right one by one."""
+        """What is wrong with a combination of keys, each of which is right."""
         yield from ()
 
 
 class Views(Data):
-    """Data of which pairs can be drawn: exact moments, or those of that many pairs."""
+    """Data from which pairs can be drawn: exact moments, or the moments of so many pairs."""
 
     pairs: Count | None = None
     seed: Seed = 0

@@ -1,4 +1,4 @@
-"""[data] that is given: features, samples, moments."""
+"""[data] given by the user: features, samples or moments."""
 
 from collections.abc import Iterator
 from pathlib import Path

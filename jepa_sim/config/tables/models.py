@@ -114,7 +114,7 @@ class BlockFrames(Policy):
 class Temporal(Views):
     """Pairs of a visible and a hidden frame of autoregressive sequences.
 
-    positions: whole masked sequences instead, for a predictor that knows positions.
+    positions: whole masked sequences instead, for a predictor that is given the positions.
     """
 
     kind: Literal["temporal"]
@@ -127,7 +127,7 @@ class Temporal(Views):
     positions: bool = False
 
     def faults(self) -> Iterator[Fault]:
-        """As `Dynamic`, and a policy that shows a frame and hides another."""
+        """As `Dynamic`, and a policy that leaves one frame visible and hides another."""
         yield from feature_faults(self, "noise", "autocorrelation", "noise_autocorrelation")
         key = "keep" if isinstance(self.policy, RandomFrames) else "length"
         value = getattr(self.policy, key)
@@ -162,7 +162,7 @@ class PixelMask(Views):
     noise: Variance = 0.0
 
     def faults(self) -> Iterator[Fault]:
-        """A mask that leaves something to learn."""
+        """A mask that leaves a part visible."""
         return keep_faults(self.keep, self.target)
 
     @property

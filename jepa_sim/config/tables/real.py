@@ -1,4 +1,4 @@
-"""[data] that is real: photographs, digits, time series.
+"""Real [data]: photographs, digits, time series.
 
 Images have several views, each with its own keys; `view` chooses.
 """

@@ -59,7 +59,7 @@ class LogTimes(Times):
 
 
 class Solver(Table):
-    """What all solvers take."""
+    """The keys of all solvers."""
 
     solver: Any  # a name, in every solver another
     times: Annotated[Times, OneTable("kind", registry(CriticalTimes, LogTimes))]
@@ -75,7 +75,7 @@ class Solver(Table):
         """The solver.  data: what [data] names, for solvers that draw samples."""
 
     def faults(self, grid: GridTable) -> Iterator[Fault]:
-        """What of [grid] the solver cannot do: matrices have whole numbers of layers."""
+        """The keys of [grid] that the solver cannot take: matrices have whole numbers of layers."""
         for name in ("depth", "predictor_depth"):
             for i, depth in enumerate(getattr(grid, name)):
                 if not isinstance(depth, int):
@@ -84,7 +84,7 @@ class Solver(Table):
 
 
 class ReducedSolver(Solver):
-    """A solver of the reduced flow, which has real depths and no place for many other things."""
+    """A solver of the reduced flow, which has real depths and does not take many other keys."""
 
     def faults(self, grid: GridTable) -> Iterator[Fault]:
         start = STARTS[grid.start]
@@ -145,7 +145,7 @@ class ODESolver(Solver):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the solver takes."""
+        """The arguments of the solver."""
         method = None if self.method is None else METHODS[self.method]()
         return {"solver": method, **self.given("rtol", "atol", "max_steps")}
 
@@ -175,7 +175,7 @@ class GradientFlow(ODESolver):
 
 
 class SleepingFlow(Solver):
-    """The matrices of what still moves: learned latents sleep until they are taken over."""
+    """The matrices of the latents that still change; learned ones are left out until a takeover."""
 
     solver: Literal["sleeping_flow"]
     rtol: Positive | None = None

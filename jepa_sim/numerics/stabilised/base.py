@@ -1,4 +1,4 @@
-"""What stabilised methods share: how many stages a step takes, and what the next step reuses."""
+"""The base of stabilised methods: how many stages a step takes, and what the next step reuses."""
 
 import abc
 from collections.abc import Callable
@@ -126,8 +126,8 @@ class AbstractStabilised(dfx.AbstractAdaptiveSolver):
 def rhs_count(solution: dfx.Solution) -> Array:
     """Right-hand sides of a solve with `SaveAt(..., solver_state=True)`.
 
-    Those of accepted steps are counted one by one. diffrax forgets what a rejected step did, so
-    each of those is taken to cost as much as the mean accepted one.
+    Those of accepted steps are counted one by one. diffrax keeps no count for a rejected step, so
+    each of these is taken to cost as much as the mean accepted one.
     """
     state = solution.solver_state
     if not isinstance(state, State):

@@ -16,9 +16,9 @@ class PredictiveController(dfx.AbstractAdaptiveStepSizeController):
     """h_{n+1} = h_n · safety · min(r_n, r_n · (h_n/h_{n−1}) · (r_n/r_{n−1})),  r = err^{−1/k}.
 
     err: the norm of the error in units of atol + rtol |y|, and k its order. Gustafsson, ACM Trans.
-    Math. Softw. 20 (1994) 496–517, as RKC and ROCK have it. Where the solution quickens, as a
-    feature does that is about to be learned, steps shrink before one fails: diffrax's
-    `PIDController` never shrinks after a step that it accepts, and there rejects every other one.
+    Math. Softw. 20 (1994) 496–517, as RKC and ROCK have it. Where the solution becomes faster, as
+    when a feature is about to be learned, steps shrink before one fails: diffrax's `PIDController`
+    never shrinks after a step that it accepts, and there rejects every other one.
 
     rtol, atol: tolerances.  norm: of a tree.  safety: factor on every next step.  factormin,
     factormax: bounds on its ratio to the last.
@@ -76,7 +76,7 @@ class PredictiveController(dfx.AbstractAdaptiveStepSizeController):
             return jnp.abs(error) / units
 
         size = jnp.asarray(self.norm(jax.tree.map(scaled, y0, y1_candidate, y_error)), h.dtype)
-        # a step that overflows has no error: it was too long by far
+        # a step that overflows has no error: it was far too long
         error = jax.lax.stop_gradient(jnp.where(jnp.isnan(size), jnp.inf, size))
         keep = error < 1
         # 1e-12 keeps r finite where the error is 0; `factormax` then bounds the step

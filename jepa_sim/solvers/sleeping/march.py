@@ -130,9 +130,9 @@ class March(eqx.Module):
         )
 
     def advance(self, point: Point) -> Point:
-        """One step, if its error is small enough; then latents turn in or wake."""
+        """One step, if its error is small enough; then latents fall asleep or wake."""
         t0, end, before = point.t, self.times[-1], point.sleepers
-        instant = jnp.sqrt(jnp.finfo(t0.dtype).eps) * t0  # what is as near as this is now
+        instant = jnp.sqrt(jnp.finfo(t0.dtype).eps) * t0  # a time as near as this counts as now
         wait = jnp.maximum(jnp.min(before.wait(self.setting)), instant)
         h = jnp.minimum(point.h, wait)
         t1 = jnp.where(h >= end - t0, end, t0 + h)

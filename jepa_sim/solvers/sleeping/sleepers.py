@@ -1,4 +1,4 @@
-"""What is known of sleeping latents, and how it goes on while they sleep."""
+"""What is known of sleeping latents, and how it changes while they sleep."""
 
 import equinox as eqx
 import jax.numpy as jnp

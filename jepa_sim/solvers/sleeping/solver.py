@@ -1,4 +1,4 @@
-"""The solver: what it takes, and how its block is observed."""
+"""The solver: the problems that it takes, and how its block is observed."""
 
 from typing import ClassVar
 
@@ -31,10 +31,11 @@ COMMUTE = 1e-6  # relative; measured moments that commute are above rounding
 
 
 class SleepingFlow(AbstractMatrixSolver):
-    """The matrix flow of what still moves, for a JEPA from any small start where moments commute.
+    """The matrix flow of latents that still change, for a JEPA where moments commute.
 
-    A learned latent that is nearly pure in the features that could displace it sleeps: it is taken
-    out of the matrices. What it carries of a feature k, relative to its own feature o, goes on as
+    A learned latent that carries almost nothing of the features that could displace it *sleeps*: it
+    is taken out of the matrices. What it carries of a feature k, relative to its own feature o,
+    changes as
 
         d ln r_k/dt = w̄² ρ_o σ_k² (ρ_k − ρ_o) / w_1²        (w_1 the first layer's gain)
 
@@ -51,7 +52,8 @@ class SleepingFlow(AbstractMatrixSolver):
     It takes `JEPA()` with stop-gradient, one layer of predictor, equal rates, no weight decay, no
     bottleneck, and moments that commute. Starts are of any kind. Observables see all matrices. The
     latent spaces are turned, layer by layer, by orthogonal matrices that no observable but
-    `weights` sees. Nothing here has derivatives: latents fall asleep at once.
+    `weights` sees. This solver has no derivatives, because latents are taken out and put back in
+    one step.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=1), js.RandomGaussian(1e-3))
@@ -122,7 +124,7 @@ class SleepingFlow(AbstractMatrixSolver):
 
 
 def _check(problem: Problem) -> None:
-    """ValueError unless the problem is one whose sleeping latents are understood."""
+    """ValueError unless the theory of sleeping latents holds for the problem."""
     objective, training, network = problem.objective, problem.training, problem.network
 
     def fail(name: str, rule: str, found: object) -> None:
