@@ -41,6 +41,7 @@ def trajectories(shown: xr.Dataset, named: Mapping[int, str], out: Path) -> list
         for ax, (depth, objective) in zip(axes, runs, strict=True):
             run = shown.sel(objective=objective, depth=depth)
             plot.trajectories(run, ax, noisy=noisy, labels=named)
+            ax.minorticks_off()  # to draw them would take a quarter of the figure's time
             ax.set_title(f"{plot.OBJECTIVES[objective][0]}, depth L = {depth}")
             if noisy.any():
                 kept = float(run.plateau[noisy].median())
