@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             *pictures.learning_time(shown, options.out),
             *eviction.draw(run, options.out),
         ]
-    console.print(findings.story(shown, theory, flow, run))
+    console.print(findings.numbered(findings.found(shown, theory, flow, run)))
     console.print(*findings.tables(shown, theory, flow, LEVEL), sep="\n")
     console.print("Written: " + ", ".join(map(str, files)))
     return 0

@@ -1,7 +1,7 @@
 """What the demonstration asks and finds: sentences with numbers first, then tables."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xarray as xr
@@ -32,16 +32,18 @@ def leading(ds: xr.Dataset) -> xr.DataArray:
     return (-ds.lam).argsort(axis=-1).argsort(axis=-1) < LEADING
 
 
-def story(shown: xr.Dataset, theory: xr.Dataset, flow: xr.Dataset, run: eviction.Run) -> str:
-    """All findings, numbered.  shown: the closed form of one scale and kind of light."""
-    if (shown.light > 0.5).any():
-        found = [*_data(shown), *_depth(shown), *_eviction(run), *_trust(theory, flow)]
-    else:
-        found = [*_trust(theory, flow), "No feature of these photographs is more than half light."]
+def found(shown: xr.Dataset, theory: xr.Dataset, flow: xr.Dataset, run: eviction.Run) -> list[str]:
+    """All findings, a few sentences each.  shown: of one scale and one kind of light."""
+    if not (shown.light > 0.5).any():
+        return ["No feature of these photographs is more than half light.", *_trust(theory, flow)]
+    return [*_data(shown), *_depth(shown), *_eviction(run), *_trust(theory, flow)]
+
+
+def numbered(sentences: Sequence[str]) -> str:
+    """The findings, one below the other, under a heading."""
     lines = ["\n[bold]What was found[/]"]
-    for number, sentence in enumerate(found, 1):
-        about = {"initial_indent": f"{number}. ", "subsequent_indent": "   "}
-        lines += textwrap.wrap(sentence, WIDTH, **about)
+    for number, words in enumerate(sentences, 1):
+        lines += textwrap.wrap(words, WIDTH, initial_indent=f"{number}. ", subsequent_indent="   ")
     return "\n".join(lines)
 
 
@@ -58,30 +60,30 @@ def _data(shown: xr.Dataset) -> Iterator[str]:
 def _depth(shown: xr.Dataset) -> Iterator[str]:
     """What the shallowest and the deepest encoder do with light, in closed form."""
     noisy = shown.light.values > 0.5
+    start = f"From a start that is aligned with the features (ε = {float(shown.scale):g}), "
     for name, depth in zip(("shallow", "deep"), shown.depth.values[[0, -1]], strict=True):
-        jepa, mae = (shown.sel(depth=depth, objective=o) for o in ("jepa", "mae"))
-        yield (
-            f"A {name} encoder (L = {depth}), from a start with ε = {float(shown.scale):g} that is "
-            f"aligned with the features: in the order of learning, light is number "
-            f"{_places(jepa, noisy)} of the JEPA, and number {_places(mae, noisy)} of the MAE. In "
-            f"the end, the JEPA has a gain of {_short(np.median(jepa.plateau[noisy]))} for light "
-            f"and of {_short(np.median(jepa.plateau[~noisy]))} for the scene, the MAE of "
-            f"{_short(np.median(mae.plateau[noisy]))} and {_short(np.median(mae.plateau[~noisy]))}."
-        )
-    late = _delay(shown)
-    words = [f"{value:.1f} in the {plot.OBJECTIVES[name][0]}" for name, value in late.items()]
+        said = []
+        for objective in ("JEPA", "MAE"):
+            run = shown.sel(depth=depth, objective=objective.lower())
+            light, scene = (_short(np.median(run.plateau[chosen])) for chosen in (noisy, ~noisy))
+            said.append(
+                f"the {objective} learns light as number {_places(run, noisy)}, and its final "
+                f"gain is {light} for light and {scene} for the scene"
+            )
+        yield f"{start}with a {name} encoder (L = {depth}): {'; '.join(said)} (medians)."
+        start = "From the same start, "
+    jepa, mae = (f"{_delay(shown, name):.1f}" for name in ("jepa", "mae"))
     yield (
-        "Both learn features of large λ sooner. Beside that, the noise of light delays it by a "
-        f"factor of {' and of '.join(words)} of depth L = {depth}."
+        "Both learn features of large λ sooner. Beside that, the noise delays light by a factor of "
+        f"{jepa} in the deep JEPA, and of {mae} in the deep MAE."
     )
 
 
-def _delay(shown: xr.Dataset) -> dict[str, float]:
-    """λt* of light over that of the cleanest feature in the deepest encoder, by objective."""
-    run = shown.isel(depth=-1).sel(critical_fraction=0.5)
-    scaled, cleanest = run.critical_time * run.lam, int(run.rho.values.argmax())
-    late = scaled.where(run.light > 0.5).median("feature") / scaled.isel(feature=cleanest)
-    return {str(name): float(late.sel(objective=name)) for name in shown.objective.values}
+def _delay(shown: xr.Dataset, objective: str) -> float:
+    """λt* of light over that of the cleanest feature, in the deepest encoder."""
+    run = shown.isel(depth=-1).sel(critical_fraction=0.5, objective=objective)
+    scaled, noisy = (run.critical_time * run.lam).values, run.light.values > 0.5
+    return float(np.median(scaled[noisy]) / scaled[run.rho.values.argmax()])
 
 
 def _eviction(run: eviction.Run) -> Iterator[str]:
@@ -99,7 +101,7 @@ def _eviction(run: eviction.Run) -> Iterator[str]:
         yield (
             f"{start}the JEPA learns light from t = {first.min():.0f} on. Then "
             f"{len({each.by for each in lost})} cleaner features evict light, {len(lost)} times in "
-            "all: each takes over the part of the network that carried light (eviction.png). "
+            "all. Each takes over the part of the network that carried light (eviction.png). "
             f"{end}"
         )
     rho = run.closed_form.rho

@@ -92,7 +92,7 @@ def _draw_labelled(ax: "Axes", found: Curves, noisy: np.ndarray, labels: Mapping
         lines = [np.column_stack([found.times, found.gains[:, i]]) for i in others]
         collection = pyplot().matplotlib.collections.LineCollection
         thin = {"colors": "0.75", "linewidths": 0.5, "zorder": 1.5}
-        ax.add_collection(collection(lines, label=f"{len(others)} others ({rho})", **thin))
+        ax.add_collection(collection(lines, label=f"{len(others)} more ({rho})", **thin))
 
 
 def rho_bar(drawn: "Figure", axes: "Sequence[Axes]") -> None:
