@@ -111,7 +111,8 @@ def test_depth_effect(dataset: xr.Dataset):
     assert np.isnan(jepa[3])
     assert mae == [[1.0, 1.0], [1.0]] * 2
     assert gains == [[6 / 12, 8 / 12], [7 / 12], [9 / 12, 11 / 12], [10 / 12]]
-    assert [line.get_markerfacecolor() == "none" for line in lines[0]] == [True, False] * 2
+    filled = [not isinstance(line.get_markerfacecolor(), str) for line in lines[0]]
+    assert filled == [False, True, False, True]
 
 
 def test_learning_time(dataset: xr.Dataset):

@@ -50,7 +50,7 @@ SHOWN_SCALE = eviction.SCALE  # of the first table and the figures
 FLOW_SCALE, FLOW_DEPTHS = 1e-2, (1, 3)
 LEVEL = 0.2  # a gain below which a feature hardly counts
 LIGHT = ("along the patches' patterns", "flat")  # the spectra
-KINDS = ("brightness", "gradient from top to bottom", "gradient from left to right")
+KINDS = ("brightness", "top to bottom", "left to right")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

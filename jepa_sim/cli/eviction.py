@@ -76,7 +76,7 @@ def draw(run: Run, out: Path) -> list[Path]:
     with plot.style():
         figure, axes = plot.panels(1, 2, (plot.PAGE, 3.0), sharey=True)
         runs = {
-            "closed form (aligned start)": run.closed_form,
+            "closed form (aligned start)": _smooth(run.closed_form, np.linspace(0, end, TIMES)[1:]),
             "flow from a random start": run.flow,
         }
         for ax, (name, gains) in zip(axes, runs.items(), strict=True):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+COLUMNS = 3  # of legends: light, scene, the rest
 CLEAN = 3  # features of largest λ that get a label, beside those of light
 
 
@@ -78,5 +79,7 @@ def shared_legend(figure: "Figure", axes: "Sequence[Axes]") -> None:
         }
         if legend := ax.get_legend():
             legend.remove()
-    place = {"loc": "outside lower center", "ncols": 2, "frameon": False}
+    for i in range(-len(handles) % COLUMNS):  # else light and scene would share a column
+        handles[" " * (i + 1)] = figure.axes[0].plot([], [], ls="")[0]
+    place = {"loc": "outside lower center", "ncols": COLUMNS, "frameon": False}
     figure.legend(list(handles.values()), list(handles), **place)
