@@ -24,7 +24,7 @@ def test_the_demonstration_writes_what_it_says(tmp_path, capsys, monkeypatch):
     assert parts == sorted(parts)
     story = " ".join(told[slice(*parts[1:])].split())
     assert "cleaner features evict light" in story
-    assert "a deep encoder (L = 3)" in story
+    assert "A deep encoder (L = 3)" in story
     theory = xr.load_dataset(tmp_path / "new" / "closed_form.nc", engine="h5netcdf")
     flow = xr.load_dataset(tmp_path / "new" / "flow.nc", engine="h5netcdf")
     assert theory.features.sizes["feature"] == flow.features.sizes["feature"] == 16
@@ -75,8 +75,9 @@ def _learned(when: list[float], light: list[float]) -> xr.Dataset:
 def test_the_story_counts_places_gains_and_delays():
     """Light of λ 2 is learned at 30, the cleanest feature, of λ 1, at 20: a delay of 3."""
     shallow, deep, delay = findings._depth(_learned([30.0, 40.0, 20.0], [0.9, 0.0, 0.0]))
-    assert "JEPA learns light as number 2, and its final gain is 0.1 for light and 0.85" in shallow
-    assert "with a deep encoder (L = 2)" in deep
+    assert "JEPA learns light as number 2. In the end, its median gain is 0.1 for" in shallow
+    assert "for light and 0.85 for the scene" in shallow
+    assert deep.startswith("A deep encoder (L = 2)")
     assert "of 3.0 in the deep JEPA, and of 3.0 in the deep MAE" in delay
 
 

@@ -60,18 +60,18 @@ def _data(shown: xr.Dataset) -> Iterator[str]:
 def _depth(shown: xr.Dataset) -> Iterator[str]:
     """What the shallowest and the deepest encoder do with light, in closed form."""
     noisy = shown.light.values > 0.5
-    start = f"From a start that is aligned with the features (ε = {float(shown.scale):g}), "
+    start = f"from a start that is aligned with the features (ε = {float(shown.scale):g})"
     for name, depth in zip(("shallow", "deep"), shown.depth.values[[0, -1]], strict=True):
-        said = []
+        said = [f"A {name} encoder (L = {depth}), {start}."]
         for objective in ("JEPA", "MAE"):
             run = shown.sel(depth=depth, objective=objective.lower())
             light, scene = (_short(np.median(run.plateau[chosen])) for chosen in (noisy, ~noisy))
             said.append(
-                f"the {objective} learns light as number {_places(run, noisy)}, and its final "
-                f"gain is {light} for light and {scene} for the scene"
+                f"The {objective} learns light as number {_places(run, noisy)}. In the end, its "
+                f"median gain is {light} for light and {scene} for the scene."
             )
-        yield f"{start}with a {name} encoder (L = {depth}): {'; '.join(said)} (medians)."
-        start = "From the same start, "
+        yield " ".join(said)
+        start = "from the same start"
     jepa, mae = (f"{_delay(shown, name):.1f}" for name in ("jepa", "mae"))
     yield (
         "Both learn features of large λ sooner. Beside that, the noise delays light by a factor of "
