@@ -42,6 +42,13 @@ for ax, objective in zip(axes, ["jepa", "mae"], strict=True):
 plot.rho_bar(picture, axes)
 
 # %% [markdown]
+# `labels` names the features that matter. All others are thin and grey:
+
+# %%
+names = {0: "the largest λ", 7: "the smallest λ"}
+_ = plot.trajectories(sweep.sel(objective="jepa", depth=3).isel(scale=-1), labels=names)
+
+# %% [markdown]
 # ## A spectrum
 
 # %%
@@ -61,6 +68,13 @@ _ = axes[1].set_ylabel("")
 
 # %%
 _ = plot.learning_time(sweep.isel(scale=-1))
+
+# %% [markdown]
+# One column per objective, with a colour for each depth. The upper row has these times, and the
+# lower row has the gains at which features end:
+
+# %%
+_ = plot.depth_effect(sweep.isel(scale=-1))
 
 # %% [markdown]
 # ## Order of learning

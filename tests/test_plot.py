@@ -82,6 +82,39 @@ def test_trajectories_beside_each_other_are_seen_whole(dataset: xr.Dataset):
     assert axes[0].get_ylim()[1] > 2 * float(low.features.max())
 
 
+def test_labelled_features_stand_out(dataset: xr.Dataset):
+    """They are lines with a name; all others are one grey collection."""
+    run = dataset.sel(objective="jepa", depth=1)
+    ax = plot.trajectories(run, noisy=NOISY, labels={1: "noise", 0: "signal"})
+    words = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert words == ["noise", "signal", "1 more (ρ 0.60 to 0.60)"]
+    noise, signal = ax.lines
+    np.testing.assert_array_equal(noise.get_ydata(), run.features[:, 1])
+    np.testing.assert_array_equal(signal.get_ydata(), run.features[:, 0])
+    assert (noise.get_linestyle(), signal.get_linestyle()) == ("--", "-")
+    [others] = ax.collections
+    np.testing.assert_array_equal(others.get_segments()[0][:, 1], run.features[:, 2])
+    assert ax.get_ylim()[1] > float(run.features.max())
+
+
+def test_depth_effect(dataset: xr.Dataset):
+    """Delays are over the feature of largest ρ; what is never learned has none."""
+    plateau = np.arange(12.0).reshape(2, 2, 3) / 12
+    axes = plot.depth_effect(
+        dataset.assign(plateau=(("objective", "depth", "feature"), plateau)), noisy=NOISY
+    )
+    assert [ax.get_title() for ax in axes] == ["JEPA", "MAE", "", ""]
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["L = 1", "L = 5"]
+    lines = [[line for line in ax.lines if line.get_xdata().size] for ax in axes]
+    jepa, mae, _, gains = ([line.get_ydata().tolist() for line in found] for found in lines)
+    assert jepa[:3] == [[1.0, 1.5], [2.0], [1.0, 2.0]]  # clean and noisy at L = 1, clean at L = 5
+    assert np.isnan(jepa[3])
+    assert mae == [[1.0, 1.0], [1.0]] * 2
+    assert gains == [[6 / 12, 8 / 12], [7 / 12], [9 / 12, 11 / 12], [10 / 12]]
+    filled = [not isinstance(line.get_markerfacecolor(), str) for line in lines[0]]
+    assert filled == [False, True, False, True]
+
+
 def test_learning_time(dataset: xr.Dataset):
     axes = plot.learning_time(dataset, noisy=NOISY)
     assert [ax.get_title() for ax in axes] == ["depth L = 1", "depth L = 5"]
@@ -280,6 +313,10 @@ def test_collapse_of_a_dataset(dataset: xr.Dataset):
         (
             lambda ds: plot.learning_time(ds.expand_dims(critical_fraction=[0.9])),
             r"`ds` must have the axes .* but is of the axes \['critical_fraction'\]",
+        ),
+        (
+            lambda ds: plot.depth_effect(ds.expand_dims(scale=[0.1])),
+            r"`ds` must have the axes .* but is of the axes \['scale'\]",
         ),
         (plot.collapse, r"must be one trajectory, but is of the axes \['depth', 'objective'\]"),
         (lambda ds: plot.critical_times(ds, against="sigma"), r"be one of \['rho', 'lam'\]"),

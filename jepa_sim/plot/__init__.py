@@ -9,6 +9,7 @@ Colours are told apart by colour-blind readers: Okabe & Ito's palette, cividis, 
 matplotlib is imported when something is drawn, not before.
 """
 
+from jepa_sim.plot._depth import depth_effect
 from jepa_sim.plot._features import patches, spectrum
 from jepa_sim.plot._fields import order_matrix, phase_diagram
 from jepa_sim.plot._lines import collapse, rho_bar, trajectories
@@ -21,6 +22,7 @@ __all__ = [
     "PAGE",
     "collapse",
     "critical_times",
+    "depth_effect",
     "learning_time",
     "order_matrix",
     "panels",

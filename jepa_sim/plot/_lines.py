@@ -1,6 +1,7 @@
 """Gains against time: how features are learned, and lost."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.plot._selection import Curves, Result, curves
-from jepa_sim.plot._style import FLOW_TIME, PAGE, one_panel, panels, rho_colours, style
+from jepa_sim.plot._style import FLOW_TIME, PAGE, one_panel, panels, pyplot, rho_colours, style
 from jepa_sim.results.diagnose import diagnose
 from jepa_sim.results.observables import rank_of
 from jepa_sim.results.status import Status, by_gains
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 Flags = Sequence[bool] | np.ndarray
 
 FEW = 8  # features whose lines are drawn thick
+DASHES = (0, (3, 1))
+# of labelled lines, from Okabe & Ito's palette
+WARM, COLD = ("#D55E00", "#E69F00", "#CC79A7"), ("#0072B2", "#56B4E9", "#009E73")
 FATES = {
     Status.learned: "#0072B2",
     Status.growing: "#009E73",
@@ -33,31 +37,62 @@ FATES = {
 }
 
 
-def trajectories(run: Result, ax: "Axes | None" = None, *, noisy: Flags | None = None) -> "Axes":
+def trajectories(
+    run: Result,
+    ax: "Axes | None" = None,
+    *,
+    noisy: Flags | None = None,
+    labels: Mapping[int, str] | None = None,
+) -> "Axes":
     """Encoder gain of every feature against time, coloured by its ρ (`rho_bar` draws the key).
 
     A cross marks where a feature lost its latent to another one (`jepa_sim.evictions`); where there
     are few, thin lines show the times.
 
     run: one trajectory, or a dataset in which all axes but time and feature have been selected.
-    noisy: (feature,) which features to draw thick and dashed, over the others.
+    noisy: (feature,) which features to draw thick and dashed, over the others.  labels: the names
+    of some features, by number. These get a thick line and a colour each, warm for noisy features
+    and cold for others, and stand in the legend; all other lines are thin and grey.
 
     Raises ValueError where `run` has further axes.
     """
     found = curves(run)
     noisy = np.zeros(len(found.rho), bool) if noisy is None else np.asarray(noisy)
-    colours, width = rho_colours(), 0.6 if len(found.rho) > FEW else 1.4
     with style():
         ax = one_panel(ax)
-        for i in np.lexsort((found.rho, noisy)):
-            line: dict[str, Any] = {"lw": 1.8, "ls": (0, (3, 1))} if noisy[i] else {"lw": width}
-            ax.plot(found.times, found.gains[:, i], color=colours.to_rgba(found.rho[i]), **line)
-        if _mark_evictions(ax, found):
-            ax.legend(frameon=False, loc="best", handletextpad=0.1)
+        if labels is None:
+            _draw_by_rho(ax, found, noisy)
+        else:
+            _draw_labelled(ax, found, noisy, labels)
+        if _mark_evictions(ax, found) or labels:
+            ax.legend(frameon=False, loc="best")
         _time_axis(ax, found.times)
         ax.set(ylim=(0, 1.05 * _top(ax)), ylabel="encoder gain w̄")
     ax.format_coord = lambda x, y: _nearest(found, x, y)
     return ax
+
+
+def _draw_by_rho(ax: "Axes", found: Curves, noisy: np.ndarray) -> None:
+    colours, width = rho_colours(), 0.6 if len(found.rho) > FEW else 1.4
+    for i in np.lexsort((found.rho, noisy)):
+        line: dict[str, Any] = {"lw": 1.8, "ls": DASHES} if noisy[i] else {"lw": width}
+        ax.plot(found.times, found.gains[:, i], color=colours.to_rgba(found.rho[i]), **line)
+
+
+def _draw_labelled(ax: "Axes", found: Curves, noisy: np.ndarray, labels: Mapping[int, str]) -> None:
+    """The lines without a label as one object, which is drawn faster than many."""
+    warm, cold = itertools.cycle(WARM), itertools.cycle(COLD)
+    for i, name in labels.items():
+        line: dict[str, Any] = {"lw": 1.4, "ls": DASHES if noisy[i] else "-"}
+        line["color"] = next(warm if noisy[i] else cold)
+        ax.plot(found.times, found.gains[:, i], label=name, zorder=2.5 if noisy[i] else 2, **line)
+    others = [i for i in range(len(found.rho)) if i not in labels]
+    if others:
+        rho = f"ρ {found.rho[others].min():.2f} to {found.rho[others].max():.2f}"
+        lines = [np.column_stack([found.times, found.gains[:, i]]) for i in others]
+        collection = pyplot().matplotlib.collections.LineCollection
+        thin = {"colors": "0.75", "linewidths": 0.5, "zorder": 1.5}
+        ax.add_collection(collection(lines, label=f"{len(others)} more ({rho})", **thin))
 
 
 def rho_bar(drawn: "Figure", axes: "Sequence[Axes]") -> None:
@@ -142,10 +177,10 @@ def _mark_evictions(ax: "Axes", found: Curves) -> bool:
         gain = np.interp(loss.lost, found.times, found.gains[:, loss.feature])
         if len(taken) <= FEW:
             ax.axvline(loss.lost, color="0.4", lw=0.6, ls=":", zorder=1)
-        ax.plot(loss.lost, gain, "x", color="#D55E00", ms=5, mew=1.4, zorder=3)
+        ax.plot(loss.lost, gain, "x", color="black", ms=4, mew=1.0, zorder=3)
     if taken:
         words = f"{len(taken)} eviction{'s'[: len(taken) > 1]}"
-        ax.plot([], [], "x", color="#D55E00", ms=5, mew=1.4, label=words)
+        ax.plot([], [], "x", color="black", ms=4, mew=1.0, label=words)
     return bool(taken)
 
 

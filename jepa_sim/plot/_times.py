@@ -94,7 +94,7 @@ def learning_time(
     rho = ds.rho.values
     noisy = np.zeros(len(rho), bool) if noisy is None else np.asarray(noisy)
     scaled = (ds[times] * ds.lam).transpose("objective", "depth", "feature")
-    delays = _over_cleanest(scaled.values, rho)
+    delays = over_cleanest(scaled.values, rho)
     edge = 1.25 * delays[np.isfinite(delays)].max(initial=2.0)
     with style():
         if axes is None:
@@ -122,7 +122,7 @@ def learning_time(
     return axes
 
 
-def _over_cleanest(scaled: np.ndarray, rho: np.ndarray) -> np.ndarray:
+def over_cleanest(scaled: np.ndarray, rho: np.ndarray) -> np.ndarray:
     """(objective, depth, feature): over that of the feature of largest ρ which is learned at all,
     and not there from the start."""
     learned = np.isfinite(scaled) & (scaled > 0)
