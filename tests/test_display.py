@@ -17,6 +17,7 @@ from jepa_sim.display.sheet import HTML_ROWS, Sheet
 from tests.problems import non_commuting, two_features
 
 COUNT = 40
+SIDES = ["text-align: right", "text-align: left"]
 
 
 def many_features():
@@ -158,8 +159,8 @@ def test_html_is_escaped_and_numbers_are_right_aligned():
         "1.5",
         "x & <y>",
     ]
-    assert [style.split()[-1] for _, style in row] == ["right", "left"]
-    assert [style.split()[-1] for _, style in heads] == ["right", "left"]
+    assert [style.split(";")[0] for _, style in row] == SIDES
+    assert [style.split(";")[0] for _, style in heads] == SIDES
 
 
 def twice(thing):
@@ -173,7 +174,7 @@ def test_several_and_traced_ones_print_a_line():
             assert len(text.splitlines()) == 1, text
             assert len(text) <= 100
             assert text.startswith(type(thing).__name__)
-        assert thing._repr_html_().startswith("<table>")
+        assert thing._repr_html_().startswith("<div><table>")
 
     problem = plain(two_features())
     run = run_of(problem)
@@ -187,6 +188,13 @@ def test_several_and_traced_ones_print_a_line():
         seen(eqx.filter_eval_shape(lambda x=thing: x))
         seen(jax.tree.map(lambda _: False, thing))  # as filters of equinox have it
     jax.jit(lambda x: repr(problem) and x)(1.0)  # known, inside of a program
+
+    def seen_grid(moments):
+        made = js.Grid(spectrum=moments, objective=[js.JEPA()])
+        seen(made)
+        seen(js.plan(made, js.ClosedForm()))
+
+    eqx.filter_jit(seen_grid)(problem.moments)
 
 
 def test_a_run_says_which_method_ran_and_why():

@@ -63,10 +63,14 @@ class Features(Shows, eqx.Module):
         return Sheet(f"Features: {self.lam.size:,}", self._facts(), columns)
 
     def _facts(self) -> dict[str, str]:
-        """How far moments are from having common eigenvectors."""
+        """Whether moments commute, and how far from it they are."""
         names = ("commutator", "asymmetry", "overlap")
-        found = ", ".join(f"{name} {numbers.number(getattr(self, name))}" for name in names)
-        return {"apart": f"{found} (0 where moments commute)"}
+        found = {name: float(getattr(self, name)) for name in names}
+        rounding = 1e4 * float(jnp.finfo(self.lam.dtype).eps)
+        if max(found.values()) < rounding:
+            return {"commute": "yes"}
+        words = ", ".join(f"{name} {numbers.number(value)}" for name, value in found.items())
+        return {"commute": f"{'yes' if found['commutator'] < rounding else 'no'} ({words})"}
 
 
 def feature_columns(features: Features) -> dict[str, list]:
@@ -119,9 +123,9 @@ class Moments(Shows, Checked):
     Array([0.631, 0.227], dtype=float64)
     >>> moments
     Moments
-      x      d = 2, total variance tr Σxx = 3
-      y      dy = 2, total variance tr Σyy = 0.8571
-      apart  commutator 0.114, asymmetry 0, overlap 0.3333 (0 where moments commute)
+      x        d = 2, total variance tr Σxx = 3
+      y        dy = 2, total variance tr Σyy = 0.8571
+      commute  no (commutator 0.114, asymmetry 0, overlap 0.3333)
       feature       λ       ρ      σ²
             0    1.28  0.6306    2.03
             1  0.2197  0.2265  0.9697

@@ -58,11 +58,14 @@ def described(value: Any, usual: Any = None, *, without: tuple[str, ...] = ()) -
 
 def outline(value: Any) -> str:
     """An object whose numbers are not known, or are of several: its fields by shapes or classes."""
-    parts = []
-    for field in dataclasses.fields(value):
-        if field.repr and not field.name.startswith("_"):
-            own = getattr(value, field.name, None)
-            parts.append(f"{field.name}={_brief(own)}")
+    fields = {
+        field.name: field.repr for field in getattr(value, "__dataclass_fields__", {}).values()
+    }
+    parts = [
+        f"{name}={_brief(own)}"
+        for name, own in vars(value).items()
+        if fields.get(name, True) and not name.startswith("_")
+    ]
     return f"{type(value).__name__}({', '.join(parts)})"
 
 

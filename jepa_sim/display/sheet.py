@@ -13,7 +13,7 @@ from jepa_sim.display.numbers import number
 WIDTH, LINES = 100, 20  # of the text
 FACT_LINES = 3  # that one fact may take
 HTML_ROWS = 30
-LEFT, RIGHT = "text-align: left", "text-align: right"
+LEFT, RIGHT = (f"text-align: {side}; padding: 0 0.5em;" for side in ("left", "right"))
 
 
 class Sheet(NamedTuple):
@@ -57,24 +57,24 @@ class Sheet(NamedTuple):
         return [*lines, f"  … and {len(rows) - 1 - shown:,} more"]
 
     def html(self) -> str:
-        """A table without any script or sheet of styles; all text is escaped."""
-        span = max(len(self.columns), 2)
-        rows = [f'<tr><th colspan="{span}" style="{LEFT}">{html.escape(self.title)}</th></tr>']
+        """A table of facts and one of numbers, with neither script nor style sheet, all escaped."""
+        facts = [_html_row([("th", LEFT, self.title)], span=2)]
         for name, fact in self.facts.items():
             if fact:
-                head = f'<th style="{LEFT}">{html.escape(name)}</th>'
-                cell = f'<td colspan="{span - 1}" style="{LEFT}">{html.escape(fact)}</td>'
-                rows.append(f"<tr>{head}{cell}</tr>")
-        if self.columns:
-            styles = [RIGHT if _is_numeric(cells) else LEFT for cells in self.columns.values()]
-            rows.append(_html_row("th", self.columns, styles))
-            cells = zip(*self.columns.values(), strict=True)
-            body = [_html_row("td", map(_cell, row), styles) for row in cells]
-            rows += body[:HTML_ROWS]
-            if len(body) > HTML_ROWS:
-                left = f"… and {len(body) - HTML_ROWS:,} more"
-                rows.append(f'<tr><td colspan="{span}" style="{LEFT}">{left}</td></tr>')
-        return f"<table>{''.join(rows)}</table>"
+                facts.append(_html_row([("th", LEFT, name), ("td", LEFT, fact)]))
+        styles = [RIGHT if _is_numeric(cells) else LEFT for cells in self.columns.values()]
+        heads = [("th", style, name) for style, name in zip(styles, self.columns, strict=True)]
+        rows = [_html_row(heads)]
+        table = list(zip(*self.columns.values(), strict=True))
+        for row in table[:HTML_ROWS]:
+            cells = zip(styles, map(_cell, row), strict=True)
+            rows.append(_html_row([("td", *cell) for cell in cells]))
+        if len(table) > HTML_ROWS:
+            left = f"… and {len(table) - HTML_ROWS:,} more"
+            rows.append(_html_row([("td", LEFT, left)], span=len(heads)))
+        parts = [facts, rows] if self.columns else [facts]
+        tables = (f"<table>{''.join(part)}</table>" for part in parts)
+        return f"<div>{''.join(tables)}</div>"
 
 
 def _wrapped(first: str, text: str) -> list[str]:
@@ -92,9 +92,10 @@ def _wrapped(first: str, text: str) -> list[str]:
     return lines or [first.rstrip()]
 
 
-def _html_row(tag: str, cells: Any, styles: Sequence[str]) -> str:
-    parts = zip(cells, styles, strict=True)
-    inside = (f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell, style in parts)
+def _html_row(cells: Sequence[tuple[str, str, str]], span: int = 1) -> str:
+    """Cells given by tag, style and text, each over so many columns."""
+    wide = f' colspan="{span}"' if span > 1 else ""
+    inside = (f'<{t}{wide} style="{style}">{html.escape(s)}</{t}>' for t, style, s in cells)
     return f"<tr>{''.join(inside)}</tr>"
 
 

@@ -21,6 +21,9 @@ from jepa_sim.results.trust import Trust, trust_in
 if TYPE_CHECKING:
     import xarray as xr
 
+# the counts of a solver's work, as they are printed
+WORK = {"steps": "steps", "accepted": "accepted", "rhs": "evaluations of the right-hand side"}
+
 
 class Trajectory(Shows, eqx.Module):
     """Saved observables of one run.
@@ -185,7 +188,10 @@ class Trajectory(Shows, eqx.Module):
     def _sheet(self) -> Sheet:
         require_single((self.result, 0), (self.times, 1))
         problem, times, floor = self.problem, self.times, float(jnp.max(self.floor))
-        work = ", ".join(f"{number(int(count))} {name}" for name, count in self.stats.items())
+        counts = {
+            name: int(self.stats[name]) for name in (*WORK, *self.stats) if name in self.stats
+        }
+        work = ", ".join(f"{n:,} {WORK.get(name, name)}" for name, n in counts.items())
         facts = {
             **problem._facts(),
             "solver": "" if self.solver is None else str(self.solver),

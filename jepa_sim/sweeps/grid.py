@@ -50,7 +50,7 @@ class Grid(Shows):
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=range(1, 7))
     Grid: 12 trajectories
-      spectrum  λ 1, ρ 0.3 to 0.9, d = 2
+      spectrum  d = 2, λ 1, ρ 0.3 to 0.9
       start     Balanced
       axis             symbol     values  which
       objective        objective       2  JEPA, MAE
@@ -190,13 +190,11 @@ class Grid(Shows):
 
     def _facts(self) -> dict[str, str]:
         features, count = self.features, self.shape["spectrum"]
-        d = f"d = {features.lam.shape[-1]:,}"
-        spans = f"λ {extent(features.lam)}, ρ {extent(features.rho)}, {d}"
+        of = f"{count:,} of d = " if count > 1 else "d = "
+        spans = f"λ {extent(features.lam)}, ρ {extent(features.rho)}"
         training = described(self.training, Training())
         return {
-            "spectra" if count > 1 else "spectrum": f"{spans}, in {count:,}"
-            if count > 1
-            else spans,
+            "spectra" if count > 1 else "spectrum": f"{of}{features.lam.shape[-1]:,}, {spans}",
             "start": described(self.start),
             "network": "" if self.network is DeepLinear else described(self.network),
             "training": "" if training == "Training" else training,
