@@ -179,8 +179,9 @@ def test_several_and_traced_ones_print_a_line():
     problem = plain(two_features())
     run = run_of(problem)
     scales = eqx.tree_at(lambda p: p.start.scale, problem, jnp.array([0.1, 0.2]))
-    several = [*map(twice, (problem, problem.moments, problem.features, run, run.trust)), scales]
-    for thing in several:
+    rates = eqx.tree_at(lambda p: p.training.encoder_rate, problem, jnp.array([1.0, 2.0]))
+    several = map(twice, (problem, problem.moments, problem.features, run, run.trust))
+    for thing in (*several, scales, rates):
         seen(thing)
     assert "xx=float64[2,2,2]" in repr(twice(problem.moments))
     for thing in (problem, problem.moments, problem.features, run, run.trust):
@@ -195,6 +196,8 @@ def test_several_and_traced_ones_print_a_line():
         seen(js.plan(made, js.ClosedForm()))
 
     eqx.filter_jit(seen_grid)(problem.moments)
+    # what is printed computes nothing in the program
+    assert not jax.make_jaxpr(lambda p: (repr(p), p.moments.xx)[1])(problem).eqns
 
 
 def test_a_run_says_which_method_ran_and_why():
