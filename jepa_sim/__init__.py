@@ -63,6 +63,8 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .results.evictions import Eviction as Eviction
     from .results.evictions import evictions as evictions
     from .results.status import Status as Status
+    from .results.takeovers import Takeovers as Takeovers
+    from .results.takeovers import takeover_times as takeover_times
     from .results.trajectory import Trajectory as Trajectory
     from .results.trust import DisplacementWarning as DisplacementWarning
     from .results.trust import Trust as Trust

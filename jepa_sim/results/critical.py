@@ -72,6 +72,7 @@ def critical_times(
 
     The times are those of features that keep apart. A `DisplacementWarning` says where a cleaner
     feature displaces a noisier one before (see `trust`); there is none under a transformation.
+    `takeover_times` has the times of a JEPA with such takeovers.
 
     Raises ValueError where the start is not balanced or the target out of range.
     """
