@@ -34,7 +34,9 @@ class Choice(eqx.Module):
             return f"{self.easy}: the problem was traced, so that nothing could be predicted"
         if not is_concrete(self.relaxations) or np.ndim(self.relaxations):
             return f"{self.easy} or {self.stiff}"
-        predicted = f"{self.name}: predicted {float(self.relaxations):,.0f} relaxation times"
+        count = float(self.relaxations)
+        words = f"{count:,.0f}" if count >= 100 else f"{count:.2g}"
+        predicted = f"{self.name}: predicted {words} relaxation times"
         if self.name == self.stiff:
             return f"{predicted} > {self.limit:,.0f}, so a stabilised method"
         return f"{predicted} ≤ {self.limit:,.0f}, so no stabilised method"
