@@ -151,6 +151,20 @@ def test_times():
 
 
 @pytest.mark.parametrize(
+    ("grid", "kind"),
+    [
+        ('objective = ["mae"]\nstart = "random_balanced"\nseed = [0, 1]', js.RandomBalanced),
+        ('objective = ["mae", "jepa"]\nstart = "misaligned"\nangle = [0.01]', js.Misaligned),
+    ],
+)
+def test_starts_that_the_reduced_theory_takes(grid, kind):
+    run = built(grid=grid + "\ndepth = [1]\nscale = [0.1]")
+    assert all(isinstance(problem.start, kind) for problem in run.grid.problems())
+    for problem in run.grid.problems():
+        run.solver.prepare(problem)
+
+
+@pytest.mark.parametrize(
     ("keys", "kind", "fields"),
     [
         ('solver = "closed_form"', js.ClosedForm, {}),

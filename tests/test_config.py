@@ -167,6 +167,7 @@ FAULTS = [
     ({"data": 'kind = "features"\nlam = [[1], [1]]\nrho = [[1], [-1]]'}, "data.rho[1][0]"),
     # what does not go together
     ({"grid": GRID + '\nstart = "gaussian"'}, "grid.start"),
+    ({"grid": GRID + '\nstart = "random_balanced"'}, "grid.start"),
     ({"grid": GRID + '\nstart = "gaussian"\nrotated = true', "solve": FLOW}, "grid.rotated"),
     (
         {"grid": GRID.replace('"jepa"', '"jepa_moving_average"'), "solve": FLOW},

@@ -157,7 +157,6 @@ AXES = {
             "angle of the predictor's misalignment at the start, in radians",
             apply=_angle,
             needs=("start", "misaligned"),
-            is_reduced=False,
         ),
         Axis(
             "penalty",

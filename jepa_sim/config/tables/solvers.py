@@ -87,8 +87,14 @@ class ReducedSolver(Solver):
     """A solver of the reduced flow, which has real depths and no place for many other things."""
 
     def faults(self, grid: GridTable) -> Iterator[Fault]:
-        if grid.start != "balanced":
-            yield Fault(("grid", "start"), f'be "balanced" {self.named}', f"is {shown(grid.start)}")
+        start = STARTS[grid.start]
+        effective = all(OBJECTIVES[name].has_effective_starts for name in grid.objective)
+        if not (start.is_reduced or (start.is_effective and effective)):
+            names = [name for name, known in STARTS.items() if known.is_reduced]
+            found = f"is {shown(grid.start)}"
+            if start.is_effective:
+                found += f" with `grid.objective` = {shown(grid.objective)}"
+            yield Fault(("grid", "start"), f"be one of {shown(names)} {self.named}", found)
         for i, objective in enumerate(grid.objective):
             if not OBJECTIVES[objective].is_reduced:
                 rule = f"be an objective whose encoder is its own teacher {self.named}"
