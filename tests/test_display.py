@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import jepa_sim as js
+from jepa_sim.data.moments import SHOWN
 from jepa_sim.display.numbers import described, listed
 from jepa_sim.display.sheet import HTML_ROWS, Sheet
 from tests.problems import non_commuting, two_features
@@ -146,6 +147,12 @@ def test_of_many_rows_the_first_are_shown_and_the_rest_counted():
     rows = Tables(Sheet("many", columns={"n": list(range(50))}).html()).rows
     assert rows[-1][0][0] == f"… and {50 - HTML_ROWS} more"
     assert len(rows) == HTML_ROWS + 3  # title, headings, what is left out
+
+
+def test_features_of_large_moments_are_not_solved_for():
+    large = js.Moments(np.eye(SHOWN + 1), np.eye(SHOWN + 1) / 2)
+    for thing in (large, plain(large)):
+        assert repr(thing).endswith("solves for them")
 
 
 def test_html_is_escaped_and_numbers_are_right_aligned():

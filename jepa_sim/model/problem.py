@@ -345,7 +345,9 @@ class Problem(Shows, Checked):
         return Gains(log_u, gap, self.depth, self.predictor_depth)
 
     def _sheet(self) -> Sheet:
-        return Sheet(f"Problem: {self._name()}", self._facts(), self._columns())
+        columns = self._columns()
+        left_out = {} if columns else {"features": "`features` solves for them"}
+        return Sheet(f"Problem: {self._name()}", {**self._facts(), **left_out}, columns)
 
     def _name(self) -> str:
         """Objective, depths and number of features; ValueError where the problem is several."""
