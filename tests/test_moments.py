@@ -91,6 +91,23 @@ def test_uncentred_samples_give_raw_second_moments():
     np.testing.assert_allclose(moments.yx, 2 * x.T @ x / 200, rtol=1e-12)
 
 
+def test_shrinkage_is_that_of_ledoit_and_wolf_and_of_ridge_regression():
+    covariance = pytest.importorskip("sklearn.covariance")
+    rng = np.random.default_rng(0)
+    x = 3 + rng.normal(size=(8, 5)) * np.array(
+        [9, 3, 1, 1, 1]
+    )  # fewer samples than x and y have entries
+    y = x + rng.normal(size=x.shape)
+    xx, s = covariance.ledoit_wolf(x)
+    moments = js.Moments.from_samples([(x[:3], y[:3]), (x[3:], y[3:])], shrinkage=s)
+    np.testing.assert_allclose(moments.xx, xx, rtol=1e-12)
+    plain = np.cov(x, y, rowvar=False, bias=True)
+    ridge = s / (1 - s) * np.trace(plain[:5, :5]) / 5
+    regression = np.linalg.solve(plain[:5, :5] + ridge * np.eye(5), plain[:5, 5:]).T
+    np.testing.assert_allclose(moments.yx @ jnp.linalg.inv(moments.xx), regression, rtol=1e-9)
+    js.Moments.from_samples(x[:4], y[:4], shrinkage=0.1)  # which do not span the five dimensions
+
+
 def test_a_stream_is_never_held_together():
     rng = np.random.default_rng(0)
 
@@ -140,6 +157,10 @@ EYE = np.eye(2)
         (lambda: js.Moments.from_samples([]), "`x` must hold at least one sample"),
         (lambda: js.Moments.from_samples(EYE, np.eye(3)), "`y` must have as many rows as x, 2"),
         (lambda: js.Moments.from_samples(np.ones((5, 2)), np.ones((5, 2))), "`x` must span all 2"),
+        (
+            lambda: js.Moments.from_samples(EYE, EYE, shrinkage=1.0),
+            "`shrinkage` must be at least 0 and below 1, but is 1",
+        ),
         (lambda: js.Moments.from_samples([EYE]), r"yield pairs \(x, y\)"),
         (
             lambda: js.Moments.from_samples([(EYE, EYE), (EYE, EYE * np.nan)]),

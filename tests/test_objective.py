@@ -3,6 +3,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jepa_sim as js
@@ -177,3 +178,61 @@ def test_an_objective_with_the_older_name_of_output_basis_works_and_warns():
         for objective in (Older(), js.JEPA())
     ]
     np.testing.assert_array_equal(*gains)
+
+
+class Bare(js.AbstractObjective):
+    """A JEPA that does not say what its reduced flow is."""
+
+    base: js.JEPA = js.JEPA()
+    encodes_target: ClassVar[bool] = True
+    uses_predictor: ClassVar[bool] = True
+    name: ClassVar[str] = "bare"
+
+    @property
+    def teacher(self):
+        return self.base.teacher
+
+    def pulls(self, maps, moments):
+        return self.base.pulls(maps, moments)
+
+    def loss(self, maps, moments):
+        return self.base.loss(maps, moments)
+
+    def output_basis(self, latent, target):
+        return latent
+
+
+@pytest.mark.parametrize("solver", [js.GradientFlow(), js.Descent(optax.sgd, 1e-2)])
+def test_an_objective_needs_no_reduced_flow(solver):
+    """It ends where the closed form of the same JEPA does; what a run alone tells is there."""
+    moments, times = two_features(), np.geomspace(1.0, 1000.0, 200)
+    problem = posed(Bare(), 2, 1, moments)
+    run = js.simulate(problem, times, solver)
+    known = js.simulate(posed(js.JEPA(), 2, 1, moments), times, js.ClosedForm())
+    np.testing.assert_allclose(run.features[-1], known.features[-1], rtol=1e-4)
+    crossed, expected = run.critical_times(level=0.2), known.critical_times(level=0.2)
+    np.testing.assert_allclose(crossed, expected, rtol=1e-2)
+    assert np.isnan(run.critical_times(fraction=0.5)).all()
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-3])
+def test_without_a_reduced_flow_plateaus_are_not_known(decay):
+    problem = posed(Bare(), 2, 1, two_features(), decay=decay)
+    unknown = (problem.plateaus, *jax.tree.leaves(problem.equilibria))
+    assert np.isnan(unknown).all()
+
+
+@pytest.mark.parametrize(
+    ("what", "call"),
+    [
+        ("ClosedForm", lambda p: js.simulate(p, [1.0], js.ClosedForm())),
+        ("Modes", lambda p: js.simulate(p, [1.0], js.Modes())),
+        ("critical_times", lambda p: js.critical_times(p, fraction=0.5)),
+        ("trust", lambda p: js.trust(p, fraction=0.5)),
+        ("asymptotic_critical_times", js.asymptotic_critical_times),
+        ("CriticalGrid", lambda p: js.CriticalGrid().times(p)),
+    ],
+)
+def test_what_needs_a_reduced_flow_says_so(what, call):
+    with pytest.raises(ValueError, match=rf"`objective` must have a reduced flow for `{what}`"):
+        call(posed(Bare(), 2, 1, two_features()))

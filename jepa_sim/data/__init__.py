@@ -30,6 +30,8 @@ from jepa_sim.data.spectra import non_commuting as non_commuting
 from jepa_sim.data.spectra import power_law as power_law
 from jepa_sim.data.spectra import random_basis as random_basis
 from jepa_sim.data.temporal import Temporal as Temporal
+from jepa_sim.data.uncertainty import StandardErrors as StandardErrors
+from jepa_sim.data.uncertainty import standard_errors as standard_errors
 from jepa_sim.data.views import Lit as Lit
 from jepa_sim.data.views import Noisy as Noisy
 from jepa_sim.data.views import Shifted as Shifted

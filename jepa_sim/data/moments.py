@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked, check_kind, checked
-from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_numpy
+from jepa_sim.arguments.types import ArrayLike, Number, as_float_array, is_concrete, to_numpy
 from jepa_sim.display import numbers
 from jepa_sim.display.sheet import Sheet, column
 from jepa_sim.display.shows import Shows, require_single
@@ -197,26 +197,34 @@ class Moments(Shows, Checked):
         y: ArrayLike | None = None,
         *,
         center: bool = True,
+        shrinkage: Number = 0.0,
     ) -> "Moments":
         """Moments estimated from samples, in one pass, in double precision on the host.
 
         x: (n, d) and y: (n, dy) arrays; or one iterable of (x, y) batches of any sizes, so that the
         samples need never be in memory together.  center: subtract the sample means (the linear
-        network has no bias); False gives raw second moments.
+        network has no bias); False gives raw second moments.  shrinkage: s in [0, 1), for few
+        samples. Moments become Σxx ← (1 − s) Σxx + s (tr Σxx / d) I, likewise Σyy, and
+        Σyx ← (1 − s) Σyx. So ρ is that of ridge regression, λ/(σ² + s/(1 − s) tr Σxx / d), and
+        small noisy features no longer come out with a large ρ. Σxx is that of Ledoit & Wolf (2004);
+        `sklearn.covariance.ledoit_wolf_shrinkage(x)` estimates the best s. `standard_errors` says
+        how sure λ and ρ are.
 
         Batches are merged by the update of Chan, Golub & LeVeque (1983), which subtracts the mean
         before it squares, so that a large mean costs no digits.
 
-        Raises ValueError where shapes do not fit, an entry is not finite, or the samples do not
-        span all d dimensions.
+        Raises ValueError where shapes do not fit, an entry is not finite, s is not in [0, 1), or
+        the samples do not span all d dimensions, which they need not for s > 0.
         """
+        if not 0 <= shrinkage < 1:
+            checks.fail("shrinkage", "be at least 0 and below 1", shrinkage)
         batches: Any = ((x, y),) if y is not None else x
         running = _RunningMoments(center)
         for number, batch in enumerate(batches):
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 checks.fail("x", "be an array (with `y`) or yield pairs (x, y)", f"{type(batch)}")
             running.add(*batch, where=f" of batch {number}" if y is None else "")
-        return cls(*running.moments())
+        return cls(*running.moments(float(shrinkage)))
 
     @property
     def dimension(self) -> int:
@@ -404,6 +412,12 @@ def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
             )
 
 
+def _shrunk(covariance: np.ndarray, shrinkage: float) -> np.ndarray:
+    """(1 − s) Σ + s (tr Σ / d) I."""
+    d = len(covariance)
+    return (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / d * np.eye(d)
+
+
 class _RunningMoments:
     """Means and centred second moments of all samples seen so far (x and y stacked)."""
 
@@ -437,12 +451,14 @@ class _RunningMoments:
         self.mean = self.mean + shift * (n / total)
         self.count = total
 
-    def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def moments(self, shrinkage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self.count == 0:
             checks.fail("x", "hold at least one sample", "empty")
         joint = self.scatter / self.count
         d = self.columns[0]
         xx, yx, yy = joint[:d, :d], joint[d:, :d], joint[d:, d:]
+        xx, yy = _shrunk(xx, shrinkage), _shrunk(yy, shrinkage)
+        yx = (1 - shrinkage) * yx
         least = np.linalg.eigvalsh(xx)[0]
         if least <= np.finfo(float).eps * d * np.trace(xx):
             checks.fail(

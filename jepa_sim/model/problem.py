@@ -130,8 +130,8 @@ class Problem(Shows, Checked):
         """Where features come to rest from an aligned start, and how much weight decay they bear.
 
         All is NaN where that is not known: with a predictor set by a formula, with several frames,
-        and, without stop-gradient, for a target that x predicts without error. Without
-        stop-gradient everything else collapses.
+        for an objective without a reduced flow, and, without stop-gradient, for a target that x
+        predicts without error. Without stop-gradient everything else collapses.
         """
         features, objective = self.features, self.objective
         lam, variance = objective.coefficients(features)
@@ -142,7 +142,8 @@ class Problem(Shows, Checked):
             collapses = features.target_variance > predicted + rounding
             nothing = jnp.where(collapses, jnp.zeros_like(lam), jnp.nan)
             return Equilibria(nothing, nothing, jnp.where(collapses, jnp.inf, jnp.nan))
-        if not self.training.predictor.is_learned or self.network.frames != (1, 1):
+        is_single = self.training.predictor.is_learned and self.network.frames == (1, 1)
+        if not (is_single and objective.has_reduced_flow):
             unknown = jnp.full_like(lam, jnp.nan)
             return Equilibria(unknown, unknown, unknown)
         predictor_depth = self.predictor_depth if objective.uses_predictor else None
@@ -194,7 +195,7 @@ class Problem(Shows, Checked):
         feature cannot be learned (ρ ≤ 0, too much decay, no stop-gradient). For several frames ρ is
         replaced by the norm of the regression coefficients over frames, ‖Σyx Σxx⁻¹‖ of the feature.
         These are the plateaus of the reduced theory: where moments do not commute, the matrix flow
-        ends some percent lower.
+        ends some percent lower. They are NaN where the objective has no reduced flow.
         """
         if self.network.frames != (1, 1):
             return self._plateaus_of_frames()
@@ -221,6 +222,7 @@ class Problem(Shows, Checked):
             self.objective.teacher.passes_gradient
             or self.start.keeps_differences
             or not self.training.is_scaled
+            or not self.objective.has_reduced_flow
         )
         return size ** (self.depth / self.exponents[1]) * (jnp.nan if unknown else 1)
 
@@ -228,13 +230,15 @@ class Problem(Shows, Checked):
     def is_plain(self) -> bool:
         """Whether features follow the reduced flow once they are aligned and balanced.
 
-        For that the predictor must be learned, without weight decay and with one learning rate, the
-        teacher must be the encoder itself with stop-gradient, frames must be single, and the start
-        must have no differences between layers, which the flow would keep.
+        For that the objective must have a reduced flow, the predictor must be learned, without
+        weight decay and with one learning rate, the teacher must be the encoder itself with
+        stop-gradient, frames must be single, and the start must have no differences between layers,
+        which the flow would keep.
         """
         teacher = self.objective.teacher
         return (
-            self.training.is_scaled
+            self.objective.has_reduced_flow
+            and self.training.is_scaled
             and not teacher.passes_gradient
             and teacher.time_constant is None
             and self.network.frames == (1, 1)
@@ -292,12 +296,20 @@ class Problem(Shows, Checked):
             rule = f"have at least as many rows as columns, {d}, for `{what}` (see `GradientFlow`)"
             checks.fail("moments.yx", rule, f"of {dy} rows")
 
+    def check_flow(self, what: str) -> None:
+        """ValueError where the objective has no reduced flow, which `what` needs."""
+        if not self.objective.has_reduced_flow:
+            found = f"{self.objective.name}, without `exponents` and `coefficients`"
+            checks.fail("objective", f"have a reduced flow for `{what}`", found)
+
     def reduced(self, what: str) -> "Problem":
         """The problem as the reduced theory takes it: with depths that are traced numbers.
 
-        ValueError where the reduced theory does not apply: where the start is not balanced, the
-        network is a bottleneck, or the problem is not plain. The message names `what` needs it.
+        ValueError where the reduced theory does not apply: where the objective has no reduced flow,
+        the start is not balanced, the network is a bottleneck, or the problem is not plain. The
+        message names `what` needs it.
         """
+        self.check_flow(what)
         start = self.start
         if not (start.is_balanced or start.is_nearly_aligned or self.has_effective_start):
             checks.fail("start", f"be balanced for `{what}`", type(start).__name__)

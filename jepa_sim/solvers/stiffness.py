@@ -13,9 +13,11 @@ def stiffness(problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
     """Time to the end in units of the fastest relaxation: explicit methods take that many steps.
 
     The rates are those of the reduced flow (`ReducedFlow.stiffness`) times the larger learning
-    rate, and those of decay and of the teacher.
+    rate, and those of decay and of the teacher. The rates of an objective without a reduced flow
+    are not known, and count as 0.
     """
-    rates = problem.flow.stiffness
+    known = problem.objective.has_reduced_flow
+    rates = problem.flow.stiffness if known else jnp.zeros_like(problem.features.lam)
     training = problem.training
     rate = jnp.maximum(training.encoder_rate, training.predictor_rate)
     decay = jnp.maximum(training.encoder_decay, training.predictor_decay).astype(rates.dtype)

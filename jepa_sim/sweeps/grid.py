@@ -245,7 +245,8 @@ class CriticalGrid(AbstractTimes):
     all reach 0.9 of its plateau from a balanced start of the same scale, without weight decay and
     with the encoder as its own teacher: a slow teacher or a decay near its threshold takes longer.
 
-    Raises ValueError where `count` is below 2, or not 0 < first < last.
+    Raises ValueError where `count` is below 2, or not 0 < first < last; in `sweep` where an
+    objective has no reduced flow.
     """
 
     count: int = eqx.field(static=True, default=200)
@@ -263,6 +264,7 @@ class CriticalGrid(AbstractTimes):
         return np.geomspace(self.first, self.last, self.count)
 
     def times(self, problem: Problem) -> Float[Array, " t"]:
+        problem.check_flow("CriticalGrid")
         flow = problem.flow
         target = jnp.full_like(flow.lam, 0.9)
         time = flow.hitting_time(jnp.log(target) / flow.depth)

@@ -20,7 +20,12 @@ else:
 
 
 class AbstractObjective(Checked):
-    """An objective owns its pulls, its loss, and its reduced flow u̇ = u^a (λ − σ² u^b).
+    """An objective owns its pulls, its loss, and, if it has one, its reduced flow.
+
+    The reduced flow u̇ = u^a (λ − σ² u^b) is given by the methods `exponents` and `coefficients`.
+    An objective that leaves them out works with every solver that integrates: `GradientFlow`,
+    `LayerModes` and `Descent`. Its plateaus are NaN, and what needs the reduced flow
+    (`ClosedForm`, `Modes`, `critical_times`) raises a ValueError.
 
     A subclass sets these class attributes, or has properties of the same names where they depend
     on its fields. name: what the objective is called in a sweep's result.
@@ -64,19 +69,27 @@ class AbstractObjective(Checked):
         target: the directions of the same features in the target space.
         """
 
-    @abc.abstractmethod
     def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
         """(a, b) of the reduced flow u̇ = u^a (λ − σ² u^b) from a balanced start.
 
         u is the singular value shared by all factors of a feature; its encoder gain is w̄ = u^L.
-        depth L and predictor_depth M are any positive numbers.
+        depth L and predictor_depth M are any positive numbers. NaN where the objective has no
+        reduced flow, as here.
         """
+        return jnp.nan, jnp.nan
 
-    @abc.abstractmethod
     def coefficients(
         self, features: Features
     ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
-        """(λ, σ²) of the reduced flow of every feature."""
+        """(λ, σ²) of the reduced flow of every feature; NaN where there is none, as here."""
+        unknown = jnp.full_like(features.lam, jnp.nan)
+        return unknown, unknown
+
+    @property
+    def has_reduced_flow(self) -> bool:
+        """Whether the objective has `exponents` and `coefficients` of its own."""
+        own, none = type(self), AbstractObjective
+        return own.exponents is not none.exponents and own.coefficients is not none.coefficients
 
     def turning(
         self,

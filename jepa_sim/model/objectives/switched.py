@@ -80,6 +80,10 @@ class SwitchedObjective(AbstractObjective):
         lam, variance = (self._choose(axis) for axis in zip(*pairs, strict=True))
         return lam, variance
 
+    @property
+    def has_reduced_flow(self) -> bool:
+        return all(option.has_reduced_flow for option in self.options)
+
     def turning(
         self,
         lam: Float[Array, " d"],
