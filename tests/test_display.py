@@ -1,5 +1,6 @@
 """What objects show of themselves, against their numbers."""
 
+import dataclasses
 import html.parser
 import re
 
@@ -226,6 +227,8 @@ def test_a_run_says_which_method_ran_and_why():
     assert jax.tree.structure(short.solver) == jax.tree.structure(long.solver)
     given = js.simulate(problem, [1.0, 1e4], js.GradientFlow(js.ROCK4()))
     assert str(given.solver) == "GradientFlow(ROCK4)"
+    unknown = dataclasses.replace(long.solver, relaxations=jnp.array(0.0))
+    assert str(unknown).startswith("GradientFlow(Tsit5): the objective has no reduced flow")
     traced = eqx.filter_eval_shape(run_of, problem, js.GradientFlow())
     assert "GradientFlow(Tsit5): the problem was traced" in str(traced.solver)
     sgd = eqx.filter_eval_shape(run_of, problem, js.Descent(optax.sgd, 0.1))

@@ -35,6 +35,8 @@ class Choice(eqx.Module):
         if not is_concrete(self.relaxations) or np.ndim(self.relaxations):
             return f"{self.easy} or {self.stiff}"
         count = float(self.relaxations)
+        if count == 0:  # as `stiffness` has it
+            return f"{self.easy}: the objective has no reduced flow, so that nothing was predicted"
         words = f"{count:,.0f}" if count >= 100 else f"{count:.2g}"
         predicted = f"{self.name}: predicted {words} relaxation times"
         if self.name == self.stiff:
