@@ -18,7 +18,7 @@ import jepa_sim as js
 from jepa_sim.campaigns import campaign
 from jepa_sim.campaigns.progress import duration
 from jepa_sim.campaigns.store import open_store
-from jepa_sim.sweeps.variables import FOR_GOOD
+from jepa_sim.results.variables import FOR_GOOD
 
 TIMES = np.linspace(0.5, 20, 4)
 ADDRESS = re.compile(r"tcp://127\.0\.0\.1:\d+")

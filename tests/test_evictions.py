@@ -8,7 +8,7 @@ import scipy.optimize
 
 import jepa_sim as js
 from jepa_sim.results.evictions import evictions_of
-from jepa_sim.sweeps.variables import FOR_GOOD
+from jepa_sim.results.variables import FOR_GOOD
 
 LAM, RHO, EPS = np.array([1.0, 2.0]), np.array([0.9, 0.3]), 1e-3
 OFF = EPS * (np.eye(2) + 1e-6 * np.array([[0.0, 1.0], [1.0, 0.0]]))

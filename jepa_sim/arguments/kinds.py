@@ -262,4 +262,5 @@ def _found(value: Any) -> str:
     if _is_array(value):
         return f"of shape {value.shape} and type {value.dtype}"
     words = repr(value)
-    return words if len(words) <= 60 else f"an object of class {type(value).__name__}"
+    is_short = len(words) <= 60 and "\n" not in words
+    return words if is_short else f"an object of class {type(value).__name__}"

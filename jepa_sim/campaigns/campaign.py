@@ -36,9 +36,10 @@ from jepa_sim.campaigns.store import (
     open_run,
     open_store,
 )
+from jepa_sim.results.labels import meaning
 from jepa_sim.results.observables import name_of
 from jepa_sim.solvers.base import AbstractMatrixSolver
-from jepa_sim.sweeps.dataset import constants, coordinates, described, meaning, provenance
+from jepa_sim.sweeps.dataset import constants, coordinates, described, provenance
 from jepa_sim.sweeps.sweep import Plan
 
 FIRST_CALL = 15.0  # seconds to trace and compile one program for the first time

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from jepa_sim.arguments.types import ResultCode
 from jepa_sim.campaigns.store.store import PENDING
+from jepa_sim.results.variables import FOR_GOOD, RISES_ONCE
 from jepa_sim.sweeps.axes import AXES
 from jepa_sim.sweeps.dataset import remarks, versions
-from jepa_sim.sweeps.variables import FOR_GOOD, RISES_ONCE
 
 MOST_FEATURES = 6  # columns of the table of critical times
 MOST_ROWS = 30

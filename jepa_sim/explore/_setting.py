@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypeGuard
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import check_kind
+from jepa_sim.results.variables import VARIABLES
 from jepa_sim.sweeps.axes import AXES
-from jepa_sim.sweeps.variables import VARIABLES
 
 MOST = 10  # features: the names of more do not fit into the picture
 

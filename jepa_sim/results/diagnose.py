@@ -12,6 +12,7 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ResultCode, is_concrete
 from jepa_sim.model.problem import Problem
+from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.results.evictions import evictions
 from jepa_sim.results.history import STEADY, with_history
 from jepa_sim.results.status import Status, is_learned
@@ -34,7 +35,11 @@ class Finding(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """The findings of all features; `str()` of it is a table."""
+    """The findings of all features.
+
+    It prints as a table that fits a screen: of many features only the first are shown, and
+    `findings` has all of them.
+    """
 
     findings: tuple[Finding, ...]
 
@@ -42,16 +47,27 @@ class Diagnosis(NamedTuple):
         """How many features have this status."""
         return sum(finding.status is status for finding in self.findings)
 
-    def __str__(self) -> str:
+    def _sheet(self) -> Sheet:
         counts = [f"{self.count(status)} {status.value}" for status in Status if self.count(status)]
-        lines = [
-            f"{len(self.findings)} feature{'s'[: len(self.findings) > 1]}: {', '.join(counts)}",
-            f"{'feature':>7}  {'ρ':>8}  {'gain':>9}  {'plateau':>9}  what, and why",
-        ]
-        for f in self.findings:
-            numbers = f"{f.feature:>7}  {f.rho:>8.3g}  {f.gain:>9.3g}  {f.plateau:>9.3g}"
-            lines.append(f"{numbers}  {f.status.value}: {f.reason}")
-        return "\n".join(lines)
+        columns = {
+            "feature": [f.feature for f in self.findings],
+            "ρ": [f.rho for f in self.findings],
+            "w̄": [f.gain for f in self.findings],
+            "plateau w̄*": [f.plateau for f in self.findings],
+            "what, and why": [f"{f.status.value}: {f.reason}" for f in self.findings],
+        }
+        count = len(self.findings)
+        title = f"{count:,} feature{'s'[: count != 1]}: {', '.join(counts)}"
+        return Sheet(title, columns=columns)
+
+    def __repr__(self) -> str:
+        return self._sheet().text()
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return self._sheet().html()
 
 
 @checked

@@ -1,26 +1,57 @@
 """The result of one simulation: saved observables, and when features are learned."""
 
+from typing import TYPE_CHECKING
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from jepa_sim.arguments.kinds import checked
-from jepa_sim.arguments.types import ResultCode, Scalar, is_concrete
+from jepa_sim.arguments.types import ResultCode, Scalar
 from jepa_sim.model.problem import Problem
+from jepa_sim.numerics.display.numbers import listed, number
+from jepa_sim.numerics.display.sheet import Sheet, column
+from jepa_sim.numerics.display.shows import Shows, require_single
+from jepa_sim.results.choice import Choice
 from jepa_sim.results.critical import Target, check_target, critical_level
 from jepa_sim.results.crossings import Saves, rises
 from jepa_sim.results.order import order
 from jepa_sim.results.trust import Trust, trust_in
 
+if TYPE_CHECKING:
+    import xarray as xr
 
-class Trajectory(eqx.Module):
+# the counts of a solver's work, as they are printed
+WORK = {"steps": "steps", "accepted": "accepted", "rhs": "evaluations of the right-hand side"}
+
+
+class Trajectory(Shows, eqx.Module):
     """Saved observables of one run.
 
     problem: what was simulated.  times: (t,) flow times (t = kα).  values: observables by name,
     each with a leading time axis.  rates: (t, d) dw̄/dt, from `GradientFlow` and `LayerModes`.
     result: a `ResultCode`.  stats: counts of the solver's work.  atol: () or (d,) absolute
     tolerance of a layer (see `floor`); None where the solver is exact.  keeps_apart: whether the
-    solver takes features as if none could displace another (see `trust`).
+    solver takes features as if none could displace another (see `trust`).  solver: which solver and
+    method ran; `str(run.solver)` says why that one. None in a run of `sweep`.
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-2))
+    >>> run = js.simulate(problem, [100.0, 100000.0], js.GradientFlow())
+    >>> str(run.solver)
+    'GradientFlow(ROCK4): predicted 72,900 relaxation times > 1,000, so a stabilised method'
+    >>> js.simulate(problem, [100.0, 100000.0], js.ClosedForm())
+    Trajectory of JEPA, L = 2, M = 1, 2 features
+      start   Balanced, ε = 0.01
+      solver  ClosedForm
+      work    no steps
+      times   2 from 100 to 1e+05
+      saved   features, loss, predictor_gains
+      result  The trajectory reached its last time.
+      trust   Features keep apart until they are learned: the reduced theory holds.
+      feature  λ    ρ     σ²  plateau w̄*  w̄ at the end
+            0  1  0.9  1.111         0.81           0.81
+            1  1  0.3  3.333         0.09           0.09
 
     `run["name"]` raises KeyError where the observable was not saved.
     """
@@ -33,6 +64,7 @@ class Trajectory(eqx.Module):
     stats: dict[str, Array]
     atol: Float[Array, "*lanes_or_d"] | None = None
     keeps_apart: bool = eqx.field(static=True, default=False)
+    solver: Choice | None = None
 
     @property
     def floor(self) -> Float[Array, "*lanes_or_d"]:
@@ -93,7 +125,7 @@ class Trajectory(eqx.Module):
     def _rises(
         self, fraction: Scalar | None, level: Scalar | None, *, for_good: bool
     ) -> Float[Array, " d"]:
-        run = eqx.tree_at(lambda run: run.problem, self, self.problem.with_curve())
+        run = eqx.tree_at(lambda run: run.problem, self._bare(), self.problem.with_curve())
         return _rises(run, *check_target(self.problem, fraction, level), for_good)
 
     @property
@@ -105,7 +137,11 @@ class Trajectory(eqx.Module):
         """
         if not self.keeps_apart:
             return None
-        return _trust(self, self.critical_times(fraction=0.5))
+        return _trust(self._bare(), self.critical_times(fraction=0.5))
+
+    def _bare(self) -> "Trajectory":
+        """Without the solver, so that compiled programs do not depend on it."""
+        return eqx.tree_at(lambda run: run.solver, self, None, is_leaf=lambda x: x is None)
 
     @checked
     def order(
@@ -127,25 +163,49 @@ class Trajectory(eqx.Module):
         at_start = jnp.sum((first <= 0).astype(first.dtype))
         return {**order(first, last, self.problem.features), "at_start": at_start}
 
-    def __str__(self) -> str:
-        if not is_concrete(self.result) or jnp.ndim(self.result):
-            return f"Trajectory(times={jnp.shape(self.times)}, values={sorted(self.values)})"
-        problem = self.problem
-        depths = float(problem.depth), float(problem.predictor_depth)
-        floor = float(jnp.max(self.floor))
-        work = ", ".join(f"{name} {int(count)}" for name, count in self.stats.items())
-        return "\n".join(
-            [
-                f"Trajectory of {problem.objective.name}, depth {depths[0]:g}, "
-                f"predictor depth {depths[1]:g}, d = {problem.moments.dimension}",
-                f"  times   {self.times.size} from {self.times[0]:.4g} to {self.times[-1]:.4g}",
-                f"  saved   {', '.join(sorted(self.values))}",
-                f"  result  {ResultCode(int(self.result)).reason}",
-                f"  work    {work or 'no steps'}",
-                *([f"  known   gains above {floor:.1g}"] if floor > 0 else []),
-                *([f"  trust   {self.trust}"] if self.keeps_apart else []),
-            ]
-        )
+    def to_xarray(self) -> "xr.Dataset":
+        """The run as a labelled dataset, with the names, long names and units that a sweep has.
+
+        Axes are time and feature; the flow times (t = kα) are the coordinate `t` of the axis time.
+        There are all saved observables, plateau, lam and rho of every feature, the result code and
+        counts of steps; what was simulated, and by which solver, stands in the attributes. Other
+        axes of an observable of your own are named after it, as in a sweep. Of an observable that
+        is a pytree, such as `weights`, every array is a variable.
+
+        >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+        >>> network, start = js.DeepLinear(depth=3), js.Balanced(scale=1e-2)
+        >>> problem = js.Problem(moments, js.JEPA(), network, start)
+        >>> run = js.simulate(problem, [100.0, 1000.0, 10000.0], js.ClosedForm())
+        >>> run.to_xarray().features.sel(feature=1).values.round(3)
+        array([0.01 , 0.016, 0.027])
+
+        Raises ValueError where the run is traced, or is several.
+        """
+        from jepa_sim.results.dataset import dataset_of  # xarray loads when it is used
+
+        return dataset_of(self)
+
+    def _sheet(self) -> Sheet:
+        require_single((self.result, 0), (self.times, 1))
+        problem, times, floor = self.problem, self.times, float(jnp.max(self.floor))
+        counts = {
+            name: int(self.stats[name]) for name in (*WORK, *self.stats) if name in self.stats
+        }
+        work = ", ".join(f"{n:,} {WORK.get(name, name)}" for name, n in counts.items())
+        facts = {
+            **problem._facts(),
+            "solver": "" if self.solver is None else str(self.solver),
+            "work": work or "no steps",
+            "times": f"{times.size:,} from {number(times[0])} to {number(times[-1])}",
+            "saved": listed(sorted(self.values)),
+            "result": ResultCode(int(self.result)).reason,
+            "known": f"gains above {floor:.1g}" if floor > 0 else "",
+            "trust": str(self.trust) if self.keeps_apart else "",
+        }
+        columns = problem._columns()
+        if columns and "features" in self.values:
+            columns["w̄ at the end"] = column(self.features[-1])
+        return Sheet(f"Trajectory of {problem._name()}", facts, columns)
 
 
 @eqx.filter_jit

@@ -10,6 +10,9 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments.types import is_concrete
 from jepa_sim.model.problem import Problem
+from jepa_sim.numerics.display.numbers import number
+from jepa_sim.numerics.display.sheet import Sheet
+from jepa_sim.numerics.display.shows import Shows, known_sheet
 from jepa_sim.theory import Displacement, first_displacement
 
 HOLDS_FROM = 1 / 1.1  # a time that is off by less than 10 % is not worth a warning
@@ -19,7 +22,7 @@ class DisplacementWarning(UserWarning):
     """Times of the reduced theory that are wrong, since a feature displaces another before."""
 
 
-class Trust(eqx.Module):
+class Trust(Shows, eqx.Module):
     """How far the reduced theory can be trusted for one problem; `str()` of it is a sentence.
 
     displacement: the earliest one. Its `ratio` x is the time at which a cleaner feature takes over
@@ -47,7 +50,13 @@ class Trust(eqx.Module):
         """Whether no time is off by more than 10 %, as far as is known."""
         return not float(self.ratio) < HOLDS_FROM
 
+    def _sheet(self) -> Sheet:
+        return Sheet(f"Trust: ratio = {number(self.ratio)}", {"says": self._sentence()})
+
     def __str__(self) -> str:
+        return self._outline() if known_sheet(self) is None else self._sentence()
+
+    def _sentence(self) -> str:
         ratio, found = float(self.ratio), self.displacement
         if np.isnan(ratio):
             return "It is not known how long features keep apart for this start and training."

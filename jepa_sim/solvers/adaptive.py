@@ -42,6 +42,10 @@ class AbstractAdaptive(AbstractMatrixSolver):
     def method(self) -> dfx.AbstractSolver:
         return dfx.Tsit5() if self.solver is None else self.solver
 
+    @property
+    def label(self) -> str:
+        return f"{type(self).__name__}({type(self.method).__name__})"
+
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return EASY_STEPS + stiffness(problem, times)
 

@@ -1,6 +1,7 @@
 """One call for every level of fidelity: `simulate(problem, times, solver)`."""
 
 import abc
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import ArrayLike, ResultCode, is_concrete
 from jepa_sim.model.problem import Problem, split_key
 from jepa_sim.model.state import AbstractState, Weights
+from jepa_sim.results.choice import Choice
 from jepa_sim.results.observables import (
     Observable,
     check_names,
@@ -66,6 +68,11 @@ class AbstractSolver(Checked):
     is_exact: AbstractClassVar[bool]
     is_implicit: ClassVar[bool] = False
     keeps_apart: ClassVar[bool] = False
+
+    @property
+    def label(self) -> str:
+        """The class; in parentheses its method, where it has one of several."""
+        return type(self).__name__
 
     @abc.abstractmethod
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
@@ -181,8 +188,13 @@ def simulate(
     easy, stiff = solver.alternatives()
     if stiff is not easy:
         work = eqx.filter_jit(solver.work)(problem, times)
-        solver = stiff if is_concrete(work) and float(work) > STIFF_WORK else easy
+        known = is_concrete(work)
+        solver = stiff if known and float(work) > STIFF_WORK else easy
+        choice = Choice(easy.label, stiff.label, work - EASY_STEPS if known else None, STIFF)
+    else:
+        choice = Choice(solver.label, solver.label)
     run = _simulate(problem, times, solver, tuple(observables), key)
+    run = dataclasses.replace(run, solver=choice)
     # the curve was made for this program; a copy of the problem with other depths needs its own
     return eqx.tree_at(lambda r: r.problem.curve, run, None, is_leaf=lambda x: x is None)
 

@@ -99,6 +99,10 @@ class Descent(AbstractMatrixSolver):
         """Whether a run draws minibatches, for which it needs a key."""
         return self.batch_size is not None
 
+    @property
+    def label(self) -> str:
+        return f"Descent({getattr(self.optimizer, '__name__', type(self.optimizer).__name__)})"
+
     def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
         return times[-1] / jnp.asarray(self.learning_rate, times.dtype)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jepa_sim as js
+from jepa_sim.results.variables import FEATURE
 
 if TYPE_CHECKING:
     from jepa_sim.arguments.types import Scalar
@@ -167,7 +168,7 @@ AXES = {
         ),
         Axis("seed", "seed", "seed of all random numbers of a trajectory"),
         Axis("spectrum", "spectrum", "number of the moments"),
-        Axis("feature", "feature", "number of the feature"),
+        Axis("feature", "feature", FEATURE),
         Axis("other_feature", "other feature", "number of the feature that it is compared with"),
         Axis("critical_fraction", "fraction", "fraction of the plateau"),
     )

@@ -12,18 +12,12 @@ import jax
 import numpy as np
 import xarray as xr
 
-from jepa_sim.arguments.types import ResultCode
+from jepa_sim.results.labels import meaning
 from jepa_sim.results.trust import HOLDS_FROM
+from jepa_sim.results.variables import OBSERVABLES, RISES_ONCE, VARIABLES, with_learned
 from jepa_sim.solvers.base import AbstractSolver
 from jepa_sim.sweeps.axes import AXES, attributes
 from jepa_sim.sweeps.grid import AbstractTimes, Grid
-from jepa_sim.sweeps.variables import (
-    OBSERVABLES,
-    RISES_ONCE,
-    VARIABLES,
-    Variable,
-    with_learned,
-)
 
 # Names that an observable of a user cannot have.
 TAKEN = (*(VARIABLES.keys() - set(OBSERVABLES)), *AXES, "time")
@@ -57,17 +51,6 @@ def label(
     axes = coordinates(grid, times, fractions, is_random=is_random)
     found = with_learned(xr.Dataset(known, axes, provenance(grid, solver)))
     return found.assign_attrs(remarks="\n".join(remarks(found)))
-
-
-def meaning(name: str, rank: int) -> tuple[tuple[str, ...], dict]:
-    """The axes of a result after those of its lane, of which there are `rank`, and attributes."""
-    own = ("time", *(f"{name}_{axis}" for axis in range(1, rank)))  # an observable of the user
-    inner, long_name, units, _ = VARIABLES.get(name, Variable(own, name, "unknown"))
-    attrs: dict = {"long_name": long_name, "units": units}
-    if name == "result":
-        attrs["flag_values"] = np.array([code.value for code in ResultCode], np.int8)
-        attrs["flag_meanings"] = " ".join(code.name for code in ResultCode)
-    return inner, attrs
 
 
 def remarks(dataset: xr.Dataset) -> list[str]:

@@ -21,11 +21,14 @@ from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import AbstractStart, Balanced
 from jepa_sim.model.training import Training
-from jepa_sim.sweeps.axes import AXES, FURTHER, apply
+from jepa_sim.numerics.display.numbers import described, extent, listed
+from jepa_sim.numerics.display.sheet import Sheet
+from jepa_sim.numerics.display.shows import Shows
+from jepa_sim.sweeps.axes import AXES, FURTHER, apply, attributes
 from jepa_sim.theory import curve_parameter
 
 
-class Grid:
+class Grid(Shows):
     """The product of all axes: every objective at every depth, … on every spectrum.
 
     objective: objectives of different names.  depth, predictor_depth: L, M; whole numbers for
@@ -43,6 +46,19 @@ class Grid:
 
         Grid(…, axes={"noise": [0, 1e-3]}, customise=lambda problem, noise:
              dataclasses.replace(problem, moments=noisier(problem.moments, noise)))
+
+    >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
+    >>> js.Grid(spectrum=moments, objective=[js.JEPA(), js.MAE()], depth=range(1, 7))
+    Grid: 12 trajectories
+      spectrum  d = 2, λ 1, ρ 0.3 to 0.9
+      start     Balanced
+      axis             symbol     values  which
+      objective        objective       2  JEPA, MAE
+      depth            L               6  1, 2, 3, 4, 5, 6
+      predictor_depth  M               1  1
+      scale            ε               1  0.01
+      seed             seed            1  0
+      spectrum         spectrum        1  0
 
     `pose` is the older name of `customise`; version 0.3 will not have it.
 
@@ -168,6 +184,38 @@ class Grid:
     def size(self) -> int:
         """Number of trajectories."""
         return math.prod(self.shape.values())
+
+    def _sheet(self) -> Sheet:
+        return Sheet(f"Grid: {self.size:,} trajectories", self._facts(), self._columns())
+
+    def _facts(self) -> dict[str, str]:
+        features, count = self.features, self.shape["spectrum"]
+        of = f"{count:,} of d = " if count > 1 else "d = "
+        spans = f"λ {extent(features.lam)}, ρ {extent(features.rho)}"
+        training = described(self.training, Training())
+        return {
+            "spectra" if count > 1 else "spectrum": f"{of}{features.lam.shape[-1]:,}, {spans}",
+            "start": described(self.start),
+            "network": "" if self.network is DeepLinear else described(self.network),
+            "training": "" if training == "Training" else training,
+            "customise": described(self.customise) if self.customise is not apply else "",
+        }
+
+    def _columns(self) -> dict[str, list]:
+        """Every axis: how many values it has, and which."""
+        numbers = {"depth": self.depth, "predictor_depth": self.predictor_depth}
+        numbers |= {"scale": self.scale, **self.axes, "seed": self.seed}
+        values = {
+            "objective": listed(described(o) for o in self.objective),
+            **{name: listed(found) for name, found in numbers.items()},
+            "spectrum": listed(range(self.shape["spectrum"])),
+        }
+        return {
+            "axis": list(self.shape),
+            "symbol": [attributes(name)["symbol"] for name in self.shape],
+            "values": list(self.shape.values()),
+            "which": [values[name] for name in self.shape],
+        }
 
 
 OWN = ("objective", "depth", "predictor_depth", "scale", "seed")  # axes with arguments of their own

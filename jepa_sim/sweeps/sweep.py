@@ -23,7 +23,10 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ArrayLike, Number
 from jepa_sim.model.objectives import SwitchedObjective
-from jepa_sim.results.observables import Observable, check_names, features, loss
+from jepa_sim.numerics.display.numbers import described, listed
+from jepa_sim.numerics.display.sheet import Sheet
+from jepa_sim.numerics.display.shows import Shows
+from jepa_sim.results.observables import Observable, check_names, features, loss, name_of
 from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, split_by_work
 from jepa_sim.sweeps.dataset import TAKEN, label
 from jepa_sim.sweeps.grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
@@ -50,8 +53,8 @@ STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 co
 PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than padding
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Plan(Shows):
     """What is to be computed: the trajectories of a grid, the solver, and what is saved.
 
     Made by `plan`. times: flow times at which every trajectory is saved.
@@ -146,6 +149,22 @@ class Plan:
         """All results, named: arrays of `axes`, then of the axes inside a lane."""
         parts = (self.grid, self.solver, self.times, self.critical_fraction, results)
         return label(*parts, is_random=self.is_random)
+
+    def _sheet(self) -> Sheet:
+        count, grid = math.prod(self.axes.values()), self.grid
+        title = (
+            f"Plan: {count:,} trajectories, results of at least {self.least_bytes / 2**20:,.1f} MiB"
+        )
+        one = "" if self.is_random else "nothing is random, so all seeds are one run"
+        facts = {
+            "solver": described(self.solver),
+            "times": f"{self.times.count:,} of each trajectory, by {described(self.times)}",
+            "saved": listed(map(name_of, self.observables)),
+            "critical at": f"{listed(self.critical_fraction)} of the plateau",
+            "seeds": one if len(grid.seed) > 1 else "",
+            **grid._facts(),
+        }
+        return Sheet(title, facts, grid._columns())
 
     def _programs(self, index: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
         """Programs, and the lanes that each is for."""

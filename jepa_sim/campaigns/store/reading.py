@@ -14,7 +14,7 @@ from jepa_sim.campaigns.store.contents import coordinates, inventory
 from jepa_sim.campaigns.store.errors import undamaged
 from jepa_sim.campaigns.store.store import Store, open_store
 from jepa_sim.campaigns.store.template import PENDING
-from jepa_sim.sweeps.variables import with_learned
+from jepa_sim.results.variables import with_learned
 
 
 def open_run(path: str | os.PathLike[str]) -> xr.Dataset:

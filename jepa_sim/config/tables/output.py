@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 import jepa_sim as js
 from jepa_sim.config.faults import Fault, raise_faults, shown
 from jepa_sim.config.tables.base import Fraction, Listed, Name, Positive, Table
-from jepa_sim.sweeps.variables import OBSERVABLES
+from jepa_sim.results.variables import OBSERVABLES
 
 if TYPE_CHECKING:
     from jepa_sim.results.observables import Observable

@@ -1,6 +1,6 @@
-"""What a sweep saves: inner axes, long name and units of every variable, without JAX.
+"""What runs and sweeps save: inner axes, long name and units of every variable. No JAX.
 
-The dataset and the stored run take their labels from here, the TOML the names of observables.
+Datasets and stored runs take their labels from here, the TOML the names of observables.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FLOW_TIME = "flow time t = kα, in the units of 1/λ"
+FEATURE = "number of the feature"  # the long name of this axis
 
 
 class Variable(NamedTuple):

@@ -1,0 +1,1 @@
+"""How objects show themselves: one sheet of facts and numbers, as text and as HTML."""
