@@ -166,7 +166,7 @@ def test_effective_rank_and_plateau_fraction():
 
 def test_a_trajectory_prints_its_summary():
     text = str(js.simulate(problem(js.JEPA(), 2, 1, 0.1), [1.0, 5.0], js.Modes()))
-    assert "jepa, depth 2, predictor depth 1, d = 4" in text
+    assert "Trajectory of JEPA, L = 2, M = 1, 4 features" in text
     assert "The trajectory reached its last time." in text
 
 
