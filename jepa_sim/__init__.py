@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .campaigns.engine import Dask as Dask
     from .campaigns.engine import Local as Local
     from .campaigns.store import open_run as open_run
-    from .data.moments import Features as Features
+    from .data.features import Features as Features
     from .data.moments import Moments as Moments
     from .data.optima import joint_embedding_optimum as joint_embedding_optimum
     from .data.optima import reconstruction_optimum as reconstruction_optimum

@@ -29,8 +29,9 @@ from tqdm.auto import tqdm
 from jepa_sim import plot
 from jepa_sim.campaigns.store import write_netcdf
 from jepa_sim.cli import eviction, findings, pictures
+from jepa_sim.data.features import Features
 from jepa_sim.data.images import Patches, read_photograph
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.data.moments import Moments
 from jepa_sim.data.views import Lit, flat_patterns
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import JEPA, MAE, AbstractObjective

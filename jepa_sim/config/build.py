@@ -4,7 +4,8 @@ from jepa_sim import config as toml
 from jepa_sim.arguments.errors import ConfigError
 from jepa_sim.config.tables.data import Data
 from jepa_sim.data.moments import Moments
-from jepa_sim.sweeps.sweep import Plan, host_memory, plan
+from jepa_sim.sweeps.chunks import host_memory
+from jepa_sim.sweeps.sweep import Plan, plan
 
 MATRICES = 6  # Σxx, Σyx and Σyy, and as many to find features
 

@@ -33,7 +33,8 @@ from jepa_sim.arguments.types import (
     is_concrete,
     to_numpy,
 )
-from jepa_sim.data.moments import Moments, common_features
+from jepa_sim.data.features import common_features
+from jepa_sim.data.moments import Moments
 
 Draws = Float[np.ndarray, "count d"]
 Covariance = Float[Array | np.ndarray, "d d"]

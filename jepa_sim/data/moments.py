@@ -20,94 +20,21 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
-from jepa_sim.arguments.kinds import Checked, check_kind, checked
+from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import ArrayLike, Number, as_float_array, is_concrete, to_numpy
+from jepa_sim.data.features import Features, common_features, feature_columns
+from jepa_sim.data.running import RunningMoments
 from jepa_sim.numerics.display import numbers
-from jepa_sim.numerics.display.sheet import Sheet, column
+from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows, require_single
 
 SHOWN = 500  # to print the features of larger moments, they are not solved for: it takes seconds
-
-
-class Features(Shows, eqx.Module):
-    """The features of given moments, one per column of `basis`: Σyx v = ρ Σxx v.
-
-    An input is a sum of the features' patterns p ∝ Σxx v of unit length, x = Σ (vᵀx) p. The parts
-    vᵀx do not correlate; σ² = vᵀ Σxx v is the variance of a part, and all of them add up to tr Σxx.
-    Where moments commute, v = p are the common eigenvectors.
-
-    lam: (d,) covariance λ = ρ σ² = vᵀ Σyx v.  rho: (d,) regression coefficient.
-    variance: (d,) σ² = vᵀ Σxx v.  target_variance: (d,) vᵀ Σyy v.
-    basis: (d, d) columns v, with vᵀ p = 1: the filters that read a feature.
-    patterns: (d, d) columns p, of unit length: what a feature looks like in the input.
-    commutator: ‖Σxx Σyx − Σyx Σxx‖ / (‖Σxx‖ ‖Σyx‖) in the Frobenius norm, 0 where they commute.
-    asymmetry: ‖Σyx − Σyxᵀ‖ / ‖Σyx‖; features are those of the symmetric part of Σyx.
-    overlap: the largest |pᵢᵀ pⱼ| of two patterns, 0 where moments commute, but for rounding.
-    """
-
-    lam: Float[Array, " d"]
-    rho: Float[Array, " d"]
-    variance: Float[Array, " d"]
-    target_variance: Float[Array, " d"]
-    basis: Float[Array, "d d"]
-    patterns: Float[Array, "d d"]
-    target_basis: Float[Array, "dy d"]
-    target_patterns: Float[Array, "dy d"]
-    commutator: Float[Array, ""]
-    asymmetry: Float[Array, ""]
-    overlap: Float[Array, ""]
-
-    def _sheet(self) -> Sheet:
-        require_single((self.lam, 1))
-        columns = {**feature_columns(self), "vᵀΣyy v": column(self.target_variance)}
-        return Sheet(f"Features: {self.lam.size:,}", self._facts(), columns)
-
-    def _facts(self) -> dict[str, str]:
-        """Whether moments commute, and how far from it they are."""
-        names = ("commutator", "asymmetry", "overlap")
-        found = {name: float(getattr(self, name)) for name in names}
-        rounding = 1e4 * float(jnp.finfo(self.lam.dtype).eps)
-        if max(found.values()) < rounding:
-            return {"commute": "yes"}
-        words = ", ".join(f"{name} {numbers.number(value)}" for name, value in found.items())
-        return {"commute": f"{'yes' if found['commutator'] < rounding else 'no'} ({words})"}
-
-
-def feature_columns(features: Features) -> dict[str, list]:
-    """Columns of a sheet: number, λ, ρ and σ² of every feature."""
-    found = {"λ": features.lam, "ρ": features.rho, "σ²": features.variance}
-    count = features.lam.size
-    return {"feature": list(range(count)), **{name: column(x) for name, x in found.items()}}
 
 
 @eqx.filter_jit
 def _features(moments: "Moments") -> Features:
     """One program: it compiles in half the time of its operations one by one."""
     return moments.features()
-
-
-def common_features(
-    lam: Float[Array, " d"],
-    rho: Float[Array, " d"],
-    variance: Float[Array, " d"],
-    target_variance: Float[Array, " d"],
-    basis: Float[Array, "d d"],
-) -> Features:
-    """The features of moments that are all diagonal in one orthogonal basis, in its order."""
-    zero = jnp.zeros((), lam.dtype)
-    return Features(
-        lam=lam,
-        rho=rho,
-        variance=variance,
-        target_variance=target_variance,
-        basis=basis,
-        patterns=basis,
-        target_basis=basis,
-        target_patterns=basis,
-        commutator=zero,
-        asymmetry=zero,
-        overlap=zero,
-    )
 
 
 class Moments(Shows, Checked):
@@ -219,7 +146,7 @@ class Moments(Shows, Checked):
         if not 0 <= shrinkage < 1:
             checks.fail("shrinkage", "be at least 0 and below 1", shrinkage)
         batches: Any = ((x, y),) if y is not None else x
-        running = _RunningMoments(center)
+        running = RunningMoments(center)
         for number, batch in enumerate(batches):
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 checks.fail("x", "be an array (with `y`) or yield pairs (x, y)", f"{type(batch)}")
@@ -410,60 +337,3 @@ def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
                 "be at least Σyx Σxx⁻¹ Σxy (else no pair of views has these moments)",
                 f"short of it by {-least:.3g}",
             )
-
-
-def _shrunk(covariance: np.ndarray, shrinkage: float) -> np.ndarray:
-    """(1 − s) Σ + s (tr Σ / d) I."""
-    d = len(covariance)
-    return (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / d * np.eye(d)
-
-
-class _RunningMoments:
-    """Means and centred second moments of all samples seen so far (x and y stacked)."""
-
-    def __init__(self, center: bool):
-        self.center = center
-        self.count = 0
-
-    def add(self, x: ArrayLike, y: ArrayLike, where: str) -> None:
-        for name, value in (("x", x), ("y", y)):
-            check_kind(name + where, value, ArrayLike)
-            if np.ndim(value) != 2 or np.size(value) == 0:
-                found = f"of shape {np.shape(value)}"
-                checks.fail(name + where, "have the axes (sample, d), none empty", found)
-            checks.check_finite(name + where, value)
-        if np.shape(x)[0] != np.shape(y)[0]:
-            rule = f"have as many rows as x, {np.shape(x)[0]}"
-            checks.fail("y" + where, rule, f"of {np.shape(y)[0]}")
-        both = np.concatenate([to_numpy(x), to_numpy(y)], axis=1)
-        if self.count == 0:
-            self.columns = (np.shape(x)[1], np.shape(y)[1])
-            self.mean = np.zeros(both.shape[1])
-            self.scatter = np.zeros((both.shape[1], both.shape[1]))
-        for name, value, columns in zip("xy", (x, y), self.columns, strict=True):
-            if np.shape(value)[1] != columns:
-                found = f"of {np.shape(value)[1]} columns"
-                checks.fail(name + where, f"have {columns} columns", found)
-        n, total = len(both), self.count + len(both)
-        mean = both.mean(axis=0) if self.center else self.mean
-        centred, shift = both - mean, mean - self.mean
-        self.scatter += centred.T @ centred + np.outer(shift, shift) * (self.count * n / total)
-        self.mean = self.mean + shift * (n / total)
-        self.count = total
-
-    def moments(self, shrinkage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if self.count == 0:
-            checks.fail("x", "hold at least one sample", "empty")
-        joint = self.scatter / self.count
-        d = self.columns[0]
-        xx, yx, yy = joint[:d, :d], joint[d:, :d], joint[d:, d:]
-        xx, yy = _shrunk(xx, shrinkage), _shrunk(yy, shrinkage)
-        yx = (1 - shrinkage) * yx
-        least = np.linalg.eigvalsh(xx)[0]
-        if least <= np.finfo(float).eps * d * np.trace(xx):
-            checks.fail(
-                "x",
-                f"span all {d} dimensions",
-                f"{self.count} samples whose smallest variance is {least:.3g}",
-            )
-        return xx, yx, yy

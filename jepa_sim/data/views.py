@@ -21,7 +21,8 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ArrayLike, Number, Scalar
 from jepa_sim.data.base import AbstractSource, AbstractViews, Draws, Pair, number_between, white
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.data.features import Features
+from jepa_sim.data.moments import Moments
 
 
 class Noisy(AbstractViews):

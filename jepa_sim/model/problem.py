@@ -13,16 +13,17 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked
 from jepa_sim.arguments.types import is_concrete, to_numpy
-from jepa_sim.data.moments import SHOWN, Features, Moments, feature_columns
+from jepa_sim.data.features import Features
+from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Equilibria, Layers, equilibria, level, settled
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.starts import AbstractStart, effective, frame_sizes
 from jepa_sim.model.state import Gains, Weights
+from jepa_sim.model.summary import sheet_of
 from jepa_sim.model.training import Training
-from jepa_sim.numerics.display.numbers import described, number
-from jepa_sim.numerics.display.sheet import Sheet, column
-from jepa_sim.numerics.display.shows import Shows, require_single
+from jepa_sim.numerics.display.sheet import Sheet
+from jepa_sim.numerics.display.shows import Shows
 from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, curve_parameter, make_curve
 
 
@@ -357,49 +358,7 @@ class Problem(Shows, Checked):
         return Gains(log_u, gap, self.depth, self.predictor_depth)
 
     def _sheet(self) -> Sheet:
-        columns = self._columns()
-        left_out = {} if columns else {"features": "`features` solves for them"}
-        return Sheet(f"Problem: {self._name()}", {**self._facts(), **left_out}, columns)
-
-    def _name(self) -> str:
-        """Objective, depths and number of features; ValueError where the problem is several."""
-        training = self.training
-        numbers = [getattr(training, name) for name in ("encoder_rate", "predictor_rate")]
-        numbers += [self.network.depth, self.network.predictor_depth, self.start.scale]
-        require_single((self.moments.xx, 2), *((value, 0) for value in numbers))
-        depth, predictor_depth = number(self.depth), number(self.predictor_depth)
-        d = self.moments.dimension // self.network.frames[0]
-        words = f"{described(self.objective)}, L = {depth}, M = {predictor_depth}"
-        return f"{words}, {d:,} feature{'s'[: d != 1]}"
-
-    def _facts(self) -> dict[str, str]:
-        network, usual = self.network, Training()
-        further = {
-            "hidden width": "" if network.width is None else f"{network.width:,}",
-            "frames": ""
-            if network.frames == (1, 1)
-            else "{} of x, {} of y".format(*network.frames),
-        }
-        start = described(self.start, without=("scale",))
-        training = described(self.training, usual)
-        return {
-            **further,
-            "start": f"{start}, ε = {number(self.scale)}",
-            "training": "" if training == "Training" else training,
-        }
-
-    def _columns(self) -> dict[str, list]:
-        """λ, ρ, σ² and plateau of every feature."""
-        if self.moments._known is None and self.moments.dimension > SHOWN:
-            return {}
-        features, plateaus = _numbers(self)
-        return {**feature_columns(features), "plateau w̄*": column(plateaus)}
-
-
-@eqx.filter_jit
-def _numbers(problem: Problem) -> tuple[Features, Float[Array, " d"]]:
-    """One program: it compiles in a third of the time of its operations one by one."""
-    return problem.features, problem.plateaus
+        return sheet_of(self)
 
 
 def split_key(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments.types import Scalar
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.data.features import Features
+from jepa_sim.data.moments import Moments
 from jepa_sim.model.objectives import AbstractObjective, Factors, Maps, product
 
 Frames = tuple[int, int]

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked
 from jepa_sim.arguments.types import Scalar, as_float_array, is_concrete, to_numpy
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.data.features import Features
+from jepa_sim.data.moments import Moments
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import JEPA, AbstractObjective, Maps
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jepa_sim.data.moments import Features
+from jepa_sim.data.features import Features
 
 NOISY = 0.5  # a feature with a smaller ρ is more noise than signal
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ResultCode, Scalar
 from jepa_sim.model.problem import Problem
+from jepa_sim.model.summary import columns_of, facts_of, name_of
 from jepa_sim.numerics.display.numbers import listed, number
 from jepa_sim.numerics.display.sheet import Sheet, column
 from jepa_sim.numerics.display.shows import Shows, require_single
@@ -193,7 +194,7 @@ class Trajectory(Shows, eqx.Module):
         }
         work = ", ".join(f"{n:,} {WORK.get(name, name)}" for name, n in counts.items())
         facts = {
-            **problem._facts(),
+            **facts_of(problem),
             "solver": "" if self.solver is None else str(self.solver),
             "work": work or "no steps",
             "times": f"{times.size:,} from {number(times[0])} to {number(times[-1])}",
@@ -202,10 +203,10 @@ class Trajectory(Shows, eqx.Module):
             "known": f"gains above {floor:.1g}" if floor > 0 else "",
             "trust": str(self.trust) if self.keeps_apart else "",
         }
-        columns = problem._columns()
+        columns = columns_of(problem)
         if columns and "features" in self.values:
             columns["w̄ at the end"] = column(self.features[-1])
-        return Sheet(f"Trajectory of {problem._name()}", facts, columns)
+        return Sheet(f"Trajectory of {name_of(problem)}", facts, columns)
 
 
 @eqx.filter_jit

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import ArrayLike, Number, Scalar
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.data.features import Features
+from jepa_sim.data.moments import Moments
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.problem import Problem

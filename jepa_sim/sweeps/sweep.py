@@ -9,7 +9,6 @@ objective is chosen inside.
 import dataclasses
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 
 import equinox as eqx
@@ -28,28 +27,16 @@ from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows
 from jepa_sim.results.observables import Observable, check_names, features, loss, name_of
 from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, split_by_work
+from jepa_sim.sweeps.chunks import MATRIX_SECONDS, STEP_SECONDS, host_memory, in_chunks
 from jepa_sim.sweeps.dataset import TAKEN, label
 from jepa_sim.sweeps.grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim.sweeps.lanes import Lanes, lanes_at
 from jepa_sim.sweeps.program import Networks, Program
-from jepa_sim.sweeps.schedule import Chunk, occupancy, schedule
+from jepa_sim.sweeps.schedule import Chunk, occupancy
 from jepa_sim.theory import curve_parameter, stack_curves
 
-# Most gains that a chunk saves. On a CPU the arrays then stay in the cache: with 2^17 values each
-# takes as long as 23 calls of `exp`, with 2^18 as long as 36 (2 cores). For accelerators it is a
-# guess that was not tried on a device.
-VALUES, ACCELERATOR_VALUES = {"cpu": 2**17}, 2**24
-MEMORY_SHARE = 0.25  # of the memory that a chunk may take
-# Memory that a lane needs while it runs, by `memory_analysis` of compiled programs: so many times
-# what is saved of it, and so many matrices for every factor.
-COPIES, MATRICES = 10, 20
-# Most entries of one factor in all lanes of a chunk: what fits into a cache, or keeps an
-# accelerator busy.
-MATRIX_ENTRIES, ACCELERATOR_ENTRIES = {"cpu": 2**15}, 2**22
-LOCKSTEP_LANES = 2048  # of matrices; more lanes would wait too long for the slowest of them
 SAMPLE = 4096  # lanes of which a forecast predicts the work
 VALUE_SECONDS = 1e-7  # of a gain in closed form (2 cores)
-STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
 PADDED_LANES = 256  # up to so many lanes compiling each depth costs more than padding
 
 
@@ -99,7 +86,7 @@ class Plan(Shows):
         batches: list[Chunk] = []
         for program, which in self._programs(index):
             lanes = _with_curves(self.grid, program, every, index, which)
-            for suited, chunks in _plan(program, lanes, which):
+            for suited, chunks in in_chunks(program, lanes, which):
                 for chunk, size in chunks:
                     places = _as_slice(chunk)
                     for name, value in _run(suited, lanes, chunk, size).items():
@@ -334,55 +321,6 @@ def _groups(
         inside = np.isin(index[0], some) & np.isin(index[1], deep) & (index[2] == k)
         networks = Networks(tuple(int(grid.depth[j]) for j in deep), int(grid.predictor_depth[k]))
         yield np.flatnonzero(inside), tuple(grid.objective[i] for i in some), networks
-
-
-def _plan(
-    program: Program, lanes: Lanes, which: np.ndarray
-) -> Iterator[tuple[Program, list[Chunk]]]:
-    """The lanes `which`, by the solver that suits them, in chunks of like work."""
-    dimension = lanes.spectra.xx.shape[-1]
-    fitting = MEMORY_SHARE * memory_bytes() / _footprint(program, lanes)
-    values = VALUES.get(jax.default_backend(), ACCELERATOR_VALUES)
-    largest = int(min(values // (program.times.count * dimension), fitting))
-    work = np.ones(len(which))
-    if program.networks is not None:
-        entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
-        largest = min(largest, entries // dimension**2, LOCKSTEP_LANES)
-        work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
-    seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
-    for suits, solver in split_by_work(program.solver, work):
-        chunks = schedule(work[suits], max(largest, 1), seconds)
-        places = which[suits]
-        program = dataclasses.replace(program, solver=solver)
-        yield program, [(places[chunk], size) for chunk, size in chunks]
-
-
-def _footprint(program: Program, lanes: Lanes) -> int:
-    """Bytes that a lane needs while it runs, if observables are no larger than gains."""
-    d, size = lanes.spectra.xx.shape[-1], lanes.spectra.xx.dtype.itemsize
-    saved = COPIES * size * program.times.count * (d * len(program.observables) + 1)
-    if program.networks is None:
-        return saved
-    factors = max(program.networks.depths) + program.networks.predictor_depth
-    return saved + MATRICES * factors * size * d**2
-
-
-def memory_bytes() -> float:
-    """Memory of the device; of the machine, where the device does not say.
-
-    All of it rather than what is free, which would give chunks other shapes at every run.
-    """
-    stats = jax.local_devices()[0].memory_stats()
-    if stats:
-        return float(stats["bytes_limit"])
-    return host_memory()
-
-
-def host_memory() -> float:
-    """Bytes of the machine; infinite where it does not say."""
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return math.inf
 
 
 def _run(program: Program, lanes: Lanes, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:

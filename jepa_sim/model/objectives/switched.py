@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jepa_sim.arguments.types import Scalar
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.data.features import Features
+from jepa_sim.data.moments import Moments
 from jepa_sim.model.objectives.base import AbstractObjective
 from jepa_sim.model.objectives.maps import Maps
 from jepa_sim.model.objectives.prediction import AbstractPrediction, prediction_pulls

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments.kinds import Checked
 from jepa_sim.arguments.types import Scalar
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.data.features import Features
+from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Layers
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import as_float_array
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.data.features import Features
+from jepa_sim.data.moments import Moments
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.starts.base import AbstractStart

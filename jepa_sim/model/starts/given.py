@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import ArrayLike, Scalar, as_float_array
-from jepa_sim.data.moments import Features, Moments
+from jepa_sim.data.features import Features
+from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Layers
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective, Factors, product
