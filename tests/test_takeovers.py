@@ -16,6 +16,7 @@ def posed(start, depth=1, predictor_depth=1, lam=LAM, rho=RHO, objective=None):
     return js.Problem(moments, objective or js.JEPA(), network, start)
 
 
+# The theory leaves out products of small ratios: it is 1.3 % and 0.7 % off here.
 @pytest.mark.parametrize(("depth", "within"), [(1, 0.02), (2, 0.01)])
 def test_a_takeover_is_that_of_the_matrix_flow(depth, within):
     problem = posed(js.Misaligned(1e-3, 1e-3), depth)
@@ -60,6 +61,7 @@ def test_a_takeover_takes_as_long_as_its_one_dimensional_flow(predictor_depth):
     learned.terminal = True
     run = solve_ivp(rate, (0, 1e6), [EARLY], events=learned, rtol=1e-9, atol=1e-12)
     straight = -EARLY / float(turning[1, 0])
+    # the package integrates by 200 nodes in ln r
     np.testing.assert_allclose(found, run.t[-1] - straight, rtol=0.02)
 
 

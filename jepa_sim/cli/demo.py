@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--out", Path, Path("runs/demo"), "folder for the results"),
         ("--pairs", int, 100_000, "pairs of views"),
         ("--patch", int, 8, "pixels along the edge of a patch"),
-        ("--seed", int, 0, "of the places, the light and the noise"),
+        ("--seed", int, 0, "of all that is random: places of patches, light and noise"),
     ):
         about = f"{about} (default: {default})"
         parser.add_argument(name, type=kind, default=default, help=about)

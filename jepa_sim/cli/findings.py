@@ -126,8 +126,8 @@ def _trust(theory: xr.Dataset, flow: xr.Dataset) -> Iterator[str]:
     yield (
         "The times from the aligned start are those of a closed form. To check them, all matrices "
         f"were integrated (ε = {flow.attrs['scale']:g}). The median difference of the times is "
-        f"{', '.join(said[:-1])} and {said[-1]}. Where cleaner features evict light, they come "
-        "earlier than in closed form."
+        f"{', '.join(said[:-1])} and {said[-1]}. A large difference is due to evictions: a "
+        "cleaner feature that evicts light is learned earlier than in closed form."
     )
 
 

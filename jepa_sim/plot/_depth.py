@@ -6,9 +6,8 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.plot._lines import Flags
-from jepa_sim.plot._selection import check_axes
 from jepa_sim.plot._style import PAGE, look, panels, pyplot, style
-from jepa_sim.plot._times import over_cleanest
+from jepa_sim.plot._times import delays_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +39,8 @@ def depth_effect(
 
     Raises ValueError where `ds` has further axes, such as `critical_fraction`.
     """
-    wanted = {"objective", "depth", "feature"}
-    check_axes(ds[times], wanted, "have the axes `objective`, `depth` and `feature` alone", "ds")
-    rho, order = ds.rho.values, ("objective", "depth", "feature")
+    delays, rho = delays_of(ds, times), ds.rho.values
     noisy = np.zeros(len(rho), bool) if noisy is None else np.asarray(noisy)
-    delays = over_cleanest((ds[times] * ds.lam).transpose(*order).values, rho)
     delays = np.where(np.isfinite(delays) & (delays > 0), delays, np.nan)
     scale = "log" if np.nanmax(delays, initial=1.0) > DECADE else "linear"
     columns, depths = ds.sizes["objective"], ds.depth.values
@@ -52,7 +48,10 @@ def depth_effect(
         if axes is None:
             _, axes = panels(2, columns, (PAGE, 4.0), sharey="row")
         palette = pyplot().get_cmap("viridis_r")(np.linspace(0.2, 1, len(depths)))
-        rows = (axes[:columns], delays), (axes[columns:], ds.plateau.transpose(*order).values)
+        rows = (
+            (axes[:columns], delays),
+            (axes[columns:], ds.plateau.transpose("objective", "depth", "feature").values),
+        )
         for row, values in rows:
             for ax, of_objective in zip(row, values, strict=True):
                 for colour, depth, value in zip(palette, depths, of_objective, strict=True):

@@ -89,12 +89,8 @@ def learning_time(
 
     Raises ValueError where `ds` has further axes, such as `critical_fraction`.
     """
-    wanted = {"objective", "depth", "feature"}
-    check_axes(ds[times], wanted, "have the axes `objective`, `depth` and `feature` alone", "ds")
-    rho = ds.rho.values
+    delays, rho = delays_of(ds, times), ds.rho.values
     noisy = np.zeros(len(rho), bool) if noisy is None else np.asarray(noisy)
-    scaled = (ds[times] * ds.lam).transpose("objective", "depth", "feature")
-    delays = over_cleanest(scaled.values, rho)
     edge = 1.25 * delays[np.isfinite(delays)].max(initial=2.0)
     with style():
         if axes is None:
@@ -122,9 +118,15 @@ def learning_time(
     return axes
 
 
-def over_cleanest(scaled: np.ndarray, rho: np.ndarray) -> np.ndarray:
-    """(objective, depth, feature): over that of the feature of largest ρ which is learned at all,
-    and not there from the start."""
+def delays_of(ds: xr.Dataset, times: str) -> np.ndarray:
+    """(objective, depth, feature): λt* over that of the cleanest feature.
+
+    The cleanest is that of largest ρ among those that are learned, and not there from the start.
+    ValueError where `ds` has further axes.
+    """
+    axes = ("objective", "depth", "feature")
+    check_axes(ds[times], set(axes), "have the axes `objective`, `depth` and `feature` alone", "ds")
+    scaled, rho = (ds[times] * ds.lam).transpose(*axes).values, ds.rho.values
     learned = np.isfinite(scaled) & (scaled > 0)
     cleanest = np.where(learned, rho, -np.inf).argmax(axis=-1)
     reference = np.take_along_axis(scaled, cleanest[..., None], axis=-1)

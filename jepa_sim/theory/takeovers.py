@@ -23,6 +23,8 @@ of latents that are still small. The formulas were found by trial and are measur
 `python -m benchmarks.takeovers`.
 """
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -60,6 +62,14 @@ class _Latents(eqx.Module):
     since: Float[Array, " d"]
     log_u: Float[Array, " d"]
     log_ratio: Float[Array, "d d"]
+
+
+class _Event(NamedTuple):
+    """When, of which latent, and which feature it carries from then on."""
+
+    time: Float[Array, ""]
+    latent: Int[Array, ""]
+    feature: Int[Array, ""]
 
 
 def takeovers(
@@ -104,17 +114,18 @@ class _Setting(eqx.Module):
         def happen(state: tuple) -> tuple:
             count, now, latents, events = state
             saturates, learns = self._ahead(latents)
-            time, latent, feature = self._next(latents, now, saturates, learns, course)
-            kind = jnp.isfinite(time).astype(int) * (1 + latents.risen[latent].astype(int))
+            event = self._next(latents, now, saturates, learns, course)
+            is_takeover = latents.risen[event.latent].astype(int)
+            kind = jnp.isfinite(event.time).astype(int) * (1 + is_takeover)
             latents, events = jax.lax.switch(
                 kind,
                 [
                     lambda: (latents, events),
-                    lambda: self._rise(latents, events, time, latent, feature),
-                    lambda: self._take(latents, events, time, latent, feature, saturates),
+                    lambda: self._rise(latents, events, event),
+                    lambda: self._take(latents, events, event, saturates),
                 ],
             )
-            return count + 1, time, latents, events
+            return count + 1, event.time, latents, events
 
         events = Takeovers(never, never, jnp.full((size, size), jnp.inf, never.dtype))
         begin = (0, jnp.zeros_like(never[0]), start, events)
@@ -143,8 +154,8 @@ class _Setting(eqx.Module):
         saturates: Float[Array, " d"],
         learns: Float[Array, " d"],
         course: Float[Array, "d d"],
-    ) -> tuple[Float[Array, ""], Int[Array, ""], Int[Array, ""]]:
-        """The next event: when, of which latent, and to which feature; inf where there is none."""
+    ) -> _Event:
+        """The next event; its time is inf where there is none."""
         rise = jnp.where(latents.risen, jnp.inf, learns)
         carried = jnp.zeros_like(latents.risen).at[latents.feature].max(latents.risen)
         rate = self.turning[latents.feature]
@@ -155,29 +166,24 @@ class _Setting(eqx.Module):
         every = jnp.concatenate([rise[:, None], jnp.where(can, take, jnp.inf)], axis=1)
         latent, which = jnp.unravel_index(jnp.argmin(every), every.shape)
         time = jnp.maximum(every[latent, which], now)
-        return time, latent, jnp.where(which == 0, latents.feature[latent], which - 1)
+        return _Event(time, latent, jnp.where(which == 0, latents.feature[latent], which - 1))
 
     def _rise(
-        self,
-        latents: _Latents,
-        events: Takeovers,
-        time: Float[Array, ""],
-        latent: Int[Array, ""],
-        feature: Int[Array, ""],
+        self, latents: _Latents, events: Takeovers, event: _Event
     ) -> tuple[_Latents, Takeovers]:
-        risen = latents.risen.at[latent].set(True)
-        return eqx.tree_at(lambda x: x.risen, latents, risen), self._learn(events, time, feature)
+        """A latent has learned its own feature."""
+        risen = latents.risen.at[event.latent].set(True)
+        return eqx.tree_at(lambda x: x.risen, latents, risen), self._learn(events, event)
 
     def _take(
         self,
         latents: _Latents,
         events: Takeovers,
-        time: Float[Array, ""],
-        latent: Int[Array, ""],
-        feature: Int[Array, ""],
+        event: _Event,
         saturates: Float[Array, " d"],
     ) -> tuple[_Latents, Takeovers]:
-        """`latent` carries `feature` from now on, and another one carries what it had carried."""
+        """The latent carries the feature from now on, and another one carries what it carried."""
+        time, latent, feature = event
         lost, small = latents.feature[latent], jnp.argmax(latents.feature == feature)
         log_u, log_ratio = self._at(latents, time, saturates)
         # the takeover turns the space by 90°
@@ -191,13 +197,12 @@ class _Setting(eqx.Module):
             log_u.at[latent].set(self.flow.log_plateau[feature]),
             log_ratio,
         )
-        events = self._learn(events, time, feature)
+        events = self._learn(events, event)
         last, taken = events.last.at[lost].set(jnp.inf), events.taken.at[feature, lost].set(time)
         return moved, eqx.tree_at(lambda x: (x.last, x.taken), events, (last, taken))
 
-    def _learn(
-        self, events: Takeovers, time: Float[Array, ""], feature: Int[Array, ""]
-    ) -> Takeovers:
+    def _learn(self, events: Takeovers, event: _Event) -> Takeovers:
+        time, _, feature = event
         first, last = events.first.at[feature].min(time), events.last.at[feature].set(time)
         return eqx.tree_at(lambda x: (x.first, x.last), events, (first, last))
 

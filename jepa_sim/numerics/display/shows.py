@@ -43,9 +43,7 @@ def known_sheet(thing: Shows) -> Sheet | None:
         return None
     try:
         return thing._sheet()
-    except (
-        Exception
-    ):  # see the class; inside of `jit` even what is computed from known arrays is traced
+    except Exception:  # see the class; inside of `jit` what follows from known arrays is traced too
         return None
 
 
