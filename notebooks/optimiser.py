@@ -55,8 +55,8 @@ assert 0.8 < order < 1.3
 
 # %%
 picture, axes = plot.panels(1, 3, (plot.PAGE, 2.3), sharey=True)
-for ax, batch in zip(axes, (16, 128, 1024), strict=True):
-    solver = js.Descent(optax.sgd, learning_rate=0.05, batch_size=batch)
+for ax, batch in zip(axes, (8, 32, 256), strict=True):
+    solver = js.Descent(optax.sgd, learning_rate=0.1, batch_size=batch)
     for seed in range(5):
         run = js.simulate(problem, times, solver, key=jax.random.key(seed))
         ax.plot(run.times, run.features[:, 0], color="#0072B2", lw=0.7)

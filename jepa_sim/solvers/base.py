@@ -187,7 +187,8 @@ def simulate(
     times = jnp.asarray(times, problem.moments.xx.dtype)
     easy, stiff = solver.alternatives()
     if stiff is not easy:
-        work = eqx.filter_jit(solver.work)(problem, times)
+        # with its curve made, or the program would make all tables of the curve for one number
+        work = eqx.filter_jit(solver.work)(problem.with_curve(), times)
         known = is_concrete(work)
         solver = stiff if known and float(work) > STIFF_WORK else easy
         choice = Choice(easy.label, stiff.label, work - EASY_STEPS if known else None, STIFF)
