@@ -23,7 +23,7 @@ import jepa_sim as js
 assert jax.process_count() == 2 and jax.device_count() == 2 * jax.local_device_count()
 spectra = [js.Moments.from_features([1.0, 0.5], [0.9, rho]) for rho in (0.3, 0.4, 0.6)]
 grid = js.Grid(spectrum=spectra, objective=[js.JEPA(), js.MAE()], depth=[1, 2])
-planned = js.plan(grid, js.Modes(), times=js.CriticalGrid(4), observables=())
+planned = js.plan(grid, js.ClosedForm(), times=js.CriticalGrid(4), observables=())
 from jepa_sim.campaigns import campaign
 campaign.BLOCK_BYTES = 1  # a block for each trajectory
 shard = jax.process_index(), jax.process_count()
@@ -45,8 +45,7 @@ def test_processes_of_one_cluster_share_a_run(tmp_path: Path):
     assert (run.result == 0).all()
     spectra = [js.Moments.from_features([1.0, 0.5], [0.9, rho]) for rho in (0.3, 0.4, 0.6)]
     grid = js.Grid(spectrum=spectra, objective=[js.JEPA(), js.MAE()], depth=[1, 2])
-    whole = js.sweep(
-        grid, js.Modes(), times=js.CriticalGrid(4), observables=(), progress=False, padded=False
-    )
+    times = js.CriticalGrid(4)
+    whole = js.sweep(grid, js.ClosedForm(), times=times, observables=(), progress=False)
     for name in ("plateau", "critical_time"):
         np.testing.assert_allclose(run[name], whole[name], rtol=1e-12)
