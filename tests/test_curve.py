@@ -45,12 +45,12 @@ def over_rows():
     def every(rows, log_ratio=-1.0):
         dtype = jnp.zeros(()).dtype
         padded = np.concatenate([rows, [rows[0]] * (SIZE - len(rows))]).astype(dtype)
+        columns = tuple(jnp.asarray(padded).T)
         a, b = padded[:, 5].astype(float), padded[:, 6].astype(float)
-        curves = stack_curves((a - 1) / b, dtype)
+        curves = stack_curves((a - 1) / b, dtype).suited_to(columns[1])
         each = jax.vmap(lambda i: take_curve(curves, i))(jnp.arange(SIZE))
         targets = np.broadcast_to(np.asarray(log_ratio, dtype), (len(rows),))
         targets = np.concatenate([targets, np.full(SIZE - len(rows), targets[0])])
-        columns = tuple(jnp.asarray(padded).T)
         found = run(columns, each, jnp.asarray(targets))
         return [np.asarray(values)[: len(rows)] for values in found]
 
@@ -308,6 +308,30 @@ def test_derivatives_outside_of_jit_at_the_plateau_and_beside_it(mode):
     np.testing.assert_allclose(found[0], 1.0)
     about = (log_u(1 + step) - log_u(1 - step)) / (2 * step)
     np.testing.assert_allclose(found[1:], about[1:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
+def test_derivatives_where_no_feature_decays(mode):
+    """With v = d ln u/dt, ∂ln u/∂t = v(u) and ∂ln u/∂ln u(0) = v(u)/v(u(0))."""
+    lam, times = jnp.array([1.0, 0.3]), jnp.array([3.0, 50.0])
+    curve = make_curve(1.5, DTYPE).suited_to(lam)
+    assert not curve.decays
+
+    def flow(scale):
+        others = (jnp.asarray(x, float) for x in (2, 4, 2))
+        return ReducedFlow(lam, jnp.array([2.0, 0.4]), scale, *others, curve)
+
+    def log_u(scale, times):
+        return flow(scale).evolve(times)[0]
+
+    scale = jnp.asarray(0.01)
+    later, speed = mode(log_u, 1)(scale, times), flow(scale).speed
+    now = jax.vmap(speed, 1, 1)(log_u(scale, times))
+    np.testing.assert_allclose(later, now[..., None] * jnp.eye(2)[None], rtol=1e-12, atol=1e-15)
+    start = speed(flow(scale).log_start)
+    np.testing.assert_allclose(
+        mode(log_u)(scale, times) * 2 * scale, now / start[:, None], rtol=1e-12
+    )
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.integrate
 
 import jepa_sim as js
 from tests.problems import OBJECTIVES, two_features
@@ -153,6 +154,28 @@ def test_a_failed_lane_is_marked_and_the_others_go_on():
 
 
 @pytest.mark.slow
+def test_a_feature_that_decays_among_others_that_rise():
+    """Of two spectra, one has no such feature: a simulation of it leaves decay out."""
+    spectra = [two_features(), js.Moments.from_features([1.0, -0.5], [0.5, -0.4])]
+    run = sweep(grid(spectrum=spectra, depth=[1], predictor_depth=[1]), js.ClosedForm())
+    for objective, (a, b) in zip(("jepa", "mae"), ((2, 1), (1, 2)), strict=True):
+        decays = run.sel(objective=objective, spectrum=1, scale=0.1).squeeze()
+        found = scipy.integrate.solve_ivp(
+            lambda t, u, a=a, b=b: u**a * (-0.5 - 0.5 / 0.4 * u**b),
+            (0, float(decays.t[-1])),
+            [0.1],
+            t_eval=decays.t.values,
+            rtol=1e-10,
+            atol=1e-14,
+        )
+        np.testing.assert_allclose(decays.features.sel(feature=1), found.y[0], rtol=1e-7)
+        rises = run.sel(objective=objective, spectrum=0, scale=0.1).squeeze()
+        same = {"jepa": js.JEPA(), "mae": js.MAE()}[objective]
+        posed = js.Problem(spectra[0], same, js.DeepLinear(1), js.Balanced(0.1))
+        alone = js.simulate(posed, rises.t.values, js.ClosedForm())
+        np.testing.assert_allclose(rises.features, alone.features, rtol=1e-13)
+
+
 def test_further_axes_are_what_they_pose():
     def pose(problem, decay, tau):
         return js.Problem(

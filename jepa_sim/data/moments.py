@@ -113,7 +113,7 @@ class Moments(Shows, Checked):
         variance = lam / rho
         target = lam * rho if target_variance is None else as_float_array(target_variance)
         moments = cls(jnp.diag(variance), jnp.diag(lam), jnp.diag(target))
-        identity = jnp.eye(lam.size, dtype=lam.dtype)
+        identity = jnp.asarray(np.eye(lam.size), lam.dtype)  # `jnp.eye` would be five programs
         return moments.with_features(common_features(lam, rho, variance, target, identity))
 
     @classmethod

@@ -124,6 +124,7 @@ class Problem(Shows, Checked):
             a, b = (float(x) for x in self.exponents)
             rule = f"make c = (a − 1)/b of the flow u^a (λ − σ² u^b) be in [0, {LARGEST_C:g})"
             checks.fail("depth", rule, f"{float(self.depth):g} (c = {curve_parameter(a, b):g})")
+        curve = curve.suited_to(self.objective.coefficients(self.features)[0])
         return eqx.tree_at(lambda p: p.curve, self, curve, is_leaf=lambda x: x is None)
 
     @property

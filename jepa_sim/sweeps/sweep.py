@@ -294,6 +294,8 @@ def _with_curves(
     curve = np.zeros(index.shape[1], np.int32)
     curve[which] = places
     curves = stack_curves(c, grid.spectrum.xx.dtype)
+    if not grid.is_customised:
+        curves = curves.suited_to(*(o.coefficients(grid.features)[0] for o in grid.objective))
     return dataclasses.replace(lanes, curves=(jnp.asarray(curve), curves))
 
 

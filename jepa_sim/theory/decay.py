@@ -9,6 +9,7 @@ B = ln p + ln(1 + 1/G)/A = (ln(1 + G) − ln g)/A, in which p does not occur; la
 X − ln(1 + αG)/c.
 """
 
+import dataclasses
 from typing import NamedTuple, cast
 
 import jax
@@ -98,7 +99,7 @@ def fall_along_curve(curve: Curve, log_p: Array, delta: Array, d_curve: Curve) -
     """The tangent of e^{AΔ} g(p) − g(p_0) along that of the curve."""
 
     def whole(c: Array, columns: tuple) -> Array:
-        moved = Curve(c, curve.shift, columns, curve.first)
+        moved = dataclasses.replace(curve, c=c, columns=columns)
         later = jnp.exp((1 + c) * delta) * scaled_level(moved, log_p + delta)
         return later - scaled_level(moved, log_p)
 

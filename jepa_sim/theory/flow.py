@@ -18,7 +18,8 @@ class ReducedFlow(eqx.Module):
     """The flow u̇ = u^a (λ − σ² u^b), u(0) = ε^{1/L}, of d features, with the curve of a and b.
 
     lam, variance: (d,) λ and σ² > 0, per unit of flow time.  scale, depth: ε and L.  a, b: the
-    exponents; c = (a − 1)/b from 0 to below 255.  curve: `make_curve(c)`.
+    exponents; c = (a − 1)/b from 0 to below 255.  curve: `make_curve(c)`; where it has `decays`
+    False, all λ must be positive.
 
     Results are exact for λ, σ², ε and t (or the target) that differ from those given by at most 8
     units in the last place each, in float64 and in float32, and rounded to within 8 such units.
@@ -76,9 +77,8 @@ class ReducedFlow(eqx.Module):
         1 − u/u* keeps its relative precision near the plateau, down to the smallest float; it is
         negative above it, and −inf where λ ≤ 0.
         """
-        begin = jax.tree.map(
-            lambda value: value[:, None], Begin(self.is_learned, self.start, self.fall)
-        )
+        fall = self.fall if self.curve.decays else None
+        begin = jax.tree.map(lambda value: value[:, None], Begin(self.is_learned, self.start, fall))
         log_u, x = move(times[None, :], begin, self.b, self.curve)
         side = jnp.where(begin.start.is_above, 1, -1).astype(x.dtype)
         gap = -jnp.expm1(side / self.b * jnp.where(begin.is_learned, x, 1))

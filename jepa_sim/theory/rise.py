@@ -12,6 +12,7 @@ LATE_FROM the table has x − N, and differences from the start have no rounding
 has x e^E, so that x, and the gap to the plateau, keep their relative precision.
 """
 
+import dataclasses
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -121,11 +122,12 @@ def along_curve(curve: Curve, above: Array, x_from: Array, x_to: Array, d_curve:
     """The tangent of `travel` along that of the curve, from the levels at both ends."""
 
     def whole(c: Array, shift: Array, columns: tuple) -> Array:
-        moved = Curve(c, shift, columns, curve.first)
+        moved = dataclasses.replace(curve, c=c, shift=shift, columns=columns)
         way = jnp.exp(signed(moved, above) * (x_to - x_from))
         return level(moved, above, x_to) * way - level(moved, above, x_from)
 
-    return jax.jvp(whole, tuple(curve[:3]), known(d_curve[:3]))[1]
+    parts = (d_curve.c, d_curve.shift, d_curve.columns)
+    return jax.jvp(whole, (curve.c, curve.shift, curve.columns), known(parts))[1]
 
 
 def known(tangents: Any) -> Any:

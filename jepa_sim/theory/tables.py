@@ -12,11 +12,13 @@ Integrals are sums over cells of Gauss's quadrature; the inverse is Newton's met
 nearest node, for an unknown in which the size of F cancels.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,8 +48,11 @@ BELOW, ABOVE, DECAY, FROM_BELOW, FROM_ABOVE, EARLY, LATER = (int(row) for row in
 ROWS = int(_FIRST[-1])
 
 
-class Curve(NamedTuple):
+class Curve(eqx.Module):
     """The tables of c, as rows of polynomials; those of this c begin at row `first`.
+
+    decays: whether features may have λ ≤ 0. Where none has, compiled programs leave out what
+    decays, which would be half of them.
 
     The inverse is a function of N' = ln(1 + αm)/α, where m measures what is left until the
     transition. It has x − N while N' is above LATE_FROM, and x e^E later (see `rise` for m and N).
@@ -57,6 +62,13 @@ class Curve(NamedTuple):
     shift: Array  # κ = γ + ψ(1 + c)
     columns: tuple[Array, ...]  # one for every power
     first: Array
+    decays: bool = eqx.field(static=True, default=True)
+
+    def suited_to(self, *lam: Array) -> "Curve":
+        """The curve for features with these λ: without decay, if all are known and positive."""
+        if not is_concrete(lam) or not all(np.all(np.asarray(each) > 0) for each in lam):
+            return self
+        return dataclasses.replace(self, decays=False)
 
 
 def curve_parameter(a: Any, b: Any) -> Any:
@@ -95,7 +107,7 @@ def stack_curves(values: np.ndarray, dtype: Any) -> Curve:
 def take_curve(curves: Curve, which: Array) -> Curve:
     """One of several curves; the tables are not copied."""
     first = which.astype(jnp.int32) * ROWS
-    return Curve(curves.c[which], curves.shift[which], curves.columns, first)
+    return Curve(curves.c[which], curves.shift[which], curves.columns, first, curves.decays)
 
 
 @lru_cache(maxsize=64)
