@@ -79,6 +79,18 @@ notebooks: $(VENV)/.docs  ## Run every notebook as a script, and say how long it
 .PHONY: check
 check: test test-slow demo docs lint  ## What continuous integration runs
 
+# Each environment is new, and holds nothing but what the wheel asks for.
+RELEASE = build/release
+.PHONY: check-wheel
+check-wheel:  ## Build wheel and source distribution, and try the wheel alone in a new environment
+	rm -rf $(RELEASE)
+	$(PYTHON) -m venv $(RELEASE)/builder
+	$(RELEASE)/builder/bin/python -m pip install -qq build
+	$(RELEASE)/builder/bin/python -m build --outdir $(RELEASE)/dist . > $(RELEASE)/log
+	$(PYTHON) -m venv $(RELEASE)/user
+	$(RELEASE)/user/bin/python -m pip install -qq $(RELEASE)/dist/*.whl
+	env -u PYTHONPATH $(RELEASE)/user/bin/python tests/wheel.py $(RELEASE)/dist
+
 .PHONY: test-all-pythons
 test-all-pythons:  ## Tests under each of PYTHONS="python3.11 python3.12 …"
 	@for python in $(PYTHONS); do \

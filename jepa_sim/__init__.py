@@ -85,7 +85,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .sweeps.sweep import plan as plan
     from .sweeps.sweep import sweep as sweep
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def _homes() -> dict[str, str]:

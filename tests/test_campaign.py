@@ -316,12 +316,6 @@ def test_a_run_that_is_removed_meanwhile_is_one_sentence(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_dask_that_is_not_installed_is_said_at_the_door(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"must have Dask: `pip install 'jepa_sim\[dask\]'`"):
-        js.Dask()
-
-
 @pytest.mark.slow
 def test_dask_listens_to_this_machine_alone(tmp_path, whole):
     import psutil

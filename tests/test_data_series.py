@@ -1,7 +1,5 @@
 """Windows of real time series."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -61,13 +59,6 @@ def test_sunspots_half_a_cycle_on_are_fewer():
     assert features.rho[-1] < -0.5
     features = Windows(sunspots(), 4, 11).exact_moments().features()
     assert features.rho[0] > 0.5
-
-
-def test_missing_statsmodels_is_named(monkeypatch: pytest.MonkeyPatch):
-    for name, read in (("elnino", elnino), ("sunspots", sunspots)):
-        monkeypatch.setitem(sys.modules, f"statsmodels.datasets.{name}", None)
-        with pytest.raises(ImportError, match=r"Time series need the extra `jepa_sim\[series\]`"):
-            read()
 
 
 @pytest.mark.parametrize(

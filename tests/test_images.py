@@ -1,7 +1,5 @@
 """Views of real images have the moments that follow from their parameters."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -242,10 +240,3 @@ def test_photographs_are_read_from_files(tmp_path):
     colours[..., 1] = 100
     image.fromarray(colours).save(tmp_path / "green.png")
     np.testing.assert_allclose(read_photograph(tmp_path / "green.png"), np.full((5, 6), 58.7))
-
-
-def test_a_missing_scikit_learn_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    for read in (sample_photographs, Digits):
-        with pytest.raises(ImportError, match=r"Images need the extra `jepa_sim\[images\]`"):
-            read()

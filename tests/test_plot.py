@@ -1,7 +1,5 @@
 """Figures draw without warnings, are labelled, and refuse data with further axes."""
 
-import sys
-
 import matplotlib
 import matplotlib.pyplot
 import numpy as np
@@ -339,12 +337,6 @@ def test_figures_are_saved_as_vectors_and_pixels(dataset: xr.Dataset, tmp_path):
     assert paths[0].read_bytes().startswith(b"%PDF")
     assert paths[1].read_bytes().startswith(b"\x89PNG")
     assert matplotlib.pyplot.get_fignums() == []
-
-
-def test_a_missing_matplotlib_names_the_extra(monkeypatch, dataset: xr.Dataset):
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"jepa_sim\[plot\]"):
-        plot.learning_time(dataset)
 
 
 def test_runs_that_are_not_there_yet_say_so(dataset: xr.Dataset):

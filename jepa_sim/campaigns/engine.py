@@ -4,7 +4,6 @@ import abc
 import contextlib
 import dataclasses
 import functools
-import importlib.util
 import logging
 import signal
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 
 import jax
 
+from jepa_sim.arguments.errors import check_extra
 from jepa_sim.campaigns.store import open_store
 
 Block = tuple[int, ...]
@@ -77,8 +77,7 @@ class Dask(AbstractEngine):
     workers: int = 2
 
     def __post_init__(self) -> None:
-        if importlib.util.find_spec("distributed") is None:
-            raise ImportError("Engine `Dask` must have Dask: `pip install 'jepa_sim[dask]'`.")
+        check_extra("dask", "Engine `Dask`", "distributed")
 
     def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:
         import cloudpickle

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from jepa_sim import __version__
 from jepa_sim import config as toml
-from jepa_sim.arguments.errors import StoreError
+from jepa_sim.arguments.errors import MissingExtra, StoreError
 from jepa_sim.cli import commands
 from jepa_sim.cli.help import sweep_help
 
@@ -35,7 +35,7 @@ def _run(argv: list[str]) -> int:
         return arguments.run(arguments)
     except toml.ConfigError as error:
         return _complain(error.lines, FAULT)
-    except StoreError as error:
+    except (StoreError, MissingExtra) as error:
         return _complain([str(error)], FAULT)
     except MemoryError as error:
         return _complain([f"There is not enough memory. {error}"], FAILURE)

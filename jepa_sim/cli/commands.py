@@ -5,13 +5,12 @@ configuration is known to be right.
 """
 
 import argparse
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jepa_sim import config as toml
-from jepa_sim.arguments.errors import StoreError
+from jepa_sim.arguments.errors import StoreError, check_extra
 from jepa_sim.numerics.cache import cache_folder, keep_compiled
 
 if TYPE_CHECKING:
@@ -93,9 +92,8 @@ def _engine(arguments: argparse.Namespace) -> Callable[[], Any]:
     if arguments.workers is not None and arguments.workers < 1:
         fault = f"Option `--workers` must be at least 1, but is {arguments.workers}."
         raise toml.ConfigError([fault])
-    if dask and importlib.util.find_spec("distributed") is None:
-        line = "Option `--engine dask` must have Dask: `pip install 'jepa_sim[dask]'`."
-        raise toml.ConfigError([line])
+    if dask:
+        check_extra("dask", "Option `--engine dask`", "distributed")
 
     def make() -> Any:
         from jepa_sim.campaigns.engine import Dask, Local
@@ -162,9 +160,8 @@ def export(arguments: argparse.Namespace) -> int:
     if path.exists() and not arguments.overwrite:
         rule = "not exist yet (unless --overwrite is given)"
         raise toml.ConfigError([f"Argument `FILE` must {rule}, but {path} exists."])
-    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        line = "Parquet must have pyarrow: `pip install 'jepa_sim[parquet]'`."
-        raise toml.ConfigError([line])
+    if path.suffix == ".parquet":
+        check_extra("parquet", "A Parquet file", "pyarrow")
     export(open_run(arguments.run_path), path)
     return 0
 
@@ -178,10 +175,6 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def explore(arguments: argparse.Namespace) -> int:
-    for name in ("matplotlib", "nicegui"):
-        if importlib.util.find_spec(name) is None:
-            line = f"The page needs `pip install 'jepa_sim[explore]'`: there is no module {name}."
-            raise toml.ConfigError([line])
     if arguments.run_path is not None and (arguments.lam or arguments.rho):
         raise toml.ConfigError(["Options `--lam` and `--rho` must be left out with RUN."])
     if arguments.run_path is not None and not Path(arguments.run_path).exists():
@@ -211,14 +204,10 @@ def info(arguments: argparse.Namespace) -> int:
 
 
 def demo(argv: Sequence[str]) -> int:
+    check_extra("demo", "The demo", "matplotlib", "sklearn", "PIL")
     _prepare_jax("float64")
-    try:
-        from jepa_sim.cli import demo
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("jepa_sim"):
-            raise
-        line = f"The demo needs `pip install 'jepa_sim[demo]'`: there is no module {error.name}."
-        raise toml.ConfigError([line]) from None
+    from jepa_sim.cli import demo
+
     return demo.main(argv) or 0
 
 

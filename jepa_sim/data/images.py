@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jepa_sim.arguments import checks
+from jepa_sim.arguments.errors import check_extra
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.data.base import AbstractSource, Covariance, Draws, one_thread
 
@@ -78,12 +79,10 @@ class Digits(AbstractSource):
     covariance: Covariance
 
     def __init__(self):
-        try:
-            from sklearn.datasets import load_digits
+        check_extra("images", "`Digits`", "sklearn")
+        from sklearn.datasets import load_digits
 
-            images, _ = load_digits(return_X_y=True)
-        except ImportError as error:
-            raise _missing(error) from None
+        images, _ = load_digits(return_X_y=True)
         images = np.asarray(images)
         centred = images - images.mean(axis=0)
         self.images = centred / np.sqrt(np.mean(centred**2))
@@ -96,13 +95,10 @@ class Digits(AbstractSource):
 
 def sample_photographs() -> list[Photograph]:
     """Grey versions of china.jpg and flower.jpg, (427, 640) each, from scikit-learn."""
-    try:
-        from sklearn.datasets import load_sample_images
+    check_extra("images", "`sample_photographs`", "sklearn", "PIL")
+    from sklearn.datasets import load_sample_images
 
-        images = load_sample_images().images
-    except ImportError as error:
-        raise _missing(error) from None
-    return [image @ GREY for image in images]
+    return [image @ GREY for image in load_sample_images().images]
 
 
 @checked
@@ -111,16 +107,11 @@ def read_photograph(path: str | PathLike[str]) -> Photograph:
 
     Raises ImportError where Pillow is missing, OSError where the file is not there or no image.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise _missing(error) from None
+    check_extra("images", "`read_photograph`", "PIL")
+    from PIL import Image
+
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"), dtype=float) @ GREY
-
-
-def _missing(error: ImportError) -> ImportError:
-    return ImportError(f"Images need the extra `jepa_sim[images]`: {error}.")
 
 
 def _adapted(photograph: Photograph, patch: int) -> Photograph:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.checks import amplification_expected
+from jepa_sim.arguments.errors import check_extra
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ArrayLike, to_numpy
 from jepa_sim.data.base import AbstractViews, Pair
@@ -94,9 +95,7 @@ def sunspots() -> Float[np.ndarray, " T"]:
 
 def _table(name: str) -> Float[np.ndarray, "year columns"]:
     """A table of statsmodels, the year in its first column, read without pandas."""
-    try:
-        folder = resources.files(f"statsmodels.datasets.{name}")
-    except ImportError as error:
-        raise ImportError(f"Time series need the extra `jepa_sim[series]`: {error}.") from None
+    check_extra("series", f"`{name}`", "statsmodels")
+    folder = resources.files(f"statsmodels.datasets.{name}")
     with (folder / f"{name}.csv").open(encoding="utf-8") as file:
         return np.genfromtxt(file, delimiter=",", skip_header=1)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
+from jepa_sim.arguments.errors import check_extra
 from jepa_sim.explore import _stored
 from jepa_sim.explore._latest import Latest, in_thread
 from jepa_sim.explore._live import Live, saved, words_at
@@ -41,12 +42,11 @@ def serve(setting: Setting, run: StoredRun | None, *, port: int, show: bool) -> 
     Raises ImportError where the extra `jepa_sim[explore]` is missing, OSError where the port is
     taken.
     """
-    try:
-        from nicegui import app, ui
+    check_extra("explore", "The page", "nicegui", "starlette", "matplotlib")
+    from nicegui import app, ui
 
-        from jepa_sim.explore._guard import Guard
-    except ImportError as error:
-        raise ImportError(f"The page needs the extra `jepa_sim[explore]`: {error}.") from None
+    from jepa_sim.explore._guard import Guard
+
     if run is None:
         print("Compiling the closed form (the first time takes some seconds) …", flush=True)
         Live(setting)  # compiled before the first visit

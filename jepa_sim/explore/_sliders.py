@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from jepa_sim.arguments.errors import check_extra
 from jepa_sim.explore._live import Live
 from jepa_sim.explore._setting import Knob, Setting, knobs
 
@@ -16,10 +17,9 @@ def sliders(setting: Setting | None = None) -> Any:
 
     Raises ImportError where ipywidgets or matplotlib are missing.
     """
-    try:
-        import ipywidgets
-    except ImportError as error:
-        raise ImportError(f"Sliders need the extra `jepa_sim[explore]`: {error}.") from None
+    check_extra("explore", "`sliders`", "ipywidgets", "matplotlib")
+    import ipywidgets
+
     live = Live(Setting() if setting is None else setting)
     width, _ = live.size
     fitting = ipywidgets.Layout(width=f"{width}px", max_width="100%")

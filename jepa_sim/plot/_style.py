@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jepa_sim.arguments.errors import check_extra
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
@@ -93,8 +95,7 @@ def rho_colours() -> "ScalarMappable":
 
 
 def pyplot() -> Any:
-    try:
-        import matplotlib.pyplot
-    except ImportError as error:
-        raise ImportError(f"Figures need the extra `jepa_sim[plot]`: {error}.") from None
+    check_extra("plot", "A figure", "matplotlib")
+    import matplotlib.pyplot
+
     return matplotlib.pyplot
