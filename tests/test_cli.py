@@ -391,6 +391,51 @@ def test_a_run_in_a_folder_goes_on_grows_and_is_mended(
     assert "large.nc exists" in says("export", "runs/large", "large.nc", code=cli.FAULT)
 
 
+@pytest.mark.slow
+def test_a_run_in_a_file_is_mended_and_exported(
+    folder: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+):
+    def says(*command: str, code: int = 0) -> str:
+        assert cli.main(command) == code
+        out, err = capsys.readouterr()
+        return out + err
+
+    whole = result_of(finished)
+    few = RUN.replace("runs/first", "few")
+    Path("few.toml").write_text(few.replace('"modes"', '"modes"\nmax_steps = 30'))
+    says("sweep", "few.toml", "--quiet")
+    failed = int((xr.load_dataset("few.nc", engine="h5netcdf").result > 0).sum())
+    assert 0 < failed < 24
+    said = f"few.nc: 24 of 24 runs (100.0 %), in one file\n{failed} failed\n"
+    assert says("status", "few.nc") == said
+    assert "must be left out for a file" in says("status", "few.nc", "--verify", code=cli.FAULT)
+    said = says("retry", "few.nc", "--max-steps", "10000", "--quiet")
+    assert said.endswith("\n0 failed\n")
+    mended = xr.load_dataset("few.nc", engine="h5netcdf")
+    xr.testing.assert_allclose(mended, whole)
+    assert mended.attrs["remarks"] == whole.attrs["remarks"]
+    says("export", "few.nc", "few.parquet")
+    import pandas as pd
+
+    table = pd.read_parquet("few.parquet").critical_time
+    np.testing.assert_allclose(np.sort(table), np.sort(whole.critical_time.values.ravel()))
+
+
+def test_of_a_file_that_is_no_run(folder: Path, capsys: pytest.CaptureFixture[str]):
+    Path("a.nc").write_text("no")
+    xr.Dataset({"x": ("y", [1.0])}).to_netcdf("b.nc", engine="h5netcdf")
+    for command in (["status"], ["show"], ["retry"], ["export"]):
+        for path, fault in (
+            ("a.nc", "be a NetCDF file"),
+            ("b.nc", "be written by `jepa-sim sweep`"),
+            ("c.nc", "be a file or folder that exists"),
+        ):
+            further = ["x.parquet"] if command == ["export"] else []
+            assert cli.main([*command, path, *further]) == cli.FAULT
+            line = f"jepa-sim: error: Argument `RUN` must {fault}, but is {path}.\n"
+            assert capsys.readouterr().err == line
+
+
 @pytest.mark.parametrize(
     ("path", "options", "line"),
     [

@@ -17,6 +17,7 @@ from jepa_sim.cli.help import sweep_help
 
 FAULT = 2  # exit code: what was asked for is wrong, and nothing was written
 FAILURE = 1  # exit code: what was asked for could not be done
+RUN = "a file or folder written by `jepa-sim sweep`"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,14 +114,14 @@ def _parser() -> argparse.ArgumentParser:
     status = command(
         "status",
         commands.status,
-        "Show the progress of a run in a folder, while it runs or later.",
+        "Show how much of a run is there, and how many trajectories failed. It may be running.",
         "example:\n\n  jepa-sim status runs/first",
     )
-    status.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
+    status.add_argument("run_path", metavar="RUN", help=RUN)
     status.add_argument(
         "--verify",
         action="store_true",
-        help="read all data, and mark damaged blocks to be computed again",
+        help="for a folder: read all data, and mark damaged blocks to be computed again",
     )
 
     retry = command(
@@ -129,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         "Compute the failed trajectories of a run again.",
         "example:\n\n  jepa-sim retry runs/first --max-steps 1000000",
     )
-    retry.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
+    retry.add_argument("run_path", metavar="RUN", help=RUN)
     retry.add_argument(
         "--max-steps", type=int, metavar="N", help="the most steps that a solver may take"
     )
@@ -142,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         "examples:\n\n  jepa-sim export runs/first first.nc\n"
         "  jepa-sim export runs/first first.parquet   # a row a trajectory, feature and fraction",
     )
-    export.add_argument("run_path", metavar="RUN", help="a folder written by `jepa-sim sweep`")
+    export.add_argument("run_path", metavar="RUN", help=RUN)
     export.add_argument("path", metavar="FILE", help="a name that ends in .nc or .parquet")
     export.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
 
@@ -152,9 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         "Show a result: its axes, its origin, and when features are learned.",
         "example:\n\n  jepa-sim show runs/first.nc",
     )
-    show.add_argument(
-        "run_path", metavar="RUN", help="a file or folder written by `jepa-sim sweep`"
-    )
+    show.add_argument("run_path", metavar="RUN", help=RUN)
 
     explore = command(
         "explore",
@@ -170,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         "run_path",
         metavar="RUN",
         nargs="?",
-        help="a file or folder written by `jepa-sim sweep` (default: sliders over the closed form)",
+        help=f"{RUN} (default: sliders over the closed form)",
     )
     explore.add_argument(
         "--lam", type=float, nargs="+", help="covariance of each feature (default: 1 1)"

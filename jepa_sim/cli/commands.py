@@ -104,8 +104,16 @@ def _engine(arguments: argparse.Namespace) -> Callable[[], Any]:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    from jepa_sim.campaigns.store import open_store, status
+    from jepa_sim.campaigns.store import open_store, status, status_of_file
 
+    path = Path(arguments.run_path)
+    if not path.is_dir():
+        dataset = _open(path)
+        if arguments.verify:
+            rule = "be left out for a file: only runs in folders have checksums"
+            raise toml.ConfigError([f"Option `--verify` must {rule}."])
+        print(status_of_file(path, dataset))
+        return 0
     code = _verify(arguments.run_path) if arguments.verify else 0
     print(status(open_store(arguments.run_path)))
     return code
@@ -129,15 +137,14 @@ def _verify(path: str) -> int:
 
 
 def retry(arguments: argparse.Namespace) -> int:
-    from jepa_sim.campaigns.store import open_store
-
     if arguments.max_steps is not None and arguments.max_steps < 1:
         fault = f"Option `--max-steps` must be at least 1, but is {arguments.max_steps}."
         raise toml.ConfigError([fault])
-    store = open_store(arguments.run_path)
-    if not store.manifest.get("toml"):
-        raise StoreError(f"Run `{store.path}` must be of `jepa-sim sweep`, but is of Python.")
-    config = toml.parse(store.manifest["toml"])
+    path = Path(arguments.run_path)
+    dataset, text = _open(path), _toml_of(path)
+    if text is None:
+        raise StoreError(f"Run `{path}` must be of `jepa-sim sweep`, but is of Python.")
+    config = toml.parse(text)
     if arguments.max_steps is not None:
         if not hasattr(config.solve, "max_steps"):
             rule = f"be left out with `solve.solver` = {config.solve.solver!r}"
@@ -145,14 +152,20 @@ def retry(arguments: argparse.Namespace) -> int:
         longer = config.solve.model_copy(update={"max_steps": arguments.max_steps})
         config = config.model_copy(update={"solve": longer})
     planned = _planned(config)
-    from jepa_sim.campaigns import campaign
+    if path.is_dir():
+        from jepa_sim.campaigns import campaign
 
-    campaign.retry(store.path, planned, progress=not arguments.quiet)
+        campaign.retry(path, planned, progress=not arguments.quiet)
+    else:
+        from jepa_sim.campaigns.store import write_netcdf
+        from jepa_sim.sweeps.sweep import collect_again
+
+        write_netcdf(collect_again(dataset, planned, progress=not arguments.quiet), path)
     return status(argparse.Namespace(run_path=arguments.run_path, verify=False))
 
 
 def export(arguments: argparse.Namespace) -> int:
-    from jepa_sim.campaigns.store import export, open_run
+    from jepa_sim.campaigns.store import export
 
     path = Path(arguments.path)
     if path.suffix not in (".nc", ".parquet"):
@@ -162,7 +175,7 @@ def export(arguments: argparse.Namespace) -> int:
         raise toml.ConfigError([f"Argument `FILE` must {rule}, but {path} exists."])
     if path.suffix == ".parquet":
         check_extra("parquet", "A Parquet file", "pyarrow")
-    export(open_run(arguments.run_path), path)
+    export(_open(Path(arguments.run_path)), path)
     return 0
 
 

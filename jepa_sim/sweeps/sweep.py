@@ -26,9 +26,10 @@ from jepa_sim.numerics.display.numbers import described, listed
 from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows
 from jepa_sim.results.observables import Observable, check_names, features, loss, name_of
+from jepa_sim.results.variables import with_learned
 from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, split_by_work
 from jepa_sim.sweeps.chunks import MATRIX_SECONDS, STEP_SECONDS, host_memory, in_chunks
-from jepa_sim.sweeps.dataset import TAKEN, label
+from jepa_sim.sweeps.dataset import TAKEN, label, remarks
 from jepa_sim.sweeps.grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
 from jepa_sim.sweeps.lanes import Lanes, lanes_at
 from jepa_sim.sweeps.program import Networks, Program
@@ -268,14 +269,40 @@ def collect(planned: Plan, *, progress: bool) -> xr.Dataset:
         rule = f"{math.prod(shape):,} runs have results of at least {least / 2**30:,.0f} GiB"
         raise MemoryError(f"{rule}: a campaign writes them to a folder instead.")
     index = np.indices(shape).reshape(len(shape), -1)
-    with tqdm(
-        total=index.shape[1], unit="run", unit_scale=True, delay=2, disable=not progress
-    ) as bar:
-        results, batches = planned.compute(index, bar.update)
+    results, batches = _computed(planned, index, progress)
     shares = {"occupancy": occupancy(results["steps"], batches)} if "steps" in results else {}
     results = {name: value.reshape(*shape, *value.shape[1:]) for name, value in results.items()}
     found = planned.label(results)
     return found.assign_attrs(shares)
+
+
+def collect_again(before: xr.Dataset, planned: Plan, *, progress: bool) -> xr.Dataset:
+    """The dataset `before` of a sweep, in which the lanes that failed are computed as `planned`.
+
+    Raises ValueError where it has not the axes of the plan.
+    """
+    shape = planned.grid.shape
+    if dict(before.result.sizes) != shape:
+        checks.fail("before", f"have the axes {shape}", dict(before.result.sizes))
+    failed = np.nonzero(before.result.values > 0)
+    # where nothing is random, all seeds are the lane of the first
+    last = np.array(tuple(planned.axes.values())) - 1
+    results, _ = _computed(planned, np.minimum(failed, last[:, None]), progress)
+    found = before.copy(deep=True)
+    for name in results.keys() & found.keys() - {"plateau"}:  # plateaus do not depend on the run
+        found[name].values[failed] = results[name]
+    found = with_learned(found)
+    return found.assign_attrs(remarks="\n".join(remarks(found)))
+
+
+def _computed(
+    planned: Plan, index: np.ndarray, progress: bool
+) -> tuple[dict[str, np.ndarray], list[Chunk]]:
+    """`Plan.compute` with a bar."""
+    with tqdm(
+        total=index.shape[1], unit="run", unit_scale=True, delay=2, disable=not progress
+    ) as bar:
+        return planned.compute(index, bar.update)
 
 
 def _with_curves(

@@ -20,6 +20,7 @@ from jepa_sim.campaigns.store.lock import lock as lock
 from jepa_sim.campaigns.store.manifest import differences as differences
 from jepa_sim.campaigns.store.reading import open_run as open_run
 from jepa_sim.campaigns.store.status import status as status
+from jepa_sim.campaigns.store.status import status_of_file as status_of_file
 from jepa_sim.campaigns.store.store import Block as Block
 from jepa_sim.campaigns.store.store import Store as Store
 from jepa_sim.campaigns.store.store import create as create

@@ -1,9 +1,13 @@
 """Show the progress of a run. Its folder is enough, and it may be running."""
 
 import math
+from pathlib import Path
+
+import xarray as xr
 
 from jepa_sim.campaigns.store.lock import writer
 from jepa_sim.campaigns.store.store import Store
+from jepa_sim.campaigns.store.template import PENDING
 
 
 def status(store: Store) -> str:
@@ -17,7 +21,7 @@ def status(store: Store) -> str:
     needed = sum(mark.get("steps", 0) for mark in marks.values())
     taken = sum(mark.get("lane_steps", 0) for mark in marks.values())
     lines = [
-        f"{store.path}: {total - left:,} of {total:,} runs ({100 * (1 - left / total):.1f} %), "
+        f"{_complete(store.path, total - left, total)}, "
         f"{len(store.blocks) - len(pending):,} of {len(store.blocks):,} blocks",
         f"{failed:,} failed",
         f"{seconds:.1f} s of computing, {computed / seconds if seconds else 0:,.0f} runs a second"
@@ -25,3 +29,14 @@ def status(store: Store) -> str:
         f"{writer(store.path) or 'no process'} is writing it",
     ]
     return "\n".join(lines)
+
+
+def status_of_file(path: Path, dataset: xr.Dataset) -> str:
+    """Lanes in a NetCDF file and failures, in words. A file of an unfinished run has fewer."""
+    codes = dataset.result.values
+    there = int((codes != PENDING).sum())
+    return f"{_complete(path, there, codes.size)}, in one file\n{(codes > 0).sum():,} failed"
+
+
+def _complete(path: Path, there: int, total: int) -> str:
+    return f"{path}: {there:,} of {total:,} runs ({100 * there / total:.1f} %)"
