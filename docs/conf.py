@@ -4,7 +4,6 @@ import inspect
 import os
 import re
 import sys
-from importlib.metadata import version as installed
 from pathlib import Path
 
 from docutils.nodes import Element, SkipNode
@@ -24,7 +23,7 @@ os.environ.setdefault("JAXTYPING_DISABLE", "1")
 project = "jepa_sim"
 author = "the authors of jepa_sim"
 copyright = author
-version = release = installed("jepa_sim")
+version = release = jepa_sim.__version__
 
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "notebooks/*.py", "CHANGELOG.md", "CONTRIBUTING.md"]

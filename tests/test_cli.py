@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -389,6 +390,28 @@ def test_a_run_in_a_folder_goes_on_grows_and_is_mended(
 
     assert len(pd.read_parquet("large.parquet")) == 10 * 2 * 2  # fractions, features
     assert "large.nc exists" in says("export", "runs/large", "large.nc", code=cli.FAULT)
+
+
+def test_tables_wrap_where_there_are_few_columns(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing is cut: there are the numbers of the wide tables, in more lines."""
+    path = str(finished / "runs" / "first.nc")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    printed = {}
+    for columns in (None, 60, 44):
+        if columns is not None:
+            monkeypatch.setenv("COLUMNS", str(columns))
+        assert cli.main(["show", path]) == 0
+        printed[columns] = capsys.readouterr().out
+    tables = {n: "".join(re.findall("^│.*\n", said, re.MULTILINE)) for n, said in printed.items()}
+    wide = max(map(len, tables[None].splitlines()))
+    assert 60 < wide <= 160
+    for columns in (60, 44):
+        assert max(map(len, printed[columns].splitlines())) <= columns
+        assert "…" not in tables[columns]
+        numbers = {n: set(re.findall(r"\d\S*\.\S+", tables[n])) for n in (None, columns)}
+        assert numbers[columns] == numbers[None]
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import itertools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from jepa_sim.arguments.types import ResultCode
 from jepa_sim.campaigns.store.store import PENDING
@@ -22,7 +22,7 @@ from jepa_sim.sweeps.dataset import remarks, versions
 
 MOST_FEATURES = 6  # columns of the table of critical times
 MOST_ROWS = 30
-WIDE = 160  # columns, where there is no terminal that has fewer
+WIDE = 160  # columns, where nothing says how many there are
 ORDERS = {
     "order_rho": "τ(ρ)",
     "order_lam": "τ(λ)",
@@ -34,20 +34,18 @@ PROVENANCE = ("created", "solver", "precision", "device", "jepa_sim_version", "j
 
 def print_run(dataset: xr.Dataset, path: Path) -> None:
     """The axes of a sweep, where it came from, when features are learned, and what failed."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, WIDE)
+    console = _console()
     count, times = dataset.result.size, dataset.sizes["time"]
     console.print(f"[bold]{escape(str(path))}[/]: {count:,} trajectories at {times} times each")
     console.print(_axes(dataset))
     console.print(_pairs([(name, str(dataset.attrs.get(name, "?"))) for name in PROVENANCE]))
     times = _median_times(dataset)
-    console.print(_critical_times(dataset, times))
+    console.print(*_critical_times(dataset, times, console), sep="\n")
     if "features" in dataset:
         gains = _median_gains(dataset)
         learned = times.critical_fraction * dataset.plateau.median("spectrum")
         if not np.isfinite(times.critical_time).all() or (gains < learned).any():
-            console.print(_final_gains(dataset, gains))
+            console.print(*_final_gains(dataset, gains, console), sep="\n")
     for line in (*remarks(dataset), *_failures(dataset)):
         console.print(line)
 
@@ -59,7 +57,15 @@ def print_info(cache: Path | None) -> None:
     rows.append(("processor cores", str(os.cpu_count())))
     rows.append(("precision", "float64, or float32 by `precision` in [solve]"))
     rows.append(("compiled programs", "not kept" if cache is None else _folder(cache)))
-    Console().print(_pairs(rows))
+    _console().print(_pairs(rows))
+
+
+def _console() -> Console:
+    """As wide as the terminal or as COLUMNS says; a pipe has no width, so it gets a large one."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
+    return console
 
 
 def _heading(axis: str) -> str:
@@ -67,7 +73,7 @@ def _heading(axis: str) -> str:
 
 
 def _axes(dataset: xr.Dataset) -> Table:
-    table = Table("axis", "values", "meaning", title="What was swept", title_justify="left")
+    table = _table(("axis", "values", "meaning"), title="What was swept", title_justify="left")
     for name in dataset.result.dims:
         values = dataset[name].values
         table.add_row(str(name), _span(values), dataset[name].attrs.get("long_name", ""))
@@ -83,30 +89,27 @@ def _span(values: np.ndarray) -> str:
     return f"{words[0]}, {words[1]}, … {words[-1]} ({len(words)})"
 
 
-def _critical_times(dataset: xr.Dataset, shown: xr.Dataset) -> Table:
-    """When features are learned, by all axes but scale, seed and spectrum."""
+def _critical_times(dataset: xr.Dataset, shown: xr.Dataset, console: Console) -> Iterator[Any]:
+    """When features are learned, by all axes but scale, seed and spectrum: lines and tables."""
     axes, points, more = _rows(shown.critical_time)
     columns, orders = _feature_columns(dataset), [name for name in ORDERS if name in shown]
     for_good = "; for good: of the last time there" if "learned_order_rho" in orders else ""
-    table = Table(
-        *map(_heading, axes),
-        *(heading for heading, _ in columns),
-        *(ORDERS[name] for name in orders),
-        title=f"Time at which a feature reaches {float(shown.critical_fraction):g} of its plateau, "
-        f"from ε = {float(shown.scale):g}",
-        caption="flow time t = kα; start: it starts there or above; median over seeds and spectra; "
-        f"τ: Kendall's, of being learned early and ρ, or λ{for_good}{more}",
-        title_justify="left",
-        caption_justify="left",
-    )
+    headings = [heading for heading, _ in columns] + [ORDERS[name] for name in orders]
+    rows = []
     for point in points:
         here = shown.sel(point)
-        table.add_row(
-            *_words(point),
-            *(_time(here.critical_time.values[i]) for _, i in columns),
-            *("–" if np.isnan(here[name]) else f"{float(here[name]):.2f}" for name in orders),
-        )
-    return table
+        times = [_time(here.critical_time.values[i]) for _, i in columns]
+        taus = ["–" if np.isnan(here[name]) else f"{float(here[name]):.2f}" for name in orders]
+        rows.append((_words(point), times + taus))
+    yield (
+        f"[i]Time at which a feature reaches {float(shown.critical_fraction):g} of its plateau, "
+        f"from ε = {float(shown.scale):g}[/]"
+    )
+    yield from _fitting(console, list(map(_heading, axes)), headings, rows)
+    yield (
+        "[dim]flow time t = kα; start: it starts there or above; median over seeds and spectra; "
+        f"τ: Kendall's, of being learned early and ρ, or λ{for_good}{more}[/]"
+    )
 
 
 def _median_times(dataset: xr.Dataset) -> xr.Dataset:
@@ -133,22 +136,49 @@ def _median(found: Any) -> Any:
         return found.median(("seed", "spectrum")).compute()
 
 
-def _final_gains(dataset: xr.Dataset, gains: xr.DataArray) -> Table:
-    """What became of features that were not learned, or not for good."""
+def _final_gains(dataset: xr.Dataset, gains: xr.DataArray, console: Console) -> Iterator[Any]:
+    """What became of features that were not learned, or not for good: lines and tables."""
     axes, points, _ = _rows(gains)
     columns = _feature_columns(dataset)
-    table = Table(
-        *map(_heading, axes),
-        *(heading for heading, _ in columns),
-        title="Encoder gain of each feature at the last time",
-        caption="median over seeds and spectra",
-        title_justify="left",
-        caption_justify="left",
-    )
+    rows = []
     for point in points:
         values = gains.sel(point).values
-        table.add_row(*_words(point), *(f"{values[i]:.3g}" for _, i in columns))
-    return table
+        rows.append((_words(point), [f"{values[i]:.3g}" for _, i in columns]))
+    yield "[i]Encoder gain of each feature at the last time[/]"
+    headings = [heading for heading, _ in columns]
+    yield from _fitting(console, list(map(_heading, axes)), headings, rows)
+    yield "[dim]median over seeds and spectra[/]"
+
+
+def _fitting(
+    console: Console,
+    axes: list[str],
+    headings: list[str],
+    rows: Sequence[tuple[list[str], list[str]]],
+) -> Iterator[Table]:
+    """As many tables as it takes for each to fit on the console. All have the columns of `axes`.
+
+    rows: the point on the axes, and what stands below the headings.
+    """
+
+    def part(first: int, end: int) -> Table:
+        table = _table((*axes, *headings[first:end]))
+        for point, words in rows:
+            table.add_row(*point, *words[first:end])
+        return table
+
+    endless, first = console.options.update(width=10_000), 0
+    for end in range(1, len(headings) + 1):
+        wide = console.measure(part(first, end), options=endless).maximum > console.width
+        if wide and end > first + 1:
+            yield part(first, end - 1)
+            first = end - 1
+    yield part(first, len(headings))
+
+
+def _table(headings: Sequence[str], **options: Any) -> Table:
+    """A table that breaks long words, where others would be cut."""
+    return Table(*(Column(heading, overflow="fold") for heading in headings), **options)
 
 
 def _rows(shown: xr.DataArray) -> tuple[list[str], list[dict[str, Any]], str]:
@@ -197,7 +227,7 @@ def _failures(dataset: xr.Dataset) -> list[str]:
 
 
 def _pairs(rows: Sequence[tuple[str, str]]) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = _table(("", ""), show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in rows:
         table.add_row(f"[bold]{name.removesuffix('_version')}[/]", escape(value))
     return table

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from jepa_sim import __version__
 from jepa_sim.results.labels import meaning
 from jepa_sim.results.trust import HOLDS_FROM
 from jepa_sim.results.variables import OBSERVABLES, RISES_ONCE, VARIABLES, with_learned
@@ -155,9 +156,9 @@ def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
 
 def versions(*further: str) -> dict[str, str]:
     """Of Python, of the packages that a result depends on, and of `further` packages."""
-    packages = ("jepa_sim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
+    packages = ("jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "xarray")
     found = {name: _version(name) for name in (*packages, *further)}
-    return {"python": platform.python_version(), **found}
+    return {"python": platform.python_version(), "jepa_sim": __version__, **found}
 
 
 def described(solver: AbstractSolver) -> str:
