@@ -191,6 +191,26 @@ def test_a_phase_diagram_has_the_values_in_their_places():
     assert ax.format_coord(0.09, 0.1) == "depth = 1, scale = 0.1: critical_time = inf"
 
 
+def test_axes_of_ones_own_have_their_names():
+    def customise(problem, brightness_noise, decay):
+        return problem
+
+    about = {"long_name": "decay per epoch", "units": "1/epoch"}
+    grid = js.Grid(
+        spectrum=js.Moments.from_features([1.0, 0.5], [0.9, 0.5]),
+        objective=[js.MAE()],
+        axes={
+            "brightness_noise": [0.0, 1.0],
+            "decay": xr.DataArray([0.1, 0.2], dims="decay", attrs=about),
+        },
+        customise=customise,
+    )
+    run = js.sweep(grid, js.ClosedForm(), times=[1.0, 2.0], progress=False).squeeze()
+    ax = plot.phase_diagram(run.critical_time.isel(feature=0, critical_fraction=0))
+    assert ax.get_ylabel() == "brightness noise"
+    assert ax.get_xlabel() == "decay per epoch (1/epoch)"
+
+
 def test_a_phase_diagram_of_names_and_of_both_signs():
     values = xr.DataArray(
         [[-1.0, 0.5], [0.0, 0.25], [0.0, 0.0]],

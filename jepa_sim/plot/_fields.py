@@ -154,7 +154,9 @@ class _Axis(NamedTuple):
     def of(cls, values: xr.DataArray, name: str) -> "_Axis":
         at = values[name].values if name in values.coords else np.arange(values.sizes[name])
         named = AXES[name].long_name if name in AXES else name.replace("_", " ")
-        label = values[name].attrs.get("long_name", named)
+        about = values[name].attrs
+        units = about.get("units", "1")
+        label = about.get("long_name", named) + (f" ({units})" if units != "1" else "")
         scale = _scale(at)
         if scale == "table":
             places = np.arange(len(at), dtype=float)

@@ -186,5 +186,5 @@ def apply(problem: "Problem", **values: "Scalar") -> "Problem":
 
 def attributes(name: str) -> dict[str, Any]:
     """`long_name`, `units` and `symbol` of an axis for a dataset; also of a user's own axis."""
-    axis = AXES.get(name, Axis(name, name, "further axis of the grid"))
+    axis = AXES.get(name, Axis(name, name, name.replace("_", " ")))
     return {"long_name": axis.long_name, "units": axis.units, "symbol": axis.symbol}

@@ -113,7 +113,10 @@ def coordinates(
         "feature": np.arange(grid.features.lam.shape[-1]),
         "critical_fraction": fractions,
     }
-    axes = {name: (name, np.asarray(found), attributes(name)) for name, found in values.items()}
+    axes = {
+        name: (name, np.asarray(found), grid.labels.get(name) or attributes(name))
+        for name, found in values.items()
+    }
     seeds = axes["seed"][2]
     seeds["is_random"] = int(is_random)
     if not is_random:

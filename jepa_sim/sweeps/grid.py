@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
@@ -41,6 +42,8 @@ class Grid(Shows):
 
     axes: further axes, by name: `weight_decay`, `encoder_rate`, `predictor_rate`, `time_constant`,
     `imbalance`, `angle`, `penalty`, or any other with `customise`.
+    The values of an axis may be an `xarray.DataArray`. Its attributes `long_name` and `units` are
+    then the labels of the axis in datasets and figures; otherwise the name of the axis is.
     customise: what the values of further axes change. `customise(problem, **values)` gets a problem
     and a value of each further axis, and returns a problem. Values are traced numbers, so they may
     not decide shapes:
@@ -79,7 +82,7 @@ class Grid(Shows):
         start: Callable[[Float[Array, ""]], AbstractStart] = Balanced,
         network: Callable[[Scalar, Scalar], DeepLinear] = DeepLinear,
         training: Training | None = None,
-        axes: Mapping[str, Iterable[Number]] | None = None,
+        axes: Mapping[str, Iterable[Number] | xr.DataArray] | None = None,
         customise: Callable[..., Problem] | None = None,
         pose: Callable[..., Problem] | None = None,
     ):
@@ -94,7 +97,14 @@ class Grid(Shows):
         self.seed = tuple(seed)
         self.start, self.network = start, network
         self.training = Training() if training is None else training
-        self.axes = {name: tuple(values) for name, values in (axes or {}).items()}
+        axes = axes or {}
+        self.axes = {
+            name: tuple(values.values.tolist() if isinstance(values, xr.DataArray) else values)
+            for name, values in axes.items()
+        }
+        self.labels = {
+            name: attributes(name) | getattr(values, "attrs", {}) for name, values in axes.items()
+        }
         # what is customised may change the exponents, and with them the programs
         self.is_customised = customise is not None or bool(self.axes)
         self.customise = apply if customise is None else customise
@@ -213,7 +223,9 @@ class Grid(Shows):
         }
         return {
             "axis": list(self.shape),
-            "symbol": [attributes(name)["symbol"] for name in self.shape],
+            "symbol": [
+                (self.labels.get(name) or attributes(name))["symbol"] for name in self.shape
+            ],
             "values": list(self.shape.values()),
             "which": [values[name] for name in self.shape],
         }
