@@ -1,5 +1,6 @@
 """Campaigns: the arrays of `sweep`, however often a run was stopped, split or extended."""
 
+import contextlib
 import json
 import os
 import re
@@ -104,6 +105,25 @@ def test_it_is_the_sweep_and_goes_on_where_it_was_stopped(tmp_path, whole):
     third = Counted()
     run(tmp_path / "stopped", engine=third)
     assert third.blocks == []
+
+
+@pytest.mark.slow
+def test_progress_moves_within_a_block(tmp_path, monkeypatch):
+    monkeypatch.setattr("jepa_sim.sweeps.chunks.LOCKSTEP_LANES", 2)
+    events = []
+
+    class Watcher:
+        def computed(self, lanes):
+            events.append(lanes)
+
+        def wrote(self, failed):
+            events.append("block")
+
+    monkeypatch.setattr(campaign, "watched", lambda *_: contextlib.nullcontext(Watcher()))
+    run(tmp_path / "run", seeds=3)  # blocks of 4 and 2 lanes, at two scales
+    assert [event for event in events if event != "block"] == [2] * 6
+    assert events[:2] == [2, 2]
+    assert events.count("block") == 4
 
 
 def test_axes_may_grow_and_nothing_else(tmp_path, whole):

@@ -13,7 +13,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,13 @@ def fill(
         # dealt in turns: cost changes along the axes, so neighbours could all be expensive
         own = set(store.blocks[first::step])
         blocks = [block for block in blocks if block in own]
-        task = Task(planned, str(store.path), again)
-        with watched(total, done, len(blocks), progress) as advance:
+        with watched(total, done, len(blocks), progress) as watcher:
+            here = isinstance(engine, Local)  # other processes tell of whole blocks alone
+            task = Task(planned, str(store.path), again, watcher.computed if here else _untold)
             for mark in engine.run(task, blocks):
-                advance(mark["computed"], mark["failed"])
+                if not here:
+                    watcher.computed(mark["computed"])
+                watcher.wrote(mark["failed"])
         now = store.marks()
         # with `again` the old mark is still there where an engine left out a block
         untouched = {block for block in blocks if now.get(block) == marks.get(block)}
@@ -141,13 +144,21 @@ def fill(
         )
 
 
+def _untold(lanes: int) -> None:
+    pass
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """How to compute a block, in this process or in a worker."""
+    """How to compute a block, in this process or in a worker.
+
+    advance: called after every batch of a block, with its number of lanes.
+    """
 
     planned: Plan
     path: str
     again: bool
+    advance: Callable[[int], object] = _untold
 
     def compute(self, store: Store, block: tuple[int, ...]) -> tuple[dict[str, np.ndarray], dict]:
         """Return the arrays of a block, and its mark.
@@ -166,7 +177,7 @@ class Task:
             wanted = codes > 0 if self.again else codes < 0
         if kept is not None and not wanted.any():  # a worker wrote it, and died before it said so
             return kept, {"computed": 0, "failed": int((kept["result"] > 0).sum())}
-        found, batches = self.planned.compute(index[:, wanted], lambda lanes: None)
+        found, batches = self.planned.compute(index[:, wanted], self.advance)
         # a run that an older version began has fewer arrays, and keeps to them
         found = {name: value for name, value in found.items() if name in store.names}
         arrays = {}

@@ -12,9 +12,15 @@ EVERY = 30.0  # seconds between plain lines
 
 
 class Watcher(Protocol):
-    """Called after every block, with how many lanes were computed and how many failed."""
+    """Shows how many lanes are computed, and how many blocks are written."""
 
-    def __call__(self, lanes: int, failed: int) -> None: ...
+    def computed(self, lanes: int) -> None:
+        """So many lanes more are computed: of a block, or of a part of one."""
+        ...
+
+    def wrote(self, failed: int) -> None:
+        """One block more is written, in which so many lanes failed."""
+        ...
 
 
 @contextlib.contextmanager
@@ -24,7 +30,7 @@ def watched(total: int, done: int, blocks: int, show: bool) -> Iterator[Watcher]
     done: how many are on disk already.  blocks: how many blocks the others are in.
     """
     if not show:
-        yield lambda lanes, failed: None
+        yield _Silent()
     elif sys.stderr.isatty() or "ipykernel" in sys.modules:
         with tqdm(total=total, initial=done, unit="run", unit_scale=True) as bar:
             yield _Bar(bar, blocks)
@@ -34,17 +40,25 @@ def watched(total: int, done: int, blocks: int, show: bool) -> Iterator[Watcher]
         lines.say()
 
 
+class _Silent:
+    def computed(self, lanes: int) -> None:
+        pass
+
+    def wrote(self, failed: int) -> None:
+        pass
+
+
 class _Bar:
     def __init__(self, bar: Any, blocks: int):
         self.bar, self.blocks = bar, blocks
         self.written = self.failed = 0
 
-    def __call__(self, lanes: int, failed: int) -> None:
-        self.written, self.failed = self.written + 1, self.failed + failed
-        self.bar.set_postfix(
-            blocks=f"{self.written:,}/{self.blocks:,}", failed=self.failed, refresh=False
-        )
+    def computed(self, lanes: int) -> None:
         self.bar.update(lanes)
+
+    def wrote(self, failed: int) -> None:
+        self.written, self.failed = self.written + 1, self.failed + failed
+        self.bar.set_postfix(blocks=f"{self.written:,}/{self.blocks:,}", failed=self.failed)
 
 
 class _Lines:
@@ -53,11 +67,13 @@ class _Lines:
         self.fresh = self.written = self.failed = 0
         self.begin = self.last = time.monotonic()
 
-    def __call__(self, lanes: int, failed: int) -> None:
+    def computed(self, lanes: int) -> None:
         self.done, self.fresh = self.done + lanes, self.fresh + lanes
-        self.written, self.failed = self.written + 1, self.failed + failed
         if time.monotonic() > self.last + EVERY:
             self.say()
+
+    def wrote(self, failed: int) -> None:
+        self.written, self.failed = self.written + 1, self.failed + failed
 
     def say(self) -> None:
         self.last = time.monotonic()
