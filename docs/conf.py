@@ -14,6 +14,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 import jepa_sim
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from docs.published import links, publish
 from tests.compiler import compile_quickly
 
 compile_quickly()
@@ -47,7 +48,7 @@ autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 
 html_theme = "furo"
-html_title = "jepa_sim"
+html_title = f"jepa_sim {version}"
 
 
 def _sections():
@@ -143,7 +144,28 @@ class Public(Directive):
                     yield from ("   :members:", "") if is_class else ("",)
 
 
+# Where the notebooks of this version are on GitHub, for Colab: owner/repository/blob/branch/folder.
+COLAB = os.environ.get("NOTEBOOKS_ON_GITHUB", "")
+
+
+def _link(app, page, template, context, doctree):
+    folder, _, name = page.rpartition("/")
+    if folder == "notebooks":
+        context["body"] = links(name, COLAB) + context["body"]
+
+
+def _publish(app, failed):
+    if failed is None and app.builder.name == "html":
+        for page in app.env.found_docs:
+            if page.startswith("notebooks/"):
+                # myst_nb keeps what it ran beside the site
+                executed = Path(app.outdir).parent / "jupyter_execute" / f"{page}.ipynb"
+                publish(executed, Path(app.outdir) / f"{page}.ipynb", version)
+
+
 def setup(app):
+    app.connect("html-page-context", _link)
+    app.connect("build-finished", _publish)
     app.add_directive("public", Public)
     app.connect("autodoc-process-docstring", _as_rst)
     app.connect("autodoc-process-signature", _as_written)

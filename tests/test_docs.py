@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import json
 import re
 import typing
 from pathlib import Path
@@ -12,6 +13,7 @@ import optax
 import pytest
 
 import jepa_sim as js
+from docs.published import links, publish
 from jepa_sim import explore, plot
 
 ROOT = Path(__file__).parents[1]
@@ -194,3 +196,25 @@ def test_examples_run(page, tmp_path, monkeypatch):
     }
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
         exec(compile(block, page.name, "exec"), known)
+
+
+def test_published_notebooks_install_the_release(tmp_path):
+    cell = {"cell_type": "code", "source": ["1 + 1"], "outputs": [{"data": {"text/plain": "2"}}]}
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "run.ipynb").write_text(json.dumps(notebook))
+    publish(tmp_path / "run.ipynb", tmp_path / "λ.ipynb", js.__version__)
+    first, *others = json.loads((tmp_path / "λ.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert others == [cell]
+    assert f'%pip install --quiet "jepa_sim[demo]=={js.__version__}"' in "".join(first["source"])
+    (tmp_path / "run.ipynb").write_text(json.dumps({**notebook, "cells": [first]}))
+    with pytest.raises(ValueError, match="must have outputs, but has none"):
+        publish(tmp_path / "run.ipynb", tmp_path / "λ.ipynb", js.__version__)
+
+
+def test_pages_of_notebooks_link_to_them():
+    assert 'href="why.ipynb"' in links("why", "")
+    assert "colab" not in links("why", "")
+    found = links("why", "us/jepa/blob/v0.2.0/notebooks")
+    assert "/github/us/jepa/blob/v0.2.0/notebooks/why.ipynb" in found
+    with pytest.raises(ValueError, match="must be owner/repository/blob/branch/folder"):
+        links("why", "us/jepa")
