@@ -7,7 +7,8 @@
 # # Gallery
 #
 # This notebook shows every figure of `jepa_sim.plot`. Each is drawn from a sweep or a run in a line
-# or two. Each function returns the axes that it draws on, and can be given them (`ax=`).
+# or two. Each function returns the axes that it draws on. To draw on axes of your own, pass them as
+# `ax`.
 # `plot.save(figure, path)` writes a PDF and a PNG.
 
 # %%

@@ -51,7 +51,7 @@ assert 0.8 < order < 1.3
 # ## Minibatches
 #
 # Every step draws a fresh batch of size B from the Gaussian with these moments. A larger α/B means
-# more noise. The order of learning stays the same at noise levels that change single curves.
+# more noise. Even where the noise changes single curves, the order of learning stays the same.
 
 # %%
 picture, axes = plot.panels(1, 3, (plot.PAGE, 2.3), sharey=True)

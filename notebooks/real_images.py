@@ -182,7 +182,8 @@ pd.Series(rows, name="commutator").map("{:.2g}".format).to_frame()
 
 # %% [markdown]
 # Where the moments do not commute, a feature has a pattern p and a filter v that differ. The
-# pattern is what it looks like in the input; the filter finds it there. For flat light:
+# pattern is what the feature looks like in the input. The product of filter and input is how much
+# of it an input has. For flat light:
 
 # %%
 with plot.style():

@@ -112,4 +112,4 @@ print(js.diagnose(turned))
 # 1. Let the teacher's time constant τ go from 20 to 200, and `times` to 4000. Which of these
 #    change: plateaus, times, thresholds?
 # 2. Raise ε to 0.5 in the sweep over weight decay. Do the curves meet the dotted lines now?
-# 3. Turn the predictor by more than a right angle.
+# 3. Turn the predictor by more than a right angle. Which features are still learned?

@@ -294,12 +294,14 @@ pd.concat(
 # The suffix policy looks farthest ahead, and random frames look least far. No policy helps against
 # the distractor, because no mixture of lags makes it less predictable than the signals.
 #
-# ## A predictor that is given positions  Now let the network see the three visible frames at once,
-# with one encoder for all frames, and predict each of the three hidden frames from its position.
-# Then it can average over frames. In the plateau, the norm of the regression coefficients over
-# frames, ‖Σyx Σxx⁻¹‖ of the feature, takes the place of ρ. There is no closed form. `LayerModes`
-# integrates one number per layer and feature, and `GradientFlow` integrates all matrices. Here the
-# depth is 3, ε = 1e-2, and the policy is the suffix.
+# ## A predictor that is given positions
+#
+# Now let the network see the three visible frames at once, with one encoder for all frames, and
+# predict each of the three hidden frames from its position. Then it can average over frames. In the
+# plateau, the norm of the regression coefficients over frames, ‖Σyx Σxx⁻¹‖ of the feature, takes
+# the place of ρ. There is no closed form. `LayerModes` integrates one number per layer and feature,
+# and `GradientFlow` integrates all matrices. Here the depth is 3, ε = 1e-2, and the policy is the
+# suffix.
 
 # %%
 suffix = masked["suffix"]

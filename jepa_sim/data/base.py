@@ -44,7 +44,7 @@ Pair = tuple[np.ndarray, np.ndarray]  # (count, d) and (count, dy)
 class AbstractViews(Checked):
     """Pairs (x, y) of views with known second moments.
 
-    is_exchangeable: whether (y, x) is as good a pair as (x, y). A subclass sets it as a class
+    is_exchangeable: whether (y, x) has the same law as (x, y). A subclass sets it as a class
     attribute or a field.
     """
 

@@ -42,8 +42,8 @@ else:
 class AbstractTarget(Checked):
     """Which parts of z are the target, given the mask m of the context: y = t ⊙ z.
 
-    is_exchangeable: whether the target is masked as the context is, so that (y, x) is as good a
-    pair of views as (x, y). A subclass sets it as a class attribute.
+    is_exchangeable: whether the target is masked as the context is, so that (y, x) has the same law
+    as (x, y). A subclass sets it as a class attribute.
     """
 
     is_exchangeable: AbstractClassVar[bool]

@@ -141,7 +141,7 @@ class Moments(Shows, Checked):
         before it squares, so that a large mean costs no digits.
 
         Raises ValueError where shapes do not fit, an entry is not finite, s is not in [0, 1), or
-        the samples do not span all d dimensions, which they need not for s > 0.
+        the samples do not span all d dimensions (for s > 0 they need not).
         """
         if not 0 <= shrinkage < 1:
             checks.fail("shrinkage", "be at least 0 and below 1", shrinkage)

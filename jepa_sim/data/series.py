@@ -26,7 +26,7 @@ class Windows(AbstractViews):
     window: w ≥ 1.  lag: k ≥ 1; with k < w the views overlap.  d = w c, step by step.
 
     A finite series is not quite stationary, so Σyx is not symmetric. `Features.asymmetry` says how
-    large the part is that no feature sees.
+    large the part of Σyx is that features leave out.
 
     Raises ValueError where shapes do not fit, a value is not finite, a variable never varies, or
     there are too few windows, d of them or fewer, for Σxx to be positive definite.

@@ -46,7 +46,7 @@ def standard_errors(
     is given in both orders. None takes all samples to be independent.
 
     The errors are those of the delta method: right to first order in 1/√n for samples of any law
-    with fourth moments, Gaussian or not. They do not hold the bias of the estimates, which is of
+    with fourth moments, Gaussian or not. They do not include the bias of the estimates, which is of
     order 1/n: the largest ρ comes out too large and the smallest too small, most where ρ are close.
     With ten features whose ρ are drawn between 0.1 and 0.95 the bias is above the standard error
     in half of the features at n = 10 d, and in a quarter of them at n = 50 d. Compare with ρ of the

@@ -7,9 +7,10 @@
 with C = E[z zᵀ] and all noise and light independent per view. Masked views are in `masking`.
 
 Light comes in three patterns P. By default they are the three leading principal components of the
-images: in photographs, mean brightness and the two gradients, as smooth light looks after the same
-adaptation. As in any natural image, these features have the largest λ, but light makes up most of
-their variance, so that their ρ is small: they are the noisy features of real data.
+images. In photographs these are mean brightness and the two gradients, which is how smooth light
+looks after its local mean is subtracted. As in any natural image, these features have the largest
+λ, but light makes up most of their variance, so that their ρ is small: they are the noisy features
+of real data.
 """
 
 import equinox as eqx

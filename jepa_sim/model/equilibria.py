@@ -1,4 +1,4 @@
-"""Where a feature can come to rest, with and without weight decay, and how much decay it bears.
+"""Where a feature can come to rest, with and without weight decay, and how much decay it survives.
 
 Decay of both sides. From an aligned start all encoder layers of a feature share a singular value u
 and all predictor layers v = r u. With learning rates α and decays η of encoder (w) and predictor
@@ -12,9 +12,9 @@ threshold it has two roots: the larger is stable, the smaller is the edge of the
 JEPA with M = 1 and equal rates and decays the threshold is σ² ρ^{2L} (2L−1)^{2L−1}/(2L)^{2L}; at
 L = 1 it is that of Tian, Chen & Ganguli (2021). A moving-average teacher changes none of this.
 
-Different decays. A deep JEPA is no gradient system, and may spiral away from the larger root too,
-if the predictor's decay is too small beside the encoder's. With M = 1 and stop-gradient it does so
-near the threshold where η_v/η_w < (L−1)/L.
+Different decays. The flow of a deep JEPA is no gradient flow. It may spiral away from the larger
+root too, if the predictor's decay is too small beside the encoder's. With M = 1 and stop-gradient
+it does so near the threshold where η_v/η_w < (L−1)/L.
 
 Decay of one side. If the encoder alone decays, nothing holds it once the predictor is found, and it
 falls to 0, the only state at rest. If the predictor alone decays, the encoder makes up for what the
@@ -233,7 +233,7 @@ def _polished(
 ) -> Float[Array, " d"]:
     """A root after one step of Newton's method, which also gives the root its derivatives.
 
-    Bisection alone would give it wrong ones, since comparisons have no derivative.
+    Bisection alone would give wrong derivatives, since comparisons have none.
     """
     root = jax.lax.stop_gradient(root)
     _, slope = jax.jvp(function, (root,), (jnp.ones_like(root),))

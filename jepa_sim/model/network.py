@@ -16,7 +16,7 @@ class DeepLinear(Checked):
     is a bottleneck.
     frames: (n_c, n_t): x is a stack of n_c frames and y one of n_t; the encoder acts on every
     frame by itself, with shared weights, and one layer of predictor maps the n_c latent frames to
-    n_t (so that it knows positions).
+    n_t, so it knows positions.
 
     >>> js.DeepLinear(depth=3, predictor_depth=2).whole()
     (3, 2)

@@ -30,9 +30,9 @@ from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, curve_parameter, make
 class Problem(Shows, Checked):
     """Moments, an objective, a network and its start, and how its factors are trained.
 
-    It says what is simulated, in flow time; the solver says how. Whether moments, objective and
-    frames fit together is checked here; whether the start fits and depths are whole, when the
-    problem is simulated.
+    It says what is simulated, in flow time; the solver says how. The constructor checks whether
+    moments, objective and frames fit together. `simulate` checks whether the start fits, and
+    whether depths are whole.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -129,7 +129,7 @@ class Problem(Shows, Checked):
 
     @property
     def equilibria(self) -> Equilibria:
-        """Where features come to rest from an aligned start, and how much weight decay they bear.
+        """Where features come to rest from an aligned start, and which decay they survive.
 
         All is NaN where that is not known: with a predictor set by a formula, with several frames,
         for an objective without a reduced flow, and, without stop-gradient, for a target that x
@@ -305,7 +305,7 @@ class Problem(Shows, Checked):
             checks.fail("objective", f"have a reduced flow for `{what}`", found)
 
     def reduced(self, what: str) -> "Problem":
-        """The problem as the reduced theory takes it: with depths that are traced numbers.
+        """The problem in the form that the reduced theory needs: depths are traced numbers.
 
         ValueError where the reduced theory does not apply: where the objective has no reduced flow,
         the start is not balanced, the network is a bottleneck, or the problem is not plain. The
@@ -323,7 +323,14 @@ class Problem(Shows, Checked):
                 "have a stop-gradient or no teacher, one learning rate, no weight decay, a learned "
                 f"predictor and single frames for `{what}` (see `LayerModes`)"
             )
-            checks.fail("problem", rule, "otherwise")
+            teacher, frames = self.objective.teacher, self.network.frames
+            differs = {
+                "training": not self.training.is_scaled,
+                "teacher": teacher.passes_gradient or teacher.time_constant is not None,
+                "number of frames": frames != (1, 1),
+            }
+            found = " and ".join(name for name, is_so in differs.items() if is_so)
+            checks.fail("problem", rule, f"of another {found}")
         return eqx.tree_at(
             lambda p: (p.network.depth, p.network.predictor_depth),
             self.with_curve(),

@@ -60,7 +60,7 @@ def one_panel(ax: "Axes | None", height: float = 2.4) -> "Axes":
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Small letters that stay legible at the width of a column."""
+    """Settings of matplotlib for figures as wide as a column, with letters that stay legible."""
     plt = pyplot()
     with plt.rc_context(STYLE):
         yield

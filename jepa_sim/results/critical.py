@@ -60,8 +60,8 @@ def critical_times(
     from `RandomBalanced`, whose times are then approximate (0.1 % off in the median at L = 1, and 1
     to 4 % in deeper networks).
 
-    The time is 0 where the start is there already, inf where a feature never gets there: ρ ≤ 0, or
-    a level at or above the plateau. Differentiable in the moments, the scale and the target.
+    The time is 0 where a feature starts there or above, and inf where it never gets there: ρ ≤ 0,
+    or a level at or above the plateau. Differentiable in the moments, the scale and the target.
 
     t* = [G(x) − G(x₀)] / (σ² u*^{a+b−1}), with G the universal curve of the exponents (a, b).
 
@@ -70,8 +70,9 @@ def critical_times(
     >>> js.critical_times(problem, fraction=0.5).round(1)
     Array([620.3, 689.6], dtype=float64)
 
-    The times are those of features that keep apart. A `DisplacementWarning` says where a cleaner
-    feature displaces a noisier one before (see `trust`); there is none under a transformation.
+    The times hold where no feature takes over the latent of another one before. A
+    `DisplacementWarning` says where a cleaner feature does so (see `trust`), but not within a
+    transformation such as `jit`.
     `takeover_times` has the times of a JEPA with such takeovers.
 
     Raises ValueError where the start is not balanced or the target out of range.
@@ -93,10 +94,10 @@ def trust(
 
     fraction, level: exactly one of them.  key: for a random start.
 
-    The reduced theory is exact for features that keep apart. A JEPA's latents turn towards larger
-    ρ, and a deep MAE's towards larger ρλ. What is off the diagonal at the start, if only by
-    rounding, grows until a cleaner feature takes over the latent of a noisier one that was learned
-    before it. `str()` of the result says which, and when.
+    The reduced theory is exact as long as no feature takes over the latent of another one. A JEPA's
+    latents turn towards larger ρ, and a deep MAE's towards larger ρλ. What is off the diagonal at
+    the start, if only by rounding, grows until a cleaner feature takes over the latent of a noisier
+    one that was learned before it. `str()` of the result says which, and when.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=1), js.Balanced(scale=1e-4))

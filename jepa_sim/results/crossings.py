@@ -117,8 +117,9 @@ def _crossing(
     last = jnp.where(has_rates, slope(after) / flow.speed(end), whole)
     by_flow = _cubic_root(rising, whole, first, last)
 
-    # A gain on the plateau tells no time: take the reduced flow's time from the save before. If
-    # that is longer than the interval, the gain did not follow the reduced flow: in an eviction.
+    # A gain on the plateau says nothing of the time: take the reduced flow's time from the save
+    # before. If that is longer than the interval, the gain did not follow the reduced flow: in an
+    # eviction.
     on_plateau = jnp.abs(from_plateau[2]) < NEAR_PLATEAU
     by_flow = jnp.where(on_plateau, rising / interval, by_flow)
     follows = jnp.where(on_plateau, rising <= interval, jnp.isfinite(whole))

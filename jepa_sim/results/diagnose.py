@@ -77,7 +77,7 @@ def diagnose(run: Trajectory) -> Diagnosis:
     run: one trajectory with the observable `features`. Misaligned predictors are recognised if it
     has `predictor_gains` too, which is saved by default. A feature is evicted if it passed half of
     its plateau, lost its latent to another feature, and is not back there at the end (see
-    `evictions`); where it was learned again, the reason tells all of that. With `latent_cosines`
+    `evictions`); if it was learned again, the reason says so too. With `latent_cosines`
     the reason names the feature whose latent carried it meanwhile. Plateaus, thresholds of weight
     decay and basins are those of the reduced theory (`Problem.equilibria`); where moments do not
     commute, they are estimates. A feature that neither the run nor the theory decides is

@@ -52,10 +52,10 @@ class Eviction(NamedTuple):
 def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...]:
     """The features that passed a fraction of their plateau and fell below it again, by time.
 
-    run: one trajectory with the observable `features`; `latent_cosines` makes it surer which
-    feature took the latent.  fraction: of each feature's own plateau, in (0, 1).  Times are flow
-    times, interpolated as in `Trajectory.critical_times`. What happens between two saved times is
-    not seen, so that there must be several in the short time that a takeover lasts.
+    run: one trajectory with the observable `features`; with `latent_cosines` it is more certain
+    which feature took the latent.  fraction: of each feature's own plateau, in (0, 1).  Times are
+    flow times, interpolated as in `Trajectory.critical_times`. What happens between two saved times
+    is not seen: save several times within the short time that a takeover lasts.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
     >>> start = js.Given([[[1e-3, 1e-9], [1e-9, 1e-3]]], [[[1e-3, 0.0], [0.0, 1e-3]]])

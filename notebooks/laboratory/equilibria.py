@@ -9,8 +9,8 @@
 # They draw σ² ~ U[0, 3], λ ~ U[−1, 1] and η ~ U[0.01, 0.1]. We did not find n, the distribution of
 # the start and the rate of the average in the paper. We choose n = 2, draw all entries of encoder
 # and predictor from N(0, 1/n), start the teacher as the encoder, give it τ = 50, and draw again
-# where there are no spheres. This meets both shares. Other choices meet them too, so this does not
-# show what was chosen in the paper. Other widths do not meet them with these starts (WIDTHS): 63 %
+# where there are no spheres. With these choices we find both shares. Other choices give them too,
+# so we do not know which ones the paper made. With other widths we do not find them (WIDTHS): 63 %
 # and 70 % at n = 1, 91 % and 98 % at n = 3.
 
 # %%

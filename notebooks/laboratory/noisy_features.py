@@ -56,7 +56,8 @@ def run(objective, start, solver, depth, count=RUNS) -> xr.Dataset:
 gains = js.observables.features
 
 # %% [markdown]
-# A JEPA's flow is solved with sleeping latents, an MAE's and the judge's by ROCK4.
+# `SleepingFlow` solves the flow of a JEPA. ROCK4 solves that of an MAE, and the matrix flow that
+# judges a sample of the runs.
 
 # %%
 flow = js.GradientFlow(js.ROCK4(), rtol=1e-5)
@@ -68,9 +69,9 @@ KINDS = [
 ]
 
 # %% [markdown]
-# Kendall's τ of the order of crossings with ρ and with λ, 1 where the largest comes first. A
-# feature that is not learned in time is censored: pairs with it count only where the other one was
-# learned.
+# The next cell computes Kendall's τ between the order of crossings and ρ, or λ. It is 1 where
+# features of larger ρ, or λ, come first. A feature that is not learned in time is censored: pairs
+# with it count only where the other one was learned.
 
 
 # %%

@@ -16,11 +16,11 @@
 # | medium, noisy | 0.9 | 1.5 |
 #
 # One network does not know positions: x and y are one frame each (closed form, depths 1 to 5, ε = 5
-# · 10⁻⁴). It has three policies: visible are three random frames, the first three, or all but a
-# block of three. The other network sees the first three frames at once and predicts the last three,
-# with a predictor given the positions (layer modes, depths 1 to 3, ε = 0.01; the first network is
-# run at this ε too). A feature counts as learned at half of its own plateau. With positions the
-# plateau is ‖Σyx Σxx⁻¹‖^{L/b} over the frames of the feature.
+# · 10⁻⁴). It has three masking policies. They show three random frames, the first three frames, or
+# all frames but a block of three. The other network sees the first three frames at once and
+# predicts the last three, with a predictor given the positions (layer modes, depths 1 to 3, ε =
+# 0.01; the first network is run at this ε too). A feature counts as learned at half of its own
+# plateau. With positions the plateau is ‖Σyx Σxx⁻¹‖^{L/b} over the frames of the feature.
 
 # %%
 from pathlib import Path

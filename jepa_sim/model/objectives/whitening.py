@@ -21,8 +21,9 @@ class BarlowTwins(AbstractObjective):
     The pull on the encoder is −4 (W̄ Γ W̄ᵀ − I) W̄ Γ; the predictor is not used, and stays where it
     starts. Reduced flow u̇ = 4λ u^{2L−1} (1 − λ u^{2L}), plateau w̄ = λ^{−1/2}; at L = 1 the
     gains are w̄² = 1/(λ + (w̄(0)⁻² − λ) e^{−8λt}): features are learned in steps, the largest λ
-    first. Every W̄ with W̄ Γ W̄ᵀ = I is at rest, so a bottleneck of k rows ends in the k features of
-    largest λ only up to what a small random start has let grow of the others.
+    first. Every W̄ with W̄ Γ W̄ᵀ = I is at rest, so a bottleneck of k rows ends in the k features
+    of largest λ, and also keeps the part of other features that had grown from a small random
+    start.
     """
 
     name: ClassVar[str] = "barlow_twins"
@@ -64,9 +65,9 @@ class WhitenedJoint(AbstractObjective):
     """Joint embedding of two views, kept from collapse by a penalty that whitens; no predictor.
 
     ½ E ‖W̄ x − W̄ y‖² + (β/4) ‖W̄ Σxx W̄ᵀ − I‖²; the same weights encode both views.
-    For any β that lets them live an encoder of k rows ends, of views of one law, in the k features
-    of largest ρ, and for large β whitened: the constrained optimum of Van Assel et al. (2025), see
-    `joint_embedding_optimum`.
+    If both views have the same law, an encoder of k rows ends in the k features of largest ρ, for
+    any β under which these survive. For large β the representation is white. That is the
+    constrained optimum of Van Assel et al. (2025); see `joint_embedding_optimum`.
 
     penalty: β; may be traced.
     Reduced flow u̇ = u^{2L−1} (βσ² − δ − βσ⁴ u^{2L}), with δ the variance of the feature's

@@ -115,9 +115,9 @@ class Misaligned(AbstractStart):
     """As `Balanced` and rotated, but the predictor is turned by an angle in the latent space.
 
     All planes of a random set of orthogonal planes are turned by `angle` (radians; with an odd
-    number of dimensions one direction stays): 0 is aligned, π is minus the aligned predictor.
-    A JEPA learns a feature only where the predictor is positive on it. The reduced theory takes a
-    small angle, and says how far it holds (`trust`).
+    number of dimensions one direction is not turned): 0 is aligned, π is minus the aligned
+    predictor. A JEPA learns a feature only where the predictor is positive on it. The reduced
+    theory accepts a small angle, and `trust` says how far it holds.
 
     Raises ValueError where scale is not positive or the angle not finite.
     """

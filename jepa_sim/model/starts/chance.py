@@ -36,9 +36,9 @@ class RandomBalanced(AbstractRandom):
     """A balanced start whose right basis is random: rotated, and not aligned with the features.
 
     W̄ = F_L diag(s) F_0ᵀ and V̄ = T diag(s^{M/L}) F_Lᵀ, where T is F_L for JEPA and F_0, taken to the
-    target space, for MAE. So the predictor is aligned with the encoder, and neither is with the
-    features. All bases F are random and orthogonal. The gains s are independent and log-uniform in
-    [ε/2, 2ε]; each factor has the singular values s^{1/L}, so that the flow keeps all factors
+    target space, for MAE. So the predictor is aligned with the encoder, but neither is aligned with
+    the features. All bases F are random and orthogonal. The gains s are independent and log-uniform
+    in [ε/2, 2ε]; each factor has the singular values s^{1/L}, so that the flow keeps all factors
     balanced. `Balanced(rotated=True)` turns hidden layers alone: W̄ᵀW̄ = ε² I is aligned with any
     features.
 

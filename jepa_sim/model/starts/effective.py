@@ -1,4 +1,4 @@
-"""What a random start is to the reduced theory: an aligned one, with a gain for every feature.
+"""The aligned start that stands for a random one in the reduced theory, with a gain per feature.
 
 An MAE learns features one after the other, and each takes out of the others' starts what it has in
 common with them. What is left of feature i are the residuals of Gram & Schmidt in the order of

@@ -21,7 +21,7 @@ from jepa_sim.model.state import Weights
 
 
 class Given(AbstractStart):
-    """The factors themselves, the first applied first.
+    """Your own matrices, in the order in which they are applied.
 
     encoder: W_1, …, W_L.  predictor: V_1, …, V_M.
 
