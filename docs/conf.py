@@ -48,6 +48,8 @@ autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 
 html_theme = "furo"
+html_static_path = html_css_files = ["site.css"]
+highlight_language = "none"  # of blocks that name no language, such as shells and outputs
 html_title = f"jepa_sim {version}"
 
 
@@ -151,7 +153,7 @@ COLAB = os.environ.get("NOTEBOOKS_ON_GITHUB", "")
 def _link(app, page, template, context, doctree):
     folder, _, name = page.rpartition("/")
     if folder == "notebooks":
-        context["body"] = links(name, COLAB) + context["body"]
+        context["body"] = context["body"].replace("</h1>", "</h1>" + links(name, COLAB), 1)
 
 
 def _publish(app, failed):

@@ -34,14 +34,15 @@ sweep
 # layer.
 
 # %%
-picture, axes = plot.panels(2, 3, (plot.PAGE, 3.8), sharey=True)
-for row, objective in enumerate(["jepa", "mae"]):
-    for column, depth in enumerate([1, 3, 5]):
-        ax = axes[3 * row + column]
-        run = sweep.sel(objective=objective, depth=depth).squeeze(drop=True)
-        plot.trajectories(run, ax)
-        ax.set_title(f"{objective.upper()}, depth L = {depth}")
-plot.rho_bar(picture, axes)
+with plot.style():
+    picture, axes = plot.panels(2, 3, (plot.PAGE, 3.8), sharey=True)
+    for row, objective in enumerate(["jepa", "mae"]):
+        for column, depth in enumerate([1, 3, 5]):
+            ax = axes[3 * row + column]
+            run = sweep.sel(objective=objective, depth=depth).squeeze(drop=True)
+            plot.trajectories(run, ax)
+            ax.set_title(f"{objective.upper()}, depth L = {depth}")
+    plot.rho_bar(picture, axes)
 
 # %% [markdown]
 # Deeper JEPAs learn the noisy feature later, and less of it: at L = 5 its plateau is 0.3⁵ = 0.002.
