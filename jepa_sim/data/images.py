@@ -29,7 +29,7 @@ class Patches(AbstractSource):
     covariance: (d, d), over all places.
 
     Raises ValueError where a photograph is smaller than a patch or there is no contrast,
-    ImportError where scikit-learn is needed and missing.
+    ImportError where scikit-learn or Pillow is needed and missing.
     """
 
     photographs: list[Photograph]
@@ -94,7 +94,10 @@ class Digits(AbstractSource):
 
 
 def sample_photographs() -> list[Photograph]:
-    """Grey versions of china.jpg and flower.jpg, (427, 640) each, from scikit-learn."""
+    """Grey versions of china.jpg and flower.jpg, (427, 640) each, from scikit-learn.
+
+    Raises ImportError where scikit-learn or Pillow is missing.
+    """
     check_extra("images", "`sample_photographs`", "sklearn", "PIL")
     from sklearn.datasets import load_sample_images
 
