@@ -1,5 +1,7 @@
 """From a configuration to the plan of a sweep."""
 
+import math
+
 from jepa_sim import config as toml
 from jepa_sim.arguments.errors import ConfigError
 from jepa_sim.config.tables.data import Data
@@ -37,10 +39,10 @@ def _moments(data: Data) -> Moments | list[Moments]:
 
 def _check_memory(data: Data) -> None:
     """MemoryError where moments of the dimension that a key names cannot fit."""
-    if data.large is None:
-        return
-    key, d = data.large
-    least = MATRICES * 8 * d**2
-    if least > host_memory():
-        rule = f"moments of {d:,} dimensions take at least {least / 2**30:,.0f} GiB"
-        raise MemoryError(f"Key `data.{key}` must be smaller: {rule}.")
+    for key in ("dimension", "shape"):  # the keys that can make moments large
+        size = getattr(data, key, 0)
+        d = math.prod(size) if isinstance(size, tuple) else size
+        least = MATRICES * 8 * d**2
+        if least > host_memory():
+            rule = f"moments of {d:,} dimensions take at least {least / 2**30:,.0f} GiB"
+            raise MemoryError(f"Key `data.{key}` must be smaller: {rule}.")

@@ -28,11 +28,6 @@ class Data(Table):
         """How many frames are stacked in x and in y."""
         return 1, 1
 
-    @property
-    def large(self) -> tuple[str, int] | None:
-        """The key that makes moments large, and their dimension; None where nothing can."""
-        return None
-
     def samples(self) -> tuple[Any, Any] | None:
         """Centred pairs (x, y) to draw batches from; None draws them from the moments."""
         return None

@@ -3,7 +3,6 @@
 Variances, `signal` and `noise`, are per feature; one number counts for all.
 """
 
-import abc
 import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
@@ -55,30 +54,40 @@ class Static(Views):
         return js.data.Static(self.signal, self.noise)
 
 
-class Dynamic(Views):
-    """Autoregressive features seen now and `lag` steps later."""
+class Autoregressive(Views):
+    """The keys of autoregressive features."""
 
-    kind: Literal["dynamic"]
     signal: Each[Variance]
     autocorrelation: Correlations
     noise: Variances
     noise_autocorrelation: Correlations = 0.0
-    lag: Count = 1
 
     def faults(self) -> Iterator[Fault]:
         """One entry for each signal, and signal and noise not both zero."""
         return feature_faults(self, "noise", "autocorrelation", "noise_autocorrelation")
 
+    def process(self, lag: int = 1) -> "js.data.Dynamic":
+        """The features seen now and `lag` steps later."""
+        numbers = (self.signal, self.autocorrelation, self.noise, self.noise_autocorrelation)
+        return js.data.Dynamic(*numbers, lag=lag)
+
+
+class Dynamic(Autoregressive):
+    """Autoregressive features seen now and `lag` steps later."""
+
+    kind: Literal["dynamic"]
+    lag: Count = 1
+
     def views(self) -> "js.data.AbstractViews":
-        return _dynamic(self, self.lag)
+        return self.process(self.lag)
 
 
 class Policy(Table):
     """Which frames of a sequence are hidden."""
 
-    @abc.abstractmethod
     def build(self) -> "js.data.AbstractMask":
-        """The mask."""
+        """The mask: its class has the name of the table, and the same keys."""
+        return getattr(js.data, type(self).__name__)(**self.model_dump(exclude={"kind"}))
 
 
 class RandomFrames(Policy):
@@ -87,18 +96,12 @@ class RandomFrames(Policy):
     kind: Literal["random"]
     keep: Count
 
-    def build(self) -> "js.data.AbstractMask":
-        return js.data.RandomFrames(self.keep)
-
 
 class Suffix(Policy):
     """The last `length` frames are hidden."""
 
     kind: Literal["suffix"]
     length: Count
-
-    def build(self) -> "js.data.AbstractMask":
-        return js.data.Suffix(self.length)
 
 
 class BlockFrames(Policy):
@@ -107,28 +110,21 @@ class BlockFrames(Policy):
     kind: Literal["block"]
     length: Count
 
-    def build(self) -> "js.data.AbstractMask":
-        return js.data.BlockFrames(self.length)
 
-
-class Temporal(Views):
+class Temporal(Autoregressive):
     """Pairs of a visible and a hidden frame of autoregressive sequences.
 
     positions: whole masked sequences instead, for a predictor that is given the positions.
     """
 
     kind: Literal["temporal"]
-    signal: Each[Variance]
-    autocorrelation: Correlations
-    noise: Variances
-    noise_autocorrelation: Correlations = 0.0
     frames: Annotated[int, Field(ge=2)]
     policy: Annotated[Policy, OneTable("kind", registry(RandomFrames, Suffix, BlockFrames))]
     positions: bool = False
 
     def faults(self) -> Iterator[Fault]:
         """As `Dynamic`, and a policy that leaves one frame visible and hides another."""
-        yield from feature_faults(self, "noise", "autocorrelation", "noise_autocorrelation")
+        yield from super().faults()
         key = "keep" if isinstance(self.policy, RandomFrames) else "length"
         value = getattr(self.policy, key)
         if value >= self.frames:
@@ -136,7 +132,7 @@ class Temporal(Views):
             yield Fault(("policy", key), rule, f"is {value}")
 
     def views(self) -> "js.data.Temporal":
-        return js.data.Temporal(_dynamic(self).lag_covariances(self.frames), self.policy.build())
+        return js.data.Temporal(self.process().lag_covariances(self.frames), self.policy.build())
 
     @property
     def stack(self) -> tuple[int, int]:
@@ -151,48 +147,46 @@ class Temporal(Views):
         return views.sampled_stacked_moments(self.pairs, seed=self.seed)
 
 
-class PixelMask(Views):
+class Smooth(Views):
+    """The keys of masked images that are smooth and random: pixels correlate over `length`."""
+
+    shape: Shape
+    length: Positive
+    target: Target = "whole"
+    noise: Variance = 0.0
+
+    def masked(self, mask: "js.data.AbstractMask") -> "js.data.AbstractViews":
+        """Such images under a mask."""
+        covariance = js.data.grid_covariance(self.shape, self.length)
+        return masked(js.data.Gaussian(covariance), mask, self)
+
+
+class PixelMask(Smooth):
     """Smooth random images with pixels masked one by one."""
 
     kind: Literal["pixel_mask"]
-    shape: Shape
-    length: Positive
     keep: Keep
-    target: Target = "whole"
-    noise: Variance = 0.0
 
     def faults(self) -> Iterator[Fault]:
         """A mask that leaves a part visible."""
         return keep_faults(self.keep, self.target)
 
-    @property
-    def large(self) -> tuple[str, int]:
-        return "shape", math.prod(self.shape)
-
     def views(self) -> "js.data.AbstractViews":
-        return masked(smooth(self), js.data.PixelMask(self.keep), self)
+        return self.masked(js.data.PixelMask(self.keep))
 
 
-class BlockMask(Views):
+class BlockMask(Smooth):
     """Smooth random images with a block masked."""
 
     kind: Literal["block_mask"]
-    shape: Shape
-    length: Positive
     block: Shape
-    target: Target = "whole"
-    noise: Variance = 0.0
 
     def faults(self) -> Iterator[Fault]:
         """A block that fits and shows all pixels at times."""
         return block_faults(self.block, self.shape, "`data.shape`", self.noise)
 
-    @property
-    def large(self) -> tuple[str, int]:
-        return "shape", math.prod(self.shape)
-
     def views(self) -> "js.data.AbstractViews":
-        return masked(smooth(self), js.data.BlockMask(self.shape, self.block), self)
+        return self.masked(js.data.BlockMask(self.shape, self.block))
 
 
 class LowRank(Views):
@@ -210,10 +204,6 @@ class LowRank(Views):
             rule = f"be at least {len(self.signal)}, the entries of `data.signal`"
             yield Fault(("dimension",), rule, f"is {self.dimension}")
 
-    @property
-    def large(self) -> tuple[str, int]:
-        return "dimension", self.dimension
-
     def views(self) -> "js.data.AbstractViews":
         keys = {"dimension": self.dimension, "denoising": self.denoising}
         return js.data.LowRank(self.signal, self.noise, **keys)
@@ -227,10 +217,6 @@ class PowerLaw(Views):
     exponent: float = 1.0
     noise: Variance = 1.0
     noise_exponent: float = 0.0
-
-    @property
-    def large(self) -> tuple[str, int]:
-        return "dimension", self.dimension
 
     def views(self) -> "js.data.AbstractViews":
         keys = {"noise": self.noise, "noise_exponent": self.noise_exponent}
@@ -246,10 +232,6 @@ class NonCommuting(Views):
     basis_seed: Seed = 0
     smallest: Fraction = 0.1
 
-    @property
-    def large(self) -> tuple[str, int]:
-        return "dimension", self.dimension
-
     def views(self) -> "js.data.AbstractViews":
         return self._turned(self._angles[0])
 
@@ -263,16 +245,6 @@ class NonCommuting(Views):
     def _turned(self, angle: float) -> "js.data.AbstractViews":
         keys = {"seed": self.basis_seed, "smallest": self.smallest}
         return js.data.non_commuting(self.dimension, angle, **keys)
-
-
-def _dynamic(data: Dynamic | Temporal, lag: int = 1) -> "js.data.Dynamic":
-    numbers = (data.signal, data.autocorrelation, data.noise, data.noise_autocorrelation)
-    return js.data.Dynamic(*numbers, lag=lag)
-
-
-def smooth(data: PixelMask | BlockMask) -> "js.data.AbstractSource":
-    """Images whose pixels correlate over a length."""
-    return js.data.Gaussian(js.data.grid_covariance(data.shape, data.length))
 
 
 def masked(

@@ -70,9 +70,17 @@ class Solver(Table):
         """For rules: the solver as the TOML names it."""
         return f'with `solve.solver` = "{self.solver}"'
 
-    @abc.abstractmethod
     def build(self, data: Data) -> "AbstractSolver":
-        """The solver.  data: what [data] names, for solvers that draw samples."""
+        """The solver: its class has the name of the table, and the table's keys as arguments.
+
+        data: what [data] names, for solvers that draw samples.
+        """
+        return getattr(js, type(self).__name__)(**self.options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of the solver."""
+        return self.given(*(name for name in type(self).model_fields if name not in SHARED))
 
     def faults(self, grid: GridTable) -> Iterator[Fault]:
         """The keys of [grid] that the solver cannot take: matrices have whole numbers of layers."""
@@ -81,6 +89,9 @@ class Solver(Table):
                 if not isinstance(depth, int):
                     rule = f"be a whole number {self.named}"
                     yield Fault(("grid", name, i), rule, f"is {shown(depth)}")
+
+
+SHARED = frozenset(Solver.model_fields)
 
 
 class ReducedSolver(Solver):
@@ -112,9 +123,6 @@ class ClosedForm(ReducedSolver):
 
     solver: Literal["closed_form"]
 
-    def build(self, data: Data) -> "AbstractSolver":
-        return js.ClosedForm()
-
 
 class Modes(ReducedSolver):
     """The reduced flow by an ODE solver."""
@@ -122,9 +130,6 @@ class Modes(ReducedSolver):
     solver: Literal["modes"]
     tolerance: Positive | None = None
     max_steps: Count | None = None
-
-    def build(self, data: Data) -> "AbstractSolver":
-        return js.Modes(**self.given("tolerance", "max_steps"))
 
 
 METHODS = {  # libraries that load JAX are imported when a method is made
@@ -145,7 +150,6 @@ class ODESolver(Solver):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments of the solver."""
         method = None if self.method is None else METHODS[self.method]()
         return {"solver": method, **self.given("rtol", "atol", "max_steps")}
 
@@ -154,9 +158,6 @@ class LayerModes(ODESolver):
     """One number for every layer and feature, by an ODE solver."""
 
     solver: Literal["layer_modes"]
-
-    def build(self, data: Data) -> "AbstractSolver":
-        return js.LayerModes(**self.options)
 
     def faults(self, grid: GridTable) -> Iterator[Fault]:
         if not STARTS[grid.start].is_separable:
@@ -170,9 +171,6 @@ class GradientFlow(ODESolver):
 
     solver: Literal["gradient_flow"]
 
-    def build(self, data: Data) -> "AbstractSolver":
-        return js.GradientFlow(**self.options)
-
 
 class SleepingFlow(Solver):
     """The matrices of the latents that still change; learned ones are left out until a takeover."""
@@ -180,9 +178,6 @@ class SleepingFlow(Solver):
     solver: Literal["sleeping_flow"]
     rtol: Positive | None = None
     max_steps: Count | None = None
-
-    def build(self, data: Data) -> "AbstractSolver":
-        return js.SleepingFlow(**self.given("rtol", "max_steps"))
 
 
 OPTIMIZERS = {
