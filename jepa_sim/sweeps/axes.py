@@ -5,6 +5,7 @@ changes a problem. Values are traced, so they cannot decide a shape.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jepa_sim as js
@@ -13,6 +14,8 @@ from jepa_sim.results.variables import FEATURE
 if TYPE_CHECKING:
     from jepa_sim.arguments.types import Scalar
     from jepa_sim.model.problem import Problem
+
+    Change = Callable[[Problem, Scalar], Problem]
 
 
 class Axis(NamedTuple):
@@ -30,24 +33,11 @@ class Axis(NamedTuple):
     symbol: str
     long_name: str
     units: str = "1"
-    apply: "Callable[[Problem, Scalar], Problem] | None" = None
+    apply: "Change | None" = None
     at_least: float | None = None
     above: float | None = None
     needs: tuple[str, str] | None = None
     is_reduced: bool = True
-
-
-def changed(
-    problem: "Problem", *, objective: Any = None, start: Any = None, training: Any = None
-) -> "Problem":
-    """The same problem with another objective, start or training."""
-    return js.Problem(
-        problem.moments,
-        problem.objective if objective is None else objective,
-        problem.network,
-        problem.start if start is None else start,
-        problem.training if training is None else training,
-    )
 
 
 def retrained(problem: "Problem", **numbers: Any) -> "Problem":
@@ -62,44 +52,31 @@ def retrained(problem: "Problem", **numbers: Any) -> "Problem":
     if old.is_scaled:
         kept["predictor_rate"] = kept["encoder_rate"]
         kept["encoder_decay"] = kept["predictor_decay"] = 0.0
-    return changed(problem, training=js.Training(**{**kept, **numbers}, predictor=old.predictor))
+    training = js.Training(**{**kept, **numbers}, predictor=old.predictor)
+    return replace(problem, training=training)
 
 
-def _weight_decay(problem: "Problem", value: "Scalar") -> "Problem":
-    return retrained(problem, encoder_decay=value, predictor_decay=value)
+def _of_training(*names: str) -> "Change":
+    """Sets these numbers of a problem's training."""
+    return lambda problem, value: retrained(problem, **dict.fromkeys(names, value))
 
 
-def _encoder_rate(problem: "Problem", value: "Scalar") -> "Problem":
-    return retrained(problem, encoder_rate=value)
+def _of_part(part: str, kind: str, name: str) -> "Change":
+    """Sets a number of a problem's objective or start, where that is of the class `kind`."""
 
+    def change(problem: "Problem", value: "Scalar") -> "Problem":
+        old: Any = getattr(problem, part)
+        if not isinstance(old, getattr(js, kind)):
+            return problem
+        return replace(problem, **{part: replace(old, **{name: value})})
 
-def _predictor_rate(problem: "Problem", value: "Scalar") -> "Problem":
-    return retrained(problem, predictor_rate=value)
+    return change
 
 
 def _time_constant(problem: "Problem", value: "Scalar") -> "Problem":
     if not isinstance(problem.objective.teacher, js.MovingAverage):
         return problem
-    return changed(problem, objective=js.JEPA(js.MovingAverage(value)))
-
-
-def _penalty(problem: "Problem", value: "Scalar") -> "Problem":
-    if not isinstance(problem.objective, js.WhitenedJoint):
-        return problem
-    return changed(problem, objective=js.WhitenedJoint(value))
-
-
-def _imbalance(problem: "Problem", value: "Scalar") -> "Problem":
-    start = problem.start
-    if not isinstance(start, js.Unbalanced):
-        return problem
-    return changed(problem, start=js.Unbalanced(start.scale, value, start.rotated))
-
-
-def _angle(problem: "Problem", value: "Scalar") -> "Problem":
-    if not isinstance(problem.start, js.Misaligned):
-        return problem
-    return changed(problem, start=js.Misaligned(problem.start.scale, value))
+    return replace(problem, objective=js.JEPA(js.MovingAverage(value)))
 
 
 RATE = "in units of flow time"
@@ -114,7 +91,7 @@ AXES = {
             "weight_decay",
             "η",
             "weight decay η of all factors",
-            apply=_weight_decay,
+            apply=_of_training("encoder_decay", "predictor_decay"),
             at_least=0.0,
             is_reduced=False,
         ),
@@ -122,7 +99,7 @@ AXES = {
             "encoder_rate",
             "α_W",
             f"learning rate of the encoder, {RATE}",
-            apply=_encoder_rate,
+            apply=_of_training("encoder_rate"),
             above=0.0,
             is_reduced=False,
         ),
@@ -130,7 +107,7 @@ AXES = {
             "predictor_rate",
             "α_V",
             f"learning rate of the predictor, {RATE}",
-            apply=_predictor_rate,
+            apply=_of_training("predictor_rate"),
             above=0.0,
             is_reduced=False,
         ),
@@ -147,7 +124,7 @@ AXES = {
             "imbalance",
             "κ",
             "imbalance κ between predictor and encoder at the start",
-            apply=_imbalance,
+            apply=_of_part("start", "Unbalanced", "imbalance"),
             needs=("start", "unbalanced"),
             is_reduced=False,
         ),
@@ -155,14 +132,14 @@ AXES = {
             "angle",
             "angle",
             "angle of the predictor's misalignment at the start, in radians",
-            apply=_angle,
+            apply=_of_part("start", "Misaligned", "angle"),
             needs=("start", "misaligned"),
         ),
         Axis(
             "penalty",
             "β",
             "penalty β of whitening",
-            apply=_penalty,
+            apply=_of_part("objective", "WhitenedJoint", "penalty"),
             above=0.0,
             needs=("objective", "whitened_joint"),
         ),

@@ -103,13 +103,7 @@ def coordinates(
     """Every axis by name.  is_random: whether seeds make a difference."""
 
     values: dict[str, Any] = {
-        "objective": [o.name for o in grid.objective],
-        "depth": grid.depth,
-        "predictor_depth": grid.predictor_depth,
-        "scale": grid.scale,
-        **grid.axes,
-        "seed": grid.seed,
-        "spectrum": np.arange(grid.shape["spectrum"]),
+        **grid.values,
         "feature": np.arange(grid.features.lam.shape[-1]),
         "critical_fraction": fractions,
     }
@@ -131,14 +125,11 @@ def coordinates(
 def provenance(grid: Grid, solver: AbstractSolver) -> dict[str, str]:
     """What made a result: versions, precision, device, when, and the grid and solver."""
     device = jax.devices()[0]
+    values, kinds = grid.values, {"objective": str, "seed": int}
+    spectra = len(values.pop("spectrum"))
     axes = {
-        "objective": [o.name for o in grid.objective],
-        "depth": list(map(float, grid.depth)),
-        "predictor_depth": list(map(float, grid.predictor_depth)),
-        "scale": list(map(float, grid.scale)),
-        **{name: list(map(float, values)) for name, values in grid.axes.items()},
-        "seed": list(map(int, grid.seed)),
-        "spectra": grid.shape["spectrum"],
+        **{name: list(map(kinds.get(name, float), found)) for name, found in values.items()},
+        "spectra": spectra,
         "start": repr(grid.start),
         "network": repr(grid.network),
         "training": eqx.tree_pformat(grid.training, short_arrays=False),

@@ -144,14 +144,19 @@ class Grid(Shows):
     @property
     def shape(self) -> dict[str, int]:
         """Length of every axis, by name, in the order of the result."""
+        return {name: len(values) for name, values in self.values.items()}
+
+    @property
+    def values(self) -> dict[str, Sequence]:
+        """Values of every axis, by name, in the order of the result; names of objectives."""
         return {
-            "objective": len(self.objective),
-            "depth": len(self.depth),
-            "predictor_depth": len(self.predictor_depth),
-            "scale": len(self.scale),
-            **{name: len(values) for name, values in self.axes.items()},
-            "seed": len(self.seed),
-            "spectrum": self.spectrum.xx.shape[0],
+            "objective": [o.name for o in self.objective],
+            "depth": self.depth,
+            "predictor_depth": self.predictor_depth,
+            "scale": self.scale,
+            **self.axes,
+            "seed": self.seed,
+            "spectrum": range(self.spectrum.xx.shape[0]),
         }
 
     @property
@@ -214,20 +219,12 @@ class Grid(Shows):
 
     def _columns(self) -> dict[str, list]:
         """Every axis: how many values it has, and which."""
-        numbers = {"depth": self.depth, "predictor_depth": self.predictor_depth}
-        numbers |= {"scale": self.scale, **self.axes, "seed": self.seed}
-        values = {
-            "objective": listed(described(o) for o in self.objective),
-            **{name: listed(found) for name, found in numbers.items()},
-            "spectrum": listed(range(self.shape["spectrum"])),
-        }
+        values = {**self.values, "objective": [described(o) for o in self.objective]}
         return {
-            "axis": list(self.shape),
-            "symbol": [
-                (self.labels.get(name) or attributes(name))["symbol"] for name in self.shape
-            ],
-            "values": list(self.shape.values()),
-            "which": [values[name] for name in self.shape],
+            "axis": list(values),
+            "symbol": [(self.labels.get(name) or attributes(name))["symbol"] for name in values],
+            "values": list(map(len, values.values())),
+            "which": list(map(listed, values.values())),
         }
 
 

@@ -1,7 +1,5 @@
 """The lanes of a sweep: points of the grid, as arrays."""
 
-from collections.abc import Sequence
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,6 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jepa_sim.arguments.types import Number
 from jepa_sim.data.moments import Moments
 from jepa_sim.sweeps.grid import Grid
 from jepa_sim.theory import Curve, take_curve
@@ -58,18 +55,18 @@ class Lanes(eqx.Module):
 
 def lanes_at(grid: Grid, index: np.ndarray) -> Lanes:
     """Lanes from their positions on the axes of a grid, (axis, lane), without their curves."""
-    where = dict(zip(grid.shape, index, strict=True))
-    dtype = grid.spectrum.xx.dtype
+    values, dtype = grid.values, grid.spectrum.xx.dtype
+    where = dict(zip(values, index, strict=True))
 
-    def pick(name: str, axis: Sequence[Number]) -> Array:
-        return jnp.asarray(np.asarray(axis, dtype=float)[where[name]], dtype)
+    def pick(name: str) -> Array:
+        return jnp.asarray(np.asarray(values[name], dtype=float)[where[name]], dtype)
 
     points = Point(
         jnp.asarray(where["objective"], jnp.int32),
-        pick("depth", grid.depth),
-        pick("predictor_depth", grid.predictor_depth),
-        pick("scale", grid.scale),
-        {name: pick(name, axis) for name, axis in grid.axes.items()},
+        pick("depth"),
+        pick("predictor_depth"),
+        pick("scale"),
+        {name: pick(name) for name in grid.axes},
         jax.vmap(jr.key)(jnp.asarray(np.asarray(grid.seed)[where["seed"]])),
     )
     return Lanes(points, jnp.asarray(where["spectrum"], jnp.int32), grid.spectrum)
