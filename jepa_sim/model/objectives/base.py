@@ -12,12 +12,15 @@ from jepa_sim.arguments.types import Scalar
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.objectives.maps import Maps
-from jepa_sim.model.teachers import AbstractTarget
+from jepa_sim.model.teachers import AbstractTarget, StopGradient
 
 if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965)
     from typing import ClassVar as AbstractClassVar
 else:
     from equinox import AbstractClassVar
+
+
+Coefficients = tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]  # λ and σ²
 
 
 class AbstractObjective(Checked):
@@ -49,9 +52,12 @@ class AbstractObjective(Checked):
             cls.output_basis = cls.__dict__["output_frame"]
 
     @property
-    @abc.abstractmethod
     def teacher(self) -> AbstractTarget:
-        """How the teacher follows the encoder, and whether gradients pass through it."""
+        """How the teacher follows the encoder, and whether gradients pass through it.
+
+        Here it is the encoder itself, without gradient.
+        """
+        return StopGradient()
 
     @abc.abstractmethod
     def pulls(self, maps: Maps, moments: Moments) -> Maps:
@@ -79,9 +85,7 @@ class AbstractObjective(Checked):
         """
         return jnp.nan, jnp.nan
 
-    def coefficients(
-        self, features: Features
-    ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
+    def coefficients(self, features: Features) -> Coefficients:
         """(λ, σ²) of the reduced flow of every feature; NaN where there is none, as here."""
         unknown = jnp.full_like(features.lam, jnp.nan)
         return unknown, unknown

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments.types import Scalar
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
-from jepa_sim.model.objectives.base import AbstractObjective
+from jepa_sim.model.objectives.base import AbstractObjective, Coefficients
 from jepa_sim.model.objectives.maps import Maps
 from jepa_sim.model.teachers import AbstractTarget, StopGradient
 
@@ -42,9 +42,7 @@ class AbstractPrediction(AbstractObjective):
             + jnp.trace(size) / 2
         )
 
-    def coefficients(
-        self, features: Features
-    ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
+    def coefficients(self, features: Features) -> Coefficients:
         return features.lam, features.variance
 
 
@@ -112,10 +110,6 @@ class MAE(AbstractPrediction):
     encodes_target: ClassVar[bool] = False
     uses_predictor: ClassVar[bool] = True
     has_effective_starts: ClassVar[bool] = True
-
-    @property
-    def teacher(self) -> AbstractTarget:
-        return StopGradient()
 
     def encode_target(
         self, teacher: Float[Array, "kt _"], moment: Float[Array, "dy r"]

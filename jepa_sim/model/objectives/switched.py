@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Int
 from jepa_sim.arguments.types import Scalar
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
-from jepa_sim.model.objectives.base import AbstractObjective
+from jepa_sim.model.objectives.base import AbstractObjective, Coefficients
 from jepa_sim.model.objectives.maps import Maps
 from jepa_sim.model.objectives.prediction import AbstractPrediction, prediction_pulls
-from jepa_sim.model.teachers import AbstractTarget, StopGradient
+from jepa_sim.model.teachers import StopGradient
 
 
 class SwitchedObjective(AbstractObjective):
@@ -34,10 +34,6 @@ class SwitchedObjective(AbstractObjective):
             and isinstance(objective.teacher, StopGradient)
             for objective in objectives
         )
-
-    @property
-    def teacher(self) -> AbstractTarget:
-        return StopGradient()
 
     def _choose(self, values: Sequence[Array]) -> Array:
         return jax.lax.select_n(self.which, *values) if len(values) > 1 else values[0]
@@ -74,9 +70,7 @@ class SwitchedObjective(AbstractObjective):
         a, b = (self._choose([jnp.asarray(x) for x in axis]) for axis in zip(*pairs, strict=True))
         return a, b
 
-    def coefficients(
-        self, features: Features
-    ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
+    def coefficients(self, features: Features) -> Coefficients:
         pairs = [option.coefficients(features) for option in self.options]
         lam, variance = (self._choose(axis) for axis in zip(*pairs, strict=True))
         return lam, variance

@@ -1,5 +1,6 @@
 """Joint embeddings without a predictor; whitening keeps them from collapse."""
 
+import abc
 from typing import ClassVar
 
 import equinox as eqx
@@ -10,12 +11,34 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import Scalar, as_float_array
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
-from jepa_sim.model.objectives.base import AbstractObjective
+from jepa_sim.model.objectives.base import AbstractObjective, Coefficients
 from jepa_sim.model.objectives.maps import Maps
-from jepa_sim.model.teachers import AbstractTarget, StopGradient
 
 
-class BarlowTwins(AbstractObjective):
+class AbstractWhitened(AbstractObjective):
+    """A joint embedding that pulls on the encoder alone."""
+
+    encodes_target: ClassVar[bool] = True
+    uses_predictor: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def pull(self, w: Float[Array, "k d"], moments: Moments) -> Float[Array, "k d"]:
+        """On the encoder W̄."""
+
+    def pulls(self, maps: Maps, moments: Moments) -> Maps:
+        nothing = jnp.zeros_like(maps.predictor), jnp.zeros_like(maps.teacher)
+        return Maps(self.pull(maps.encoder, moments), *nothing)
+
+    def output_basis(
+        self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
+    ) -> Float[Array, "o r"]:
+        return latent
+
+    def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
+        return 2 * depth - 1, 2 * depth
+
+
+class BarlowTwins(AbstractWhitened):
     """Linear Barlow Twins, ‖W̄ Γ W̄ᵀ − I‖² with Γ = (Σyx + Σyxᵀ)/2; no predictor (Simon et al. 2023).
 
     The pull on the encoder is −4 (W̄ Γ W̄ᵀ − I) W̄ Γ; the predictor is not used, and stays where it
@@ -27,41 +50,19 @@ class BarlowTwins(AbstractObjective):
     """
 
     name: ClassVar[str] = "barlow_twins"
-    encodes_target: ClassVar[bool] = True
-    uses_predictor: ClassVar[bool] = False
 
-    @property
-    def teacher(self) -> AbstractTarget:
-        return StopGradient()
-
-    def pulls(self, maps: Maps, moments: Moments) -> Maps:
-        w = maps.encoder
+    def pull(self, w: Float[Array, "k d"], moments: Moments) -> Float[Array, "k d"]:
         gamma = (moments.yx + moments.yx.T) / 2
-        pull = -4 * self._gap(w, gamma) @ w @ gamma
-        return Maps(pull, jnp.zeros_like(maps.predictor), jnp.zeros_like(maps.teacher))
+        return -4 * _gap(w, gamma) @ w @ gamma
 
     def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
-        gamma = (moments.yx + moments.yx.T) / 2
-        return jnp.sum(self._gap(maps.encoder, gamma) ** 2)
+        return jnp.sum(_gap(maps.encoder, (moments.yx + moments.yx.T) / 2) ** 2)
 
-    def _gap(self, w: Float[Array, "k d"], gamma: Float[Array, "d d"]) -> Float[Array, "k k"]:
-        return w @ gamma @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
-
-    def output_basis(
-        self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
-    ) -> Float[Array, "o r"]:
-        return latent
-
-    def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
-        return 2 * depth - 1, 2 * depth
-
-    def coefficients(
-        self, features: Features
-    ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
+    def coefficients(self, features: Features) -> Coefficients:
         return 4 * features.lam, 4 * features.lam**2
 
 
-class WhitenedJoint(AbstractObjective):
+class WhitenedJoint(AbstractWhitened):
     """Joint embedding of two views, kept from collapse by a penalty that whitens; no predictor.
 
     ½ E ‖W̄ x − W̄ y‖² + (β/4) ‖W̄ Σxx W̄ᵀ − I‖²; the same weights encode both views.
@@ -79,44 +80,28 @@ class WhitenedJoint(AbstractObjective):
 
     penalty: Float[Array, ""] = eqx.field(converter=as_float_array, default=10.0)
     name: ClassVar[str] = "whitened_joint"
-    encodes_target: ClassVar[bool] = True
-    uses_predictor: ClassVar[bool] = False
 
     def __check_init__(self):
         checks.check_positive("penalty", self.penalty)
 
-    @property
-    def teacher(self) -> AbstractTarget:
-        return StopGradient()
-
-    def pulls(self, maps: Maps, moments: Moments) -> Maps:
-        w = maps.encoder
-        whiten = self.penalty.astype(w.dtype) * self._gap(w, moments) @ w @ moments.xx
-        pull = -w @ _difference(moments) - whiten
-        return Maps(pull, jnp.zeros_like(maps.predictor), jnp.zeros_like(maps.teacher))
+    def pull(self, w: Float[Array, "k d"], moments: Moments) -> Float[Array, "k d"]:
+        whiten = self.penalty.astype(w.dtype) * _gap(w, moments.xx) @ w @ moments.xx
+        return -w @ _difference(moments) - whiten
 
     def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
         w = maps.encoder
-        penalty = self.penalty.astype(w.dtype) * jnp.sum(self._gap(w, moments) ** 2)
+        penalty = self.penalty.astype(w.dtype) * jnp.sum(_gap(w, moments.xx) ** 2)
         return jnp.vdot(w, w @ _difference(moments)) / 2 + penalty / 4
 
-    def _gap(self, w: Float[Array, "k d"], moments: Moments) -> Float[Array, "k k"]:
-        return w @ moments.xx @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
-
-    def output_basis(
-        self, latent: Float[Array, "k r"], target: Float[Array, "dy r"]
-    ) -> Float[Array, "o r"]:
-        return latent
-
-    def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
-        return 2 * depth - 1, 2 * depth
-
-    def coefficients(
-        self, features: Features
-    ) -> tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]:
+    def coefficients(self, features: Features) -> Coefficients:
         variance, penalty = features.variance, self.penalty.astype(features.lam.dtype)
         difference = variance + features.target_variance - 2 * features.lam
         return penalty * variance - difference, penalty * variance**2
+
+
+def _gap(w: Float[Array, "k d"], covariance: Float[Array, "d d"]) -> Float[Array, "k k"]:
+    """W̄ Σ W̄ᵀ − I."""
+    return w @ covariance @ w.T - jnp.eye(w.shape[0], dtype=w.dtype)
 
 
 def _difference(moments: Moments) -> Float[Array, "d d"]:
