@@ -6,7 +6,7 @@ passes.
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import numpy as np
@@ -20,39 +20,46 @@ def fail(argument: str, rule: str, value: object) -> NoReturn:
     raise ValueError(f"Argument `{argument}` must {rule}, but is {_shown(value)}.")
 
 
+def check_entries(
+    argument: str, value: ArrayLike, bad: Callable[[np.ndarray], np.ndarray | np.bool], rule: str
+) -> None:
+    """No entry is `bad`, which breaks the rule."""
+    if is_concrete(value):
+        found = bad(to_numpy(value))
+        if found.any():
+            fail(argument, rule, _first(value, found))
+
+
 def check_finite(argument: str, value: ArrayLike) -> None:
     """Every entry is a finite number."""
-    if is_concrete(value):
-        bad = ~np.isfinite(to_numpy(value))
-        if bad.any():
-            fail(argument, "be finite", _first(value, bad))
+    check_entries(argument, value, lambda x: ~np.isfinite(x), "be finite")
 
 
 def check_positive(argument: str, value: ArrayLike) -> None:
     """Every entry is finite and above zero."""
     check_finite(argument, value)
-    if is_concrete(value):
-        bad = to_numpy(value) <= 0
-        if bad.any():
-            fail(argument, "be positive", _first(value, bad))
+    check_entries(argument, value, lambda x: x <= 0, "be positive")
 
 
 def check_not_negative(argument: str, value: ArrayLike) -> None:
     """Every entry is finite and not below zero."""
     check_finite(argument, value)
-    if is_concrete(value):
-        bad = to_numpy(value) < 0
-        if bad.any():
-            fail(argument, "not be negative", _first(value, bad))
+    check_entries(argument, value, lambda x: x < 0, "not be negative")
 
 
 def check_open_unit(argument: str, value: ArrayLike) -> None:
     """Every entry lies strictly between 0 and 1."""
     check_finite(argument, value)
-    if is_concrete(value):
-        bad = (to_numpy(value) <= 0) | (to_numpy(value) >= 1)
-        if bad.any():
-            fail(argument, "lie strictly between 0 and 1", _first(value, bad))
+    check_entries(argument, value, lambda x: (x <= 0) | (x >= 1), "lie strictly between 0 and 1")
+
+
+def check_between(
+    argument: str, value: ArrayLike, least: float, most: float = float("inf")
+) -> None:
+    """Every entry is finite and lies between `least` and `most`, both included."""
+    check_finite(argument, value)
+    rule = f"be at least {least:g}" + ("" if most == float("inf") else f" and at most {most:g}")
+    check_entries(argument, value, lambda x: (x < least) | (x > most), rule)
 
 
 def check_integer_from(argument: str, value: object, least: int) -> None:

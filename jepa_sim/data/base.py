@@ -27,7 +27,6 @@ from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked
 from jepa_sim.arguments.types import (
     ArrayLike,
-    Number,
     Scalar,
     as_float_array,
     is_concrete,
@@ -174,10 +173,10 @@ def per_feature(argument: str, value: ArrayLike, count: int | None = None) -> Fl
 
 
 def number_between(
-    argument: str, value: Scalar, least: Number, most: Number = float("inf")
+    argument: str, value: Scalar, least: float, most: float = float("inf")
 ) -> Float[Array, ""]:
     """`value` as an array, if it lies between `least` and `most`, both included."""
-    check_between(argument, value, least, most)
+    checks.check_between(argument, value, least, most)
     return as_float_array(value)
 
 
@@ -193,21 +192,6 @@ def basis_of(argument: str, basis: ArrayLike | None, count: int) -> Float[Array,
         if error > MATRIX_TOLERANCE:
             checks.fail(argument, "be orthogonal, one feature per column", f"off by {error:.3g}")
     return as_float_array(basis)
-
-
-def check_between(
-    argument: str, value: ArrayLike, least: Number, most: Number = float("inf")
-) -> None:
-    """Every entry is finite and lies between `least` and `most`, both included."""
-    checks.check_finite(argument, value)
-    if is_concrete(value):
-        array = to_numpy(value)
-        bad = (array < least) | (array > most)
-        if bad.any():
-            most_words = "" if most == float("inf") else f" and at most {most:g}"
-            where = tuple(int(i) for i in np.argwhere(bad)[0])
-            found = f"{array[where]:.6g}" + (f" at {list(where)}" if where else "")
-            checks.fail(argument, f"be at least {least:g}{most_words}", found)
 
 
 def one_thread() -> contextlib.AbstractContextManager:

@@ -23,7 +23,6 @@ from jepa_sim.data.base import (
     Pair,
     aligned_moments,
     basis_of,
-    check_between,
     per_feature,
     rotated,
     white,
@@ -121,7 +120,7 @@ class Dynamic(AbstractViews):
             ("autocorrelation", autocorrelation),
             ("noise_autocorrelation", noise_autocorrelation),
         ):
-            check_between(name, value, -1, 1)
+            checks.check_between(name, value, -1, 1)
         self.autocorrelation = per_feature("autocorrelation", autocorrelation, d)
         self.noise_autocorrelation = per_feature("noise_autocorrelation", noise_autocorrelation, d)
         checks.check_integer_from("lag", lag, 1)
@@ -157,8 +156,8 @@ class Dynamic(AbstractViews):
 
 
 def _variances(signal: ArrayLike, noise: ArrayLike) -> tuple[Array, Array]:
-    check_between("signal", signal, 0)
-    check_between("noise", noise, 0)
+    checks.check_between("signal", signal, 0)
+    checks.check_between("noise", noise, 0)
     s2 = per_feature("signal", signal)
     n2 = per_feature("noise", noise, s2.size)
     if is_concrete(s2, n2):

@@ -14,7 +14,6 @@ from jepa_sim.data.base import (
     Pair,
     aligned_moments,
     basis_of,
-    check_between,
     number_between,
     per_feature,
     white,
@@ -122,7 +121,7 @@ def non_commuting(
     Raises ValueError where an argument is out of range.
     """
     checks.check_integer_from("dimension", dimension, 2)
-    check_between("angle", angle, 0, 1)
+    checks.check_between("angle", angle, 0, 1)
     checks.check_open_unit("smallest", smallest)
     rng = np.random.default_rng(seed)
     signal, noise = np.exp(np.log(smallest) * rng.random((2, dimension)))
