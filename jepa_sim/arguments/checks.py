@@ -7,12 +7,12 @@ passes.
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from jepa_sim.arguments.covariance import MATRIX_TOLERANCE, covariance_fault
-from jepa_sim.arguments.types import ArrayLike, is_concrete, to_numpy
+from jepa_sim.arguments.types import ArrayLike, Number, is_concrete, to_numpy
 
 
 def fail(argument: str, rule: str, value: object) -> NoReturn:
@@ -54,7 +54,7 @@ def check_open_unit(argument: str, value: ArrayLike) -> None:
 
 
 def check_between(
-    argument: str, value: ArrayLike, least: float, most: float = float("inf")
+    argument: str, value: ArrayLike, least: Number, most: Number = float("inf")
 ) -> None:
     """Every entry is finite and lies between `least` and `most`, both included."""
     check_finite(argument, value)
@@ -69,6 +69,12 @@ def check_integer_from(argument: str, value: object, least: int) -> None:
     number = float(np.asarray(value))
     if number != int(number) or number < least:
         fail(argument, f"be a whole number, at least {least}", value)
+
+
+def whole_from(argument: str, value: Any, least: int) -> int:
+    """`value` as an int, if it is a whole number, at least `least`."""
+    check_integer_from(argument, value, least)
+    return int(value)
 
 
 def check_equal(argument: str, value: object, wanted: int, why: str) -> None:

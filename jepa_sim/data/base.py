@@ -27,6 +27,7 @@ from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked
 from jepa_sim.arguments.types import (
     ArrayLike,
+    Number,
     Scalar,
     as_float_array,
     is_concrete,
@@ -173,7 +174,7 @@ def per_feature(argument: str, value: ArrayLike, count: int | None = None) -> Fl
 
 
 def number_between(
-    argument: str, value: Scalar, least: float, most: float = float("inf")
+    argument: str, value: Scalar, least: Number, most: Number = float("inf")
 ) -> Float[Array, ""]:
     """`value` as an array, if it lies between `least` and `most`, both included."""
     checks.check_between(argument, value, least, most)

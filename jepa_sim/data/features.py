@@ -69,16 +69,5 @@ def common_features(
 ) -> Features:
     """The features of moments that are all diagonal in one orthogonal basis, in its order."""
     zero = jnp.zeros((), lam.dtype)
-    return Features(
-        lam=lam,
-        rho=rho,
-        variance=variance,
-        target_variance=target_variance,
-        basis=basis,
-        patterns=basis,
-        target_basis=basis,
-        target_patterns=basis,
-        commutator=zero,
-        asymmetry=zero,
-        overlap=zero,
-    )
+    bases, gaps = (basis,) * 4, (zero,) * 3  # filters and patterns are one, and all commutes
+    return Features(lam, rho, variance, target_variance, *bases, *gaps)

@@ -38,7 +38,7 @@ class Patches(AbstractSource):
     patch: int = eqx.field(static=True)
 
     def __init__(self, patch: int = 8, photographs: Sequence[Photograph] | None = None):
-        checks.check_integer_from("patch", patch, 2)
+        self.patch = patch = checks.whole_from("patch", patch, 2)
         photographs = sample_photographs() if photographs is None else photographs
         if not photographs:
             checks.fail("photographs", "hold at least one photograph", "empty")
@@ -48,7 +48,6 @@ class Patches(AbstractSource):
         variance = np.trace(raw) / patch**2
         if variance <= 0:
             checks.fail("photographs", "have contrast", "of one grey alone")
-        self.patch = int(patch)
         self.photographs = [p / np.sqrt(variance) for p in adapted]
         self.covariance, self.mean = raw / variance, mean / np.sqrt(variance)
 

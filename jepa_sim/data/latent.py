@@ -116,15 +116,11 @@ class Dynamic(AbstractViews):
     ):
         self.signal, self.noise = _variances(signal, noise)
         d = self.signal.size
-        for name, value in (
-            ("autocorrelation", autocorrelation),
-            ("noise_autocorrelation", noise_autocorrelation),
-        ):
-            checks.check_between(name, value, -1, 1)
+        checks.check_between("autocorrelation", autocorrelation, -1, 1)
+        checks.check_between("noise_autocorrelation", noise_autocorrelation, -1, 1)
         self.autocorrelation = per_feature("autocorrelation", autocorrelation, d)
         self.noise_autocorrelation = per_feature("noise_autocorrelation", noise_autocorrelation, d)
-        checks.check_integer_from("lag", lag, 1)
-        self.lag = int(lag)
+        self.lag = checks.whole_from("lag", lag, 1)
         self.basis = basis_of("basis", basis, d)
 
     def exact_moments(self) -> Moments:

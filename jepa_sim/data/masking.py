@@ -149,12 +149,8 @@ class Masked(AbstractViews):
         self.is_exchangeable = self.target.is_exchangeable
         shown = mask.both_visible(source.dimension).diagonal()
         if is_concrete(shown, self.noise) and self.noise == 0 and (to_numpy(shown) == 0).any():
-            place = int(np.argmin(shown))
-            checks.fail(
-                "mask",
-                "show every place at times, unless there is `noise`",
-                f"{mask}, which never shows place {place}",
-            )
+            found = f"{mask}, which never shows place {int(np.argmin(shown))}"
+            checks.fail("mask", "show every place at times, unless there is `noise`", found)
 
     def exact_moments(self) -> Moments:
         """Σxx = M ⊙ C + n² I, Σyx = E[t mᵀ] ⊙ C, Σyy = E[t tᵀ] ⊙ C + n² I."""

@@ -120,8 +120,7 @@ class RandomFrames(AbstractMask):
     keep: int = eqx.field(static=True)
 
     def __init__(self, keep: int):
-        checks.check_integer_from("keep", keep, 1)
-        self.keep = int(keep)
+        self.keep = checks.whole_from("keep", keep, 1)
 
     def check(self, places: int) -> None:
         """ValueError unless a frame is left to hide."""
@@ -140,21 +139,24 @@ class RandomFrames(AbstractMask):
         return ranks < self.keep
 
 
-class Suffix(AbstractMask):
-    """The last `length` of n frames are hidden: to predict the future from all of the past.
-
-    Raises ValueError where `length` is below 1; with a sequence, where it is not below n.
-    """
+class AbstractRun(AbstractMask):
+    """A mask that hides `length` frames in a row, fewer than there are."""
 
     length: int = eqx.field(static=True)
 
     def __init__(self, length: int):
-        checks.check_integer_from("length", length, 1)
-        self.length = int(length)
+        self.length = checks.whole_from("length", length, 1)
 
     def check(self, places: int) -> None:
         """ValueError unless a frame is left to see."""
         _check_below("length", self.length, places)
+
+
+class Suffix(AbstractRun):
+    """The last `length` of n frames are hidden: to predict the future from all of the past.
+
+    Raises ValueError where `length` is below 1; with a sequence, where it is not below n.
+    """
 
     def both_visible(self, places: int) -> Together:
         """1 among the first n − length frames, 0 elsewhere."""
@@ -166,21 +168,11 @@ class Suffix(AbstractMask):
         return np.tile(np.arange(places) < places - self.length, (count, 1))
 
 
-class BlockFrames(AbstractMask):
+class BlockFrames(AbstractRun):
     """`length` successive frames of n are hidden, at a uniformly random position.
 
     Raises ValueError where `length` is below 1; with a sequence, where it is not below n.
     """
-
-    length: int = eqx.field(static=True)
-
-    def __init__(self, length: int):
-        checks.check_integer_from("length", length, 1)
-        self.length = int(length)
-
-    def check(self, places: int) -> None:
-        """ValueError unless a frame is left to see."""
-        _check_below("length", self.length, places)
 
     def both_visible(self, places: int) -> Together:
         """1 − h_i − h_j + H_ij."""

@@ -235,17 +235,9 @@ class Moments(Shows, Checked):
         )
 
     def _per_frame(self, frames: tuple[int, int]) -> "Moments":
-        context, target = frames
-        xx, yx, yy = (
-            _blocks(self.xx, context, context),
-            _blocks(self.yx, target, context),
-            _blocks(self.yy, target, target),
-        )
-        mean = (
-            jnp.einsum("iaib->ab", xx) / context,
-            jnp.mean(yx, axis=(0, 2)),
-            jnp.einsum("iaib->ab", yy) / target,
-        )
+        xx, yx, yy = self._blocks(frames)
+        xx, yy = (jnp.einsum("iaib->ab", blocks) / len(blocks) for blocks in (xx, yy))
+        mean = (xx, jnp.mean(yx, axis=(0, 2)), yy)
         return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), self, mean)
 
     def per_feature(self, features: Features, frames: tuple[int, int] = (1, 1)) -> "Moments":
@@ -254,14 +246,24 @@ class Moments(Shows, Checked):
         xx: (d, n_c, n_c) of vᵀx in every context frame; yx, yy with the features' target basis.
         Where moments commute, these hold all of the moments.
         """
-        context, target = frames
         v, u = features.basis, features.target_basis
-        xx = jnp.einsum("af,iajb,bf->fij", v, _blocks(self.xx, context, context), v)
-        yx = jnp.einsum("af,iajb,bf->fij", u, _blocks(self.yx, target, context), v)
-        yy = jnp.einsum("af,iajb,bf->fij", u, _blocks(self.yy, target, target), u)
+        of_one = (
+            jnp.einsum("af,iajb,bf->fij", left, blocks, right)
+            for left, blocks, right in zip((v, u, u), self._blocks(frames), (v, v, u), strict=True)
+        )
         # the known features are those of all moments together, not of one feature
         bare = eqx.tree_at(lambda m: m._known, self, None, is_leaf=lambda x: x is None)
-        return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), bare, (xx, yx, yy))
+        return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), bare, tuple(of_one))
+
+    def _blocks(self, frames: tuple[int, int]) -> list[Float[Array, "m a n b"]]:
+        """Σxx, Σyx and Σyy as blocks, one for every pair of frames: axes (frame, entry) twice."""
+        context, target = frames
+        counts = (
+            (self.xx, context, context),
+            (self.yx, target, context),
+            (self.yy, target, target),
+        )
+        return [m.reshape(i, m.shape[0] // i, j, m.shape[1] // j) for m, i, j in counts]
 
     def with_features(self, features: Features) -> "Moments":
         """These moments with their features known, so that `features()` need not solve for them."""
@@ -304,13 +306,6 @@ def _split_ties(rho: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[Ar
     return rotation
 
 
-def _blocks(
-    matrix: Float[Array, "rows columns"], rows: int, columns: int
-) -> Float[Array, "{rows} a {columns} b"]:
-    """The matrix as blocks, one for every pair of frames: axes (frame, entry, frame, entry)."""
-    return matrix.reshape(rows, matrix.shape[0] // rows, columns, matrix.shape[1] // columns)
-
-
 def _nonzero(x: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.where(x == 0, jnp.ones_like(x), x)
 
@@ -332,8 +327,5 @@ def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
         rest = yy - yx @ np.linalg.solve(xx, yx.T)
         least = np.linalg.eigvalsh(rest / 2 + rest.T / 2)[0]
         if least < -MATRIX_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
-            checks.fail(
-                "yy",
-                "be at least Σyx Σxx⁻¹ Σxy (else no pair of views has these moments)",
-                f"short of it by {-least:.3g}",
-            )
+            rule = "be at least Σyx Σxx⁻¹ Σxy (else no pair of views has these moments)"
+            checks.fail("yy", rule, f"short of it by {-least:.3g}")

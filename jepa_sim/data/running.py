@@ -50,11 +50,8 @@ class RunningMoments:
         yx = (1 - shrinkage) * yx
         least = np.linalg.eigvalsh(xx)[0]
         if least <= np.finfo(float).eps * d * np.trace(xx):
-            checks.fail(
-                "x",
-                f"span all {d} dimensions",
-                f"{self.count} samples whose smallest variance is {least:.3g}",
-            )
+            found = f"{self.count} samples whose smallest variance is {least:.3g}"
+            checks.fail("x", f"span all {d} dimensions", found)
         return xx, yx, yy
 
 

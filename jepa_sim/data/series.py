@@ -41,9 +41,8 @@ class Windows(AbstractViews):
         if np.ndim(values) not in (1, 2) or np.size(values) == 0:
             checks.fail("values", "have the axes (time,) or (time, variable)", np.shape(values))
         checks.check_finite("values", values)
-        checks.check_integer_from("window", window, 1)
-        checks.check_integer_from("lag", lag, 1)
-        self.window, self.lag = int(window), int(lag)
+        self.window = checks.whole_from("window", window, 1)
+        self.lag = checks.whole_from("lag", lag, 1)
         series = to_numpy(values).reshape(len(np.asarray(values)), -1)
         deviation = series.std(axis=0)
         if (deviation == 0).any():

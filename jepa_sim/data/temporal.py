@@ -30,7 +30,7 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.checks import amplification_expected
 from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete
 from jepa_sim.data.base import AbstractViews, Pair, in_batches, normal
-from jepa_sim.data.masks import AbstractMask, concrete
+from jepa_sim.data.masks import AbstractMask, complement, concrete
 from jepa_sim.data.moments import Moments
 
 
@@ -94,12 +94,11 @@ class Temporal(AbstractViews):
             chosen = jnp.asarray(weights[np.ix_(rows, columns)], self.lags.dtype)
             return _flat(chosen[:, None, :, None] * blocks[rows][:, :, columns])
 
-        hidden = 1 - single[:, None] - single[None, :] + both
         with amplification_expected():
             return Moments(
                 masked(both, context, context),
                 masked(single[None, :] - both, target, context),
-                masked(hidden, target, target),
+                masked(np.asarray(complement(both)), target, target),
             )
 
     def draw(self, rng: np.random.Generator, count: int) -> Pair:

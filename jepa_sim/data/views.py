@@ -133,11 +133,11 @@ class Shifted(AbstractViews):
     is_exchangeable = True
 
     def __init__(self, source: AbstractSource, shift: int = 1, *, noise: Scalar = 0.0):
-        checks.check_integer_from("shift", shift, 0)
+        self.shift = checks.whole_from("shift", shift, 0)
         if shift > source.side - 2:
             checks.fail("shift", f"be at most {source.side - 2}, the image less two pixels", shift)
         self.noise = number_between("noise", noise, 0)
-        self.source, self.shift = source, int(shift)
+        self.source = source
 
     def exact_moments(self) -> Moments:
         """Moments over the whole source and all offsets."""
