@@ -257,12 +257,8 @@ class Moments(Shows, Checked):
 
     def _blocks(self, frames: tuple[int, int]) -> list[Float[Array, "m a n b"]]:
         """Σxx, Σyx and Σyy as blocks, one for every pair of frames: axes (frame, entry) twice."""
-        context, target = frames
-        counts = (
-            (self.xx, context, context),
-            (self.yx, target, context),
-            (self.yy, target, target),
-        )
+        x, y = frames
+        counts = ((self.xx, x, x), (self.yx, y, x), (self.yy, y, y))
         return [m.reshape(i, m.shape[0] // i, j, m.shape[1] // j) for m, i, j in counts]
 
     def with_features(self, features: Features) -> "Moments":
