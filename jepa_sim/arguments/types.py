@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 Number = float | int | np.floating | np.integer
 Scalar = Float[Array, ""] | Number
 ArrayLike = jax.typing.ArrayLike | Sequence  # nested lists of numbers too
+Times = Float[Array, " t"]  # flow times at which a run is saved
+OptionalKey = PRNGKeyArray | None  # None where nothing is random
 
 
 class ResultCode(enum.IntEnum):

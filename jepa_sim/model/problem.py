@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked
-from jepa_sim.arguments.types import is_concrete, to_numpy
+from jepa_sim.arguments.types import OptionalKey, is_concrete, to_numpy
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Equilibria, Layers, equilibria, level, settled
@@ -257,7 +257,7 @@ class Problem(Shows, Checked):
         """Whether all features have the gain ε at time 0."""
         return self.start.is_level and not self.is_narrow
 
-    def weights(self, key: PRNGKeyArray | None = None) -> Weights:
+    def weights(self, key: OptionalKey = None) -> Weights:
         """The matrices at time 0, with the teacher's copy where the objective keeps one.
 
         ValueError where the start is random and there is no key, or does not fit the network.
@@ -337,7 +337,7 @@ class Problem(Shows, Checked):
             (self.depth, self.predictor_depth),
         )
 
-    def check_key(self, key: PRNGKeyArray | None) -> None:
+    def check_key(self, key: OptionalKey) -> None:
         """ValueError where the start is random and there is no key."""
         if self.start.is_random and key is None:
             checks.fail("key", "be given for a random start", key)
@@ -347,7 +347,7 @@ class Problem(Shows, Checked):
         """Whether the start is random, and acts in the reduced theory as an aligned one."""
         return self.objective.has_effective_starts and self.start.knows_basis
 
-    def effective(self, key: PRNGKeyArray | None) -> "Problem":
+    def effective(self, key: OptionalKey) -> "Problem":
         """The problem from its effective start, where it has one; else as it is.
 
         key: that of `simulate`.  ValueError where it is needed, and is None.

@@ -11,11 +11,11 @@ import warnings
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
-from jepa_sim.arguments.types import Scalar
+from jepa_sim.arguments.types import OptionalKey, Scalar
 from jepa_sim.model.problem import Problem
 from jepa_sim.results.trust import Trust, trust_in, warn_where_displaced
 
@@ -51,7 +51,7 @@ def critical_times(
     *,
     fraction: Scalar | None = None,
     level: Scalar | None = None,
-    key: PRNGKeyArray | None = None,
+    key: OptionalKey = None,
 ) -> Float[Array, " d"]:
     """(d,) exact critical times of the reduced theory, in flow time.
 
@@ -88,7 +88,7 @@ def trust(
     *,
     fraction: Scalar | None = None,
     level: Scalar | None = None,
-    key: PRNGKeyArray | None = None,
+    key: OptionalKey = None,
 ) -> Trust:
     """How far the (d,) `critical_times` with the same arguments can be trusted.
 
@@ -115,7 +115,7 @@ def times_and_trust(
     fraction: Scalar | None,
     level: Scalar | None,
     what: str,
-    key: PRNGKeyArray | None = None,
+    key: OptionalKey = None,
 ) -> tuple[Float[Array, " d"], Trust]:
     """`critical_times` and `trust` at once, without a warning; `what` asks for them."""
     problem = problem.reduced(what).effective(key).with_known_curve()

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jepa_sim.arguments.types import Times
 from jepa_sim.model.problem import Problem
 from jepa_sim.theory import ReducedFlow
 
@@ -22,7 +23,7 @@ class Saves(eqx.Module):
     times: (t,).  gains: (t, d) w̄.  rates: (t, d) dw̄/dt, NaN where it was not saved.
     """
 
-    times: Float[Array, " t"]
+    times: Times
     gains: Float[Array, "t d"]
     rates: Float[Array, "t d"]
 
@@ -30,7 +31,7 @@ class Saves(eqx.Module):
     def of(
         cls,
         problem: Problem,
-        times: Float[Array, " t"],
+        times: Times,
         gains: Float[Array, "t d"],
         rates: Float[Array, "t d"] | None,
     ) -> "Saves":

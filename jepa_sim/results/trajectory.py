@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from jepa_sim.arguments.kinds import checked
-from jepa_sim.arguments.types import ResultCode, Scalar
+from jepa_sim.arguments.types import ResultCode, Scalar, Times
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.summary import columns_of, facts_of, name_of
 from jepa_sim.numerics.display.numbers import listed, number
@@ -58,7 +58,7 @@ class Trajectory(Shows, eqx.Module):
     """
 
     problem: Problem
-    times: Float[Array, " t"]
+    times: Times
     values: dict[str, PyTree]
     rates: Float[Array, "*lanes t d"] | None
     result: Int[Array, ""]

@@ -8,6 +8,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import Times
 from jepa_sim.model.problem import Problem
 from jepa_sim.numerics.stabilised import ROCK4
 from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver
@@ -46,7 +47,7 @@ class AbstractAdaptive(AbstractMatrixSolver):
     def label(self) -> str:
         return f"{type(self).__name__}({type(self.method).__name__})"
 
-    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+    def work(self, problem: Problem, times: Times) -> Float[Array, ""]:
         return EASY_STEPS + stiffness(problem, times)
 
     def alternatives(self) -> tuple[AbstractSolver, AbstractSolver]:

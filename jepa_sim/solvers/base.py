@@ -9,11 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked, checked
-from jepa_sim.arguments.types import ArrayLike, ResultCode, is_concrete
+from jepa_sim.arguments.types import ArrayLike, OptionalKey, ResultCode, Times, is_concrete
 from jepa_sim.model.problem import Problem, split_key
 from jepa_sim.model.state import AbstractState, Weights
 from jepa_sim.results.choice import Choice
@@ -46,7 +46,7 @@ class Solution(eqx.Module):
     exact.
     """
 
-    times: Float[Array, " t"]
+    times: Times
     values: dict
     result: Int[Array, ""]
     stats: dict
@@ -75,7 +75,7 @@ class AbstractSolver(Checked):
         return type(self).__name__
 
     @abc.abstractmethod
-    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+    def work(self, problem: Problem, times: Times) -> Float[Array, ""]:
         """Predicted steps, up to a factor. A sweep puts lanes of similar work into one batch."""
 
     def alternatives(self) -> tuple["AbstractSolver", "AbstractSolver"]:
@@ -90,7 +90,7 @@ class AbstractSolver(Checked):
     def prepare(self, problem: Problem) -> Problem:
         """The problem in the form that `solve` needs; ValueError where it does not apply."""
 
-    def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
+    def started(self, problem: Problem, key: OptionalKey) -> Problem:
         """The prepared problem, with what the solver needs of a random start, drawn by `key`.
 
         A solver of the reduced theory replaces a random start by its effective one.
@@ -105,13 +105,7 @@ class AbstractSolver(Checked):
         checks.check_times(times)
 
     @abc.abstractmethod
-    def solve(
-        self,
-        problem: Problem,
-        times: Float[Array, " t"],
-        observe: Observe,
-        key: PRNGKeyArray | None,
-    ) -> Solution:
+    def solve(self, problem: Problem, times: Times, observe: Observe, key: OptionalKey) -> Solution:
         """Run from time 0 and observe at the given times."""
 
 
@@ -119,27 +113,16 @@ class AbstractMatrixSolver(AbstractSolver):
     """A solver of layers, which may start from any weights."""
 
     @abc.abstractmethod
-    def begin(self, problem: Problem, key: PRNGKeyArray | None) -> Weights:
+    def begin(self, problem: Problem, key: OptionalKey) -> Weights:
         """The weights at time 0."""
 
     @abc.abstractmethod
     def solve_from(
-        self,
-        start: Weights,
-        problem: Problem,
-        times: Float[Array, " t"],
-        observe: Observe,
-        key: PRNGKeyArray | None,
+        self, start: Weights, problem: Problem, times: Times, observe: Observe, key: OptionalKey
     ) -> Solution:
         """Run from the given weights, which may be padded beyond the problem's depth."""
 
-    def solve(
-        self,
-        problem: Problem,
-        times: Float[Array, " t"],
-        observe: Observe,
-        key: PRNGKeyArray | None,
-    ) -> Solution:
+    def solve(self, problem: Problem, times: Times, observe: Observe, key: OptionalKey) -> Solution:
         start_key, own_key = (None, None) if key is None else split_key(key)
         return self.solve_from(self.begin(problem, start_key), problem, times, observe, own_key)
 
@@ -155,7 +138,7 @@ def simulate(
         predictor_gains,
         loss,
     ),
-    key: PRNGKeyArray | None = None,
+    key: OptionalKey = None,
 ) -> Trajectory:
     """Simulate `problem` from time 0 and save observables at `times`.
 
@@ -203,10 +186,10 @@ def simulate(
 @eqx.filter_jit
 def _simulate(
     problem: Problem,
-    times: Float[Array, " t"],
+    times: Times,
     solver: AbstractSolver,
     observables: tuple[Observable, ...],
-    key: PRNGKeyArray | None,
+    key: OptionalKey,
 ) -> Trajectory:
     def solve(problem: Problem, observe: Observe) -> Solution:
         return solver.solve(problem, times, observe, key)

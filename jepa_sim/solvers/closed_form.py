@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from jepa_sim.arguments.types import ResultCode
+from jepa_sim.arguments.types import OptionalKey, ResultCode, Times
 from jepa_sim.model.problem import Problem
 from jepa_sim.solvers.base import AbstractSolver, Observe, Solution, finite_code
 from jepa_sim.solvers.reduced import observe_gains
@@ -31,23 +31,17 @@ class ClosedForm(AbstractSolver):
     is_exact: ClassVar[bool] = True
     keeps_apart: ClassVar[bool] = True
 
-    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+    def work(self, problem: Problem, times: Times) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("ClosedForm")
         return problem.reduced("ClosedForm").with_known_curve()
 
-    def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
+    def started(self, problem: Problem, key: OptionalKey) -> Problem:
         return problem.effective(key)
 
-    def solve(
-        self,
-        problem: Problem,
-        times: Float[Array, " t"],
-        observe: Observe,
-        key: PRNGKeyArray | None,
-    ) -> Solution:
+    def solve(self, problem: Problem, times: Times, observe: Observe, key: OptionalKey) -> Solution:
         flow = problem.flow
         log_u, gap = flow.evolve(times)
         spacing = flow.resolution(times.dtype)

@@ -14,8 +14,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import (
     ArrayLike,
+    OptionalKey,
     ResultCode,
     Scalar,
+    Times,
     as_float_array,
     is_concrete,
     to_numpy,
@@ -103,7 +105,7 @@ class Descent(AbstractMatrixSolver):
     def label(self) -> str:
         return f"Descent({getattr(self.optimizer, '__name__', type(self.optimizer).__name__)})"
 
-    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+    def work(self, problem: Problem, times: Times) -> Float[Array, ""]:
         return times[-1] / jnp.asarray(self.learning_rate, times.dtype)
 
     def check_times(self, times: ArrayLike) -> None:
@@ -131,16 +133,11 @@ class Descent(AbstractMatrixSolver):
                 checks.fail("learning_rate", rule, self.learning_rate)
         return problem
 
-    def begin(self, problem: Problem, key: PRNGKeyArray | None) -> Weights:
+    def begin(self, problem: Problem, key: OptionalKey) -> Weights:
         return problem.weights(key)
 
     def solve_from(
-        self,
-        start: Weights,
-        problem: Problem,
-        times: Float[Array, " t"],
-        observe: Observe,
-        key: PRNGKeyArray | None,
+        self, start: Weights, problem: Problem, times: Times, observe: Observe, key: OptionalKey
     ) -> Solution:
         def trained(weights: Weights) -> Any:  # the optimiser does not move the teacher's copy
             return weights.encoder, weights.predictor
@@ -180,7 +177,7 @@ class Descent(AbstractMatrixSolver):
         return Solution(wanted * rate, values, finite_code(finite, code), {"steps": total})
 
     def _batches(
-        self, moments: Moments, key: PRNGKeyArray | None
+        self, moments: Moments, key: OptionalKey
     ) -> Callable[[Int[Array, ""]], Moments] | None:
         """A function from a step to the second moments of its minibatch.
 

@@ -6,8 +6,9 @@ from typing import Any
 import diffrax as dfx
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from jepa_sim.arguments.types import OptionalKey, Times
 from jepa_sim.model.dynamics import settle, velocity
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights
@@ -49,16 +50,11 @@ class GradientFlow(AbstractAdaptive):
         problem.check()
         return problem
 
-    def begin(self, problem: Problem, key: PRNGKeyArray | None) -> Weights:
+    def begin(self, problem: Problem, key: OptionalKey) -> Weights:
         return problem.weights(key)
 
     def solve_from(
-        self,
-        start: Weights,
-        problem: Problem,
-        times: Float[Array, " t"],
-        observe: Observe,
-        key: PRNGKeyArray | None,
+        self, start: Weights, problem: Problem, times: Times, observe: Observe, key: OptionalKey
     ) -> Solution:
         def move(t: Any, weights: Weights, args: Any) -> Weights:
             return velocity(problem, weights)

@@ -7,7 +7,7 @@ import diffrax as dfx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jepa_sim.arguments.types import ResultCode
+from jepa_sim.arguments.types import ResultCode, Times
 from jepa_sim.model.state import Weights
 from jepa_sim.numerics.stabilised import AbstractStabilised, PredictiveController, rhs_count
 from jepa_sim.numerics.unrolled import Unrolled, write_out
@@ -17,7 +17,7 @@ from jepa_sim.solvers.base import Observe, Solution, all_finite, blank_unless, f
 def integrate(
     velocity: Callable[[Any, PyTree, Any], PyTree],
     start: PyTree,
-    times: Float[Array, " t"],
+    times: Times,
     observe: Observe,
     solver: dfx.AbstractSolver,
     rtol: float | Float[Array, ""],

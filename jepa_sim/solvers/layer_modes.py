@@ -12,9 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import OptionalKey, Times
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.dynamics import settle, velocity
 from jepa_sim.model.objectives import product
@@ -60,7 +61,7 @@ class LayerModes(AbstractAdaptive):
             checks.fail("network.width", rule, problem.network.width)
         return problem
 
-    def begin(self, problem: Problem, key: PRNGKeyArray | None) -> Weights:
+    def begin(self, problem: Problem, key: OptionalKey) -> Weights:
         apart = problem.separate()
         if not problem.start.is_random:
             return jax.vmap(lambda m: _with(apart, m).weights())(apart.moments)
@@ -70,12 +71,7 @@ class LayerModes(AbstractAdaptive):
         return jax.vmap(lambda m, key: _with(apart, m).weights(key))(apart.moments, keys)
 
     def solve_from(
-        self,
-        start: Weights,
-        problem: Problem,
-        times: Float[Array, " t"],
-        observe: Observe,
-        key: PRNGKeyArray | None,
+        self, start: Weights, problem: Problem, times: Times, observe: Observe, key: OptionalKey
     ) -> Solution:
         apart = problem.separate()
 

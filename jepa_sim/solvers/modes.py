@@ -15,9 +15,10 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float
 
 from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import OptionalKey, Times
 from jepa_sim.model.problem import Problem
 from jepa_sim.solvers.adaptive import check_method, reverse_mode
 from jepa_sim.solvers.base import AbstractSolver, Observe, Solution
@@ -56,23 +57,17 @@ class Modes(AbstractSolver):
         """Whether the method solves systems of equations in its steps."""
         return isinstance(self.solver, dfx.AbstractImplicitSolver)
 
-    def work(self, problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+    def work(self, problem: Problem, times: Times) -> Float[Array, ""]:
         return jnp.ones((), times.dtype)
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("Modes")
         return problem.reduced("Modes")
 
-    def started(self, problem: Problem, key: PRNGKeyArray | None) -> Problem:
+    def started(self, problem: Problem, key: OptionalKey) -> Problem:
         return problem.effective(key)
 
-    def solve(
-        self,
-        problem: Problem,
-        times: Float[Array, " t"],
-        observe: Observe,
-        key: PRNGKeyArray | None,
-    ) -> Solution:
+    def solve(self, problem: Problem, times: Times, observe: Observe, key: OptionalKey) -> Solution:
         default = 1e-9 if times.dtype == jnp.float64 else 1e-5
         tolerance = default if self.tolerance is None else self.tolerance
         a, b = problem.exponents

@@ -3,13 +3,14 @@
 import jax
 from jaxtyping import Array, Float
 
+from jepa_sim.arguments.types import Times
 from jepa_sim.model.problem import Problem
 from jepa_sim.solvers.base import Observe
 
 
 def observe_gains(
     problem: Problem,
-    times: Float[Array, " t"],
+    times: Times,
     log_u: Float[Array, "d t"],
     gap: Float[Array, "d t"],
     observe: Observe,

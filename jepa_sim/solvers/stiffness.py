@@ -3,13 +3,14 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jepa_sim.arguments.types import Times
 from jepa_sim.model.problem import Problem
 
 EASY_STEPS = 200.0  # steps that accuracy takes where nothing is stiff
 STIFF = 1000.0  # for more relaxation times ROCK4 takes fewer right-hand sides than Tsit5
 
 
-def stiffness(problem: Problem, times: Float[Array, " t"]) -> Float[Array, ""]:
+def stiffness(problem: Problem, times: Times) -> Float[Array, ""]:
     """Time to the end in units of the fastest relaxation: explicit methods take that many steps.
 
     The rates are those of the reduced flow (`ReducedFlow.stiffness`) times the larger learning

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked, checked
-from jepa_sim.arguments.types import ArrayLike, Number, Scalar
+from jepa_sim.arguments.types import ArrayLike, Number, Scalar, Times
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.network import DeepLinear
@@ -238,7 +238,7 @@ class AbstractTimes(Checked):
     count: eqx.AbstractVar[int]
 
     @abc.abstractmethod
-    def times(self, problem: Problem) -> Float[Array, " t"]:
+    def times(self, problem: Problem) -> Times:
         """(count,) ascending flow times."""
 
     @property
@@ -274,7 +274,7 @@ class CriticalGrid(AbstractTimes):
     def fractions(self) -> np.ndarray:
         return np.geomspace(self.first, self.last, self.count)
 
-    def times(self, problem: Problem) -> Float[Array, " t"]:
+    def times(self, problem: Problem) -> Times:
         problem.check_flow("CriticalGrid")
         flow = problem.flow
         target = jnp.full_like(flow.lam, 0.9)
@@ -306,7 +306,7 @@ class LogGrid(AbstractTimes):
     def fractions(self) -> None:
         return None
 
-    def times(self, problem: Problem) -> Float[Array, " t"]:
+    def times(self, problem: Problem) -> Times:
         spaced = np.geomspace(self.start, self.stop, self.count)
         return jnp.asarray(spaced, problem.moments.xx.dtype)
 
@@ -329,7 +329,7 @@ class FixedTimes(AbstractTimes):
     def fractions(self) -> None:
         return None
 
-    def times(self, problem: Problem) -> Float[Array, " t"]:
+    def times(self, problem: Problem) -> Times:
         return jnp.asarray(self.values, problem.moments.xx.dtype)
 
 

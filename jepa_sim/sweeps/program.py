@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from jepa_sim.arguments.types import Scalar
+from jepa_sim.arguments.types import Scalar, Times
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective, SwitchedObjective
 from jepa_sim.model.problem import Problem, split_key
@@ -126,9 +126,7 @@ class Program(eqx.Module):
             **trajectory.stats,
         }
 
-    def _begin(
-        self, lane: Lane
-    ) -> tuple[Problem, Callable[[Problem, Float[Array, " t"], Observe], Solution]]:
+    def _begin(self, lane: Lane) -> tuple[Problem, Callable[[Problem, Times, Observe], Solution]]:
         """A lane's problem and how to solve it at given times."""
         key, depth_here = lane.point.key, lane.point.depth
         problem = self._problem(lane, *self._depths(lane))
@@ -148,7 +146,7 @@ class Program(eqx.Module):
             problem = self._problem(lane, depth, predictor_depth)
             return lambda key: pad_encoder(solver.begin(problem, key), max(depths))
 
-        def solve(problem: Problem, times: Float[Array, " t"], observe: Observe) -> Solution:
+        def solve(problem: Problem, times: Times, observe: Observe) -> Solution:
             start_key, own_key = split_key(key)
             which = jnp.argmax(jnp.asarray(depths, depth_here.dtype) == depth_here)
             start = jax.lax.switch(which, [begin(depth) for depth in depths], start_key)

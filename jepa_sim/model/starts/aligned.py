@@ -5,10 +5,10 @@ from typing import ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
-from jepa_sim.arguments.types import Scalar, as_float_array, is_concrete, to_numpy
+from jepa_sim.arguments.types import OptionalKey, Scalar, as_float_array, is_concrete, to_numpy
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Layers, level
@@ -47,11 +47,7 @@ class Balanced(AbstractStart):
         return self.rotated
 
     def weights(
-        self,
-        moments: Moments,
-        objective: AbstractObjective,
-        network: DeepLinear,
-        key: PRNGKeyArray | None,
+        self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         u = layer_scale(self.scale, moments, network)
         bases = Bases(moments, objective, network, key if self.rotated else None)
@@ -88,11 +84,7 @@ class Unbalanced(AbstractStart):
         return self.rotated
 
     def weights(
-        self,
-        moments: Moments,
-        objective: AbstractObjective,
-        network: DeepLinear,
-        key: PRNGKeyArray | None,
+        self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         u = layer_scale(self.scale, moments, network)
         if is_concrete(self.scale, self.imbalance):
@@ -139,11 +131,7 @@ class Misaligned(AbstractStart):
         return jnp.abs(self.angle) / dimension**0.5
 
     def weights(
-        self,
-        moments: Moments,
-        objective: AbstractObjective,
-        network: DeepLinear,
-        key: PRNGKeyArray | None,
+        self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         assert key is not None  # `Problem.weights` has checked
         basis_key, plane_key = jr.split(key)

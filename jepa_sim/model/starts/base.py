@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments.kinds import Checked
-from jepa_sim.arguments.types import Scalar
+from jepa_sim.arguments.types import OptionalKey, Scalar
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Layers
@@ -53,11 +53,7 @@ class AbstractStart(Checked):
 
     @abc.abstractmethod
     def weights(
-        self,
-        moments: Moments,
-        objective: AbstractObjective,
-        network: DeepLinear,
-        key: PRNGKeyArray | None,
+        self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         """The matrices at time 0."""
 

@@ -8,6 +8,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import OptionalKey
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
@@ -59,7 +60,7 @@ class Bases:
         moments: Moments,
         objective: AbstractObjective,
         network: DeepLinear,
-        key: PRNGKeyArray | None,
+        key: OptionalKey,
         *,
         turned: bool = False,
     ):

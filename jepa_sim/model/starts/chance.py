@@ -8,7 +8,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
-from jepa_sim.arguments.types import as_float_array
+from jepa_sim.arguments.types import OptionalKey, as_float_array
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.network import DeepLinear
@@ -51,11 +51,7 @@ class RandomBalanced(AbstractRandom):
     knows_basis: ClassVar[bool] = True
 
     def weights(
-        self,
-        moments: Moments,
-        objective: AbstractObjective,
-        network: DeepLinear,
-        key: PRNGKeyArray | None,
+        self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         assert key is not None  # `Problem.weights` has checked
         basis_key, gain_key = jr.split(key)
@@ -89,11 +85,7 @@ class Orthogonal(AbstractRandom):
     is_level: ClassVar[bool] = True
 
     def weights(
-        self,
-        moments: Moments,
-        objective: AbstractObjective,
-        network: DeepLinear,
-        key: PRNGKeyArray | None,
+        self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         assert key is not None  # `Problem.weights` has checked
         basis_key, last_key = jr.split(key)
@@ -116,11 +108,7 @@ class RandomGaussian(AbstractRandom):
     is_level: ClassVar[bool] = False
 
     def weights(
-        self,
-        moments: Moments,
-        objective: AbstractObjective,
-        network: DeepLinear,
-        key: PRNGKeyArray | None,
+        self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         assert key is not None  # `Problem.weights` has checked
         u = layer_scale(self.scale, moments, network)

@@ -15,9 +15,9 @@ where c_i are the columns of V̄W̄, it was found by trial: residuals of other p
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from jepa_sim.arguments.types import Scalar
+from jepa_sim.arguments.types import OptionalKey, Scalar
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.network import DeepLinear
@@ -44,11 +44,7 @@ class Effective(AbstractStart):
         self.scale = jnp.sqrt(jnp.mean(gains**2))
 
     def weights(
-        self,
-        moments: Moments,
-        objective: AbstractObjective,
-        network: DeepLinear,
-        key: PRNGKeyArray | None,
+        self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         depth, predictor_depth = network.whole()
         features = moments.features(network.frames)

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
-from jepa_sim.arguments.types import ArrayLike, Scalar, as_float_array
+from jepa_sim.arguments.types import ArrayLike, OptionalKey, Scalar, as_float_array
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Layers
@@ -55,11 +55,7 @@ class Given(AbstractStart):
         self.scale = jnp.sqrt(jnp.sum(w**2) / w.shape[1])
 
     def weights(
-        self,
-        moments: Moments,
-        objective: AbstractObjective,
-        network: DeepLinear,
-        key: PRNGKeyArray | None,
+        self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         wanted = shapes(moments, objective, network)
         for name, group, wants in zip(
