@@ -7,17 +7,16 @@ import argparse
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from jepa_sim import __version__
 from jepa_sim import config as toml
-from jepa_sim.arguments.errors import MissingExtra, StoreError
+from jepa_sim.arguments.errors import StoreError
 from jepa_sim.cli import commands
 from jepa_sim.cli.help import sweep_help
 
 FAULT = 2  # exit code: what was asked for is wrong, and nothing was written
 FAILURE = 1  # exit code: what was asked for could not be done
-RUN = "a file or folder written by `jepa-sim sweep`"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +35,7 @@ def _run(argv: list[str]) -> int:
         return arguments.run(arguments)
     except toml.ConfigError as error:
         return _complain(error.lines, FAULT)
-    except (StoreError, MissingExtra) as error:
+    except StoreError as error:
         return _complain([str(error)], FAULT)
     except MemoryError as error:
         return _complain([f"There is not enough memory. {error}"], FAILURE)
@@ -56,9 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"jepa-sim {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int], about: str, epilog: str = ""
-    ) -> argparse.ArgumentParser:
+    def command(name: str, about: str, epilog: str = "", run: str = "") -> argparse.ArgumentParser:
+        """The command that the function `commands.name` runs.  run: what RUN is, if it has one."""
         added = subparsers.add_parser(
             name,
             help=about,
@@ -66,98 +64,74 @@ def _parser() -> argparse.ArgumentParser:
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        added.set_defaults(run=run)
+        added.set_defaults(run=getattr(commands, name))
+        if run:
+            added.add_argument("run_path", metavar="RUN", help=run)
         return added
 
+    def flag(of: argparse._ActionsContainer, name: str, about: str) -> None:
+        of.add_argument(name, action="store_true", help=about)
+
+    result = "a file or folder written by `jepa-sim sweep`"
     sweep = command(
         "sweep",
-        commands.sweep,
         "Simulate every trajectory of a grid. A run in a folder continues where it was stopped.",
         f"examples:\n\n  jepa-sim sweep CONFIG.toml\n  jepa-sim sweep CONFIG.toml --engine dask "
         f"--workers 4\n  jepa-sim sweep CONFIG.toml --shard 0/8\n\n{sweep_help()}",
     )
     sweep.add_argument("config", metavar="CONFIG.toml", help="what to sweep, and where to write it")
-    sweep.add_argument(
-        "--overwrite", action="store_true", help="replace the result if there is one already"
-    )
-    sweep.add_argument("--quiet", action="store_true", help="no progress and no table")
-    sweep.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print what the sweep would cost; compute and write nothing",
-    )
+    flag(sweep, "--overwrite", "replace the result if there is one already")
+    flag(sweep, "--quiet", "no progress and no table")
+    flag(sweep, "--dry-run", "print what the sweep would cost; compute and write nothing")
     large = sweep.add_argument_group("for a result in a folder")
-    large.add_argument(
-        "--extend",
-        action="store_true",
-        help="allow more values on the axes than the run in the folder has: more seeds, depths, …",
-    )
-    large.add_argument(
-        "--shard",
-        type=_shard,
-        metavar="i/n",
-        help="compute blocks i, i + n, i + 2n, … (i counts from 0), for job arrays",
-    )
-    large.add_argument(
-        "--engine",
-        choices=("local", "dask"),
-        help="compute in this process (the default), or on the workers of a Dask cluster",
-    )
+    about = "allow more values on the axes than the run in the folder has: more seeds, depths, …"
+    flag(large, "--extend", about)
+    about = "compute blocks i, i + n, i + 2n, … (i counts from 0), for job arrays"
+    large.add_argument("--shard", type=_shard, metavar="i/n", help=about)
+    about = "compute in this process (the default), or on the workers of a Dask cluster"
+    large.add_argument("--engine", choices=("local", "dask"), help=about)
     large.add_argument("--scheduler", metavar="ADDRESS", help="address of a running Dask cluster")
-    large.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="start a Dask cluster of N processes on this machine (default: 2)",
-    )
+    about = "start a Dask cluster of N processes on this machine (default: 2)"
+    large.add_argument("--workers", type=int, metavar="N", help=about)
 
     status = command(
         "status",
-        commands.status,
         "Show how much of a run is there, and how many trajectories failed. It may be running.",
         "example:\n\n  jepa-sim status runs/first",
+        run=result,
     )
-    status.add_argument("run_path", metavar="RUN", help=RUN)
-    status.add_argument(
-        "--verify",
-        action="store_true",
-        help="for a folder: read all data, and mark damaged blocks to be computed again",
-    )
+    about = "for a folder: read all data, and mark damaged blocks to be computed again"
+    flag(status, "--verify", about)
 
     retry = command(
         "retry",
-        commands.retry,
         "Compute the failed trajectories of a run again.",
         "example:\n\n  jepa-sim retry runs/first --max-steps 1000000",
+        run=result,
     )
-    retry.add_argument("run_path", metavar="RUN", help=RUN)
-    retry.add_argument(
-        "--max-steps", type=int, metavar="N", help="the most steps that a solver may take"
-    )
-    retry.add_argument("--quiet", action="store_true", help="no progress")
+    about = "the most steps that a solver may take"
+    retry.add_argument("--max-steps", type=int, metavar="N", help=about)
+    flag(retry, "--quiet", "no progress")
 
     export = command(
         "export",
-        commands.export,
         "Write a run to one file, for other programs.",
         "examples:\n\n  jepa-sim export runs/first first.nc\n"
         "  jepa-sim export runs/first first.parquet   # a row a trajectory, feature and fraction",
+        run=result,
     )
-    export.add_argument("run_path", metavar="RUN", help=RUN)
     export.add_argument("path", metavar="FILE", help="a name that ends in .nc or .parquet")
-    export.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
+    flag(export, "--overwrite", "replace FILE if it is there")
 
-    show = command(
+    command(
         "show",
-        commands.show,
         "Show a result: its axes, its origin, and when features are learned.",
         "example:\n\n  jepa-sim show runs/first.nc",
+        run=result,
     )
-    show.add_argument("run_path", metavar="RUN", help=RUN)
 
     explore = command(
         "explore",
-        commands.explore,
         "Open a page in the browser: sliders over the closed form, or a stored sweep.",
         "examples:\n\n  jepa-sim explore                         # two features, equal λ\n"
         "  jepa-sim explore --lam 1 1 0.5 --rho 0.9 0.3 0.8\n"
@@ -165,33 +139,17 @@ def _parser() -> argparse.ArgumentParser:
         "  jepa-sim explore runs/large --port 8000 --no-browser   # behind an SSH tunnel\n\n"
         "The page is served on this machine's loopback address alone, and reads nothing but RUN.",
     )
-    explore.add_argument(
-        "run_path",
-        metavar="RUN",
-        nargs="?",
-        help=f"{RUN} (default: sliders over the closed form)",
-    )
-    explore.add_argument(
-        "--lam", type=float, nargs="+", help="covariance of each feature (default: 1 1)"
-    )
-    explore.add_argument(
-        "--rho",
-        type=float,
-        nargs="+",
-        help="regression coefficient of each feature (default: 0.9 0.3)",
-    )
-    explore.add_argument(
-        "--port", type=_port, default=0, help="port of the page (default: a free one)"
-    )
-    explore.add_argument(
-        "--no-browser", action="store_true", help="print the address, and open no browser"
-    )
+    about = f"{result} (default: sliders over the closed form)"
+    explore.add_argument("run_path", metavar="RUN", nargs="?", help=about)
+    about = "covariance of each feature (default: 1 1)"
+    explore.add_argument("--lam", type=float, nargs="+", help=about)
+    about = "regression coefficient of each feature (default: 0.9 0.3)"
+    explore.add_argument("--rho", type=float, nargs="+", help=about)
+    about = "port of the page (default: a free one)"
+    explore.add_argument("--port", type=_port, default=0, help=about)
+    flag(explore, "--no-browser", "print the address, and open no browser")
 
-    command(
-        "info",
-        commands.info,
-        "Show versions, devices, precision, and the folder of compiled programs.",
-    )
+    command("info", "Show versions, devices, precision, and the folder of compiled programs.")
     # `main` hands all of `demo` on; here it is for the list of commands
     subparsers.add_parser(
         "demo", help="Compare JEPA with masked autoencoding on two photographs, in a minute."
