@@ -6,7 +6,6 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
@@ -63,8 +62,7 @@ class Diagnosis(NamedTuple):
     def __repr__(self) -> str:
         return self._sheet().text()
 
-    def __str__(self) -> str:
-        return repr(self)
+    __str__ = __repr__
 
     def _repr_html_(self) -> str:
         return self._sheet().html()
@@ -99,11 +97,7 @@ def diagnose(run: Trajectory) -> Diagnosis:
 
 
 # One program: it compiles sooner than its operations one by one.
-@eqx.filter_jit
-def _travel_time(
-    flow: ReducedFlow, start: Float[Array, " d"], target: Float[Array, " d"]
-) -> Float[Array, " d"]:
-    return flow.travel_time(start, target)
+_travel_time = eqx.filter_jit(ReducedFlow.travel_time)
 
 
 def _findings(run: Trajectory) -> Iterator[Finding]:

@@ -16,12 +16,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import Scalar, is_concrete
-from jepa_sim.model.problem import Problem
 from jepa_sim.results.critical import check_target, critical_level
 from jepa_sim.results.crossings import Saves, passing
 from jepa_sim.results.trajectory import Trajectory
@@ -114,11 +112,7 @@ def evictions_of(
     return _timed(_falls(gains, level, plateaus, rho, lam), times, at)
 
 
-@eqx.filter_jit
-def _passing(
-    problem: Problem, saves: Saves, level: Float[Array, " d"], after: Int[Array, " d"]
-) -> Float[Array, " d"]:
-    return passing(problem, saves, level, after)
+_passing = eqx.filter_jit(passing)
 
 
 class _Fall(NamedTuple):

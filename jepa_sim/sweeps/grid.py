@@ -242,9 +242,9 @@ class AbstractTimes(Checked):
         """(count,) ascending flow times."""
 
     @property
-    @abc.abstractmethod
     def fractions(self) -> np.ndarray | None:
         """(count,) times as fractions of each trajectory's own scale of time; None where not so."""
+        return None
 
 
 class CriticalGrid(AbstractTimes):
@@ -265,10 +265,7 @@ class CriticalGrid(AbstractTimes):
     last: Number = eqx.field(static=True, default=2.0)
 
     def __check_init__(self):
-        checks.check_integer_from("count", self.count, 2)
-        checks.check_positive("first", self.first)
-        if not self.last > self.first:
-            checks.fail("last", f"be above `first` = {self.first}", self.last)
+        _check_spaced(self, "first", "last")
 
     @property
     def fractions(self) -> np.ndarray:
@@ -297,14 +294,7 @@ class LogGrid(AbstractTimes):
     count: int = eqx.field(static=True, default=200)
 
     def __check_init__(self):
-        checks.check_integer_from("count", self.count, 2)
-        checks.check_positive("start", self.start)
-        if not self.stop > self.start:
-            checks.fail("stop", f"be above `start` = {self.start}", self.stop)
-
-    @property
-    def fractions(self) -> None:
-        return None
+        _check_spaced(self, "start", "stop")
 
     def times(self, problem: Problem) -> Times:
         spaced = np.geomspace(self.start, self.stop, self.count)
@@ -325,12 +315,17 @@ class FixedTimes(AbstractTimes):
         self.values = tuple(np.asarray(values, dtype=float).tolist())
         self.count = len(self.values)
 
-    @property
-    def fractions(self) -> None:
-        return None
-
     def times(self, problem: Problem) -> Times:
         return jnp.asarray(self.values, problem.moments.xx.dtype)
+
+
+def _check_spaced(times: AbstractTimes, low: str, high: str) -> None:
+    """ValueError unless there are two times or more, and the fields have 0 < low < high."""
+    first, last = getattr(times, low), getattr(times, high)
+    checks.check_integer_from("count", times.count, 2)
+    checks.check_positive(low, first)
+    if not last > first:
+        checks.fail(high, f"be above `{low}` = {first}", last)
 
 
 def _stack(spectrum: Moments | Sequence[Moments], frames: tuple[int, int]) -> Moments:

@@ -136,11 +136,8 @@ class Program(eqx.Module):
             return problem, (
                 lambda problem, times, observe: self.solver.solve(problem, times, observe, key)
             )
-        depths, predictor_depth, solver = (
-            self.networks.depths,
-            self.networks.predictor_depth,
-            self.solver,
-        )
+        depths, solver = self.networks.depths, self.solver
+        predictor_depth = self.networks.predictor_depth
 
         def begin(depth: int) -> Callable[[PRNGKeyArray], Weights]:
             problem = self._problem(lane, depth, predictor_depth)

@@ -18,25 +18,12 @@ outside of its lanes.
 Derivatives come from the implicit equation: F_c is differentiated, and not its inverse.
 """
 
-from jepa_sim.theory.displacement import Displacement, first_displacement
-from jepa_sim.theory.flow import ReducedFlow
-from jepa_sim.theory.tables import (
-    LARGEST_C,
-    Curve,
-    curve_parameter,
-    make_curve,
-    stack_curves,
-    take_curve,
-)
-
-__all__ = [
-    "LARGEST_C",
-    "Curve",
-    "Displacement",
-    "ReducedFlow",
-    "curve_parameter",
-    "first_displacement",
-    "make_curve",
-    "stack_curves",
-    "take_curve",
-]
+from jepa_sim.theory.displacement import Displacement as Displacement
+from jepa_sim.theory.displacement import first_displacement as first_displacement
+from jepa_sim.theory.flow import ReducedFlow as ReducedFlow
+from jepa_sim.theory.tables import LARGEST_C as LARGEST_C
+from jepa_sim.theory.tables import Curve as Curve
+from jepa_sim.theory.tables import curve_parameter as curve_parameter
+from jepa_sim.theory.tables import make_curve as make_curve
+from jepa_sim.theory.tables import stack_curves as stack_curves
+from jepa_sim.theory.tables import take_curve as take_curve

@@ -86,7 +86,6 @@ def _wrapped(first: str, text: str) -> list[str]:
         subsequent_indent=" " * len(first),
         max_lines=FACT_LINES,
         placeholder=" …",
-        drop_whitespace=True,
         break_on_hyphens=False,
     )
     return lines or [first.rstrip()]
