@@ -3,15 +3,14 @@
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from jepa_sim.arguments.types import OptionalKey, ResultCode, Times
 from jepa_sim.model.problem import Problem
-from jepa_sim.solvers.base import AbstractSolver, Observe, Solution, finite_code
-from jepa_sim.solvers.reduced import observe_gains
+from jepa_sim.solvers.base import Observe, Solution, finite_code
+from jepa_sim.solvers.reduced import AbstractReduced, observe_gains
 
 
-class ClosedForm(AbstractSolver):
+class ClosedForm(AbstractReduced):
     """u̇ = u^a (λ − σ² u^b) solved exactly, from balanced starts, for real depths L, M.
 
     c = (a − 1)/b must be at least 0 and below 255: 2L + M ≥ 2 for JEPA, L + M ≥ 2 for MAE. Results
@@ -27,19 +26,11 @@ class ClosedForm(AbstractSolver):
     of the reduced theory (see `Problem.reduced`).
     """
 
-    is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = True
-    keeps_apart: ClassVar[bool] = True
-
-    def work(self, problem: Problem, times: Times) -> Float[Array, ""]:
-        return jnp.ones((), times.dtype)
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("ClosedForm")
         return problem.reduced("ClosedForm").with_known_curve()
-
-    def started(self, problem: Problem, key: OptionalKey) -> Problem:
-        return problem.effective(key)
 
     def solve(self, problem: Problem, times: Times, observe: Observe, key: OptionalKey) -> Solution:
         flow = problem.flow

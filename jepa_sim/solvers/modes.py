@@ -21,13 +21,13 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import OptionalKey, Times
 from jepa_sim.model.problem import Problem
 from jepa_sim.solvers.adaptive import check_method, reverse_mode
-from jepa_sim.solvers.base import AbstractSolver, Observe, Solution
+from jepa_sim.solvers.base import Observe, Solution
 from jepa_sim.solvers.integrate import integrate
-from jepa_sim.solvers.reduced import observe_gains
+from jepa_sim.solvers.reduced import AbstractReduced, observe_gains
 from jepa_sim.theory import curve_parameter
 
 
-class Modes(AbstractSolver):
+class Modes(AbstractReduced):
     """The reduced equations, integrated by a diffrax solver with adaptive steps.
 
     solver: any diffrax ODE solver.  tolerance: of one step, for the relative errors of u and of
@@ -42,9 +42,7 @@ class Modes(AbstractSolver):
     tolerance: float | None = None
     max_steps: int = eqx.field(static=True, default=10_000)
     adjoint: dfx.AbstractAdjoint = reverse_mode()
-    is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = False
-    keeps_apart: ClassVar[bool] = True
 
     def __check_init__(self):
         if self.tolerance is not None:
@@ -57,15 +55,9 @@ class Modes(AbstractSolver):
         """Whether the method solves systems of equations in its steps."""
         return isinstance(self.solver, dfx.AbstractImplicitSolver)
 
-    def work(self, problem: Problem, times: Times) -> Float[Array, ""]:
-        return jnp.ones((), times.dtype)
-
     def prepare(self, problem: Problem) -> Problem:
         problem.check_read("Modes")
         return problem.reduced("Modes")
-
-    def started(self, problem: Problem, key: OptionalKey) -> Problem:
-        return problem.effective(key)
 
     def solve(self, problem: Problem, times: Times, observe: Observe, key: OptionalKey) -> Solution:
         default = 1e-9 if times.dtype == jnp.float64 else 1e-5

@@ -1,11 +1,14 @@
-"""Observables from the singular value of every feature at every time, for both reduced solvers."""
+"""What both solvers of the reduced flow share."""
+
+from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jepa_sim.arguments.types import Times
+from jepa_sim.arguments.types import OptionalKey, Times
 from jepa_sim.model.problem import Problem
-from jepa_sim.solvers.base import Observe
+from jepa_sim.solvers.base import AbstractSolver, Observe
 
 
 def observe_gains(
@@ -21,3 +24,16 @@ def observe_gains(
         return observe(t, problem.gains(log_u, gap))
 
     return jax.vmap(at)(times, log_u.T, gap.T)
+
+
+class AbstractReduced(AbstractSolver):
+    """A solver of the reduced flow, which has one number for every feature."""
+
+    is_random: ClassVar[bool] = False
+    keeps_apart: ClassVar[bool] = True
+
+    def work(self, problem: Problem, times: Times) -> Float[Array, ""]:
+        return jnp.ones((), times.dtype)
+
+    def started(self, problem: Problem, key: OptionalKey) -> Problem:
+        return problem.effective(key)

@@ -14,12 +14,12 @@ from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Layers, level
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
-from jepa_sim.model.starts.base import AbstractStart
+from jepa_sim.model.starts.base import AbstractScaled
 from jepa_sim.model.starts.bases import Bases, layer_scale, orthogonal, turn_by
 from jepa_sim.model.state import Weights
 
 
-class Balanced(AbstractStart):
+class Balanced(AbstractScaled):
     """All factors have the one singular value ε^{1/L}, so every encoder gain starts at ε = `scale`.
 
     This is the start of the reduced theory. Without rotations every factor is ε^{1/L} I, which is
@@ -32,14 +32,10 @@ class Balanced(AbstractStart):
     Raises ValueError where scale is not positive.
     """
 
-    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     rotated: bool = eqx.field(static=True, default=False)
     is_level: ClassVar[bool] = True
     is_balanced: ClassVar[bool] = True
     is_separable: ClassVar[bool] = True
-
-    def __check_init__(self):
-        checks.check_positive("scale", self.scale)
 
     @property
     def is_random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -54,7 +50,7 @@ class Balanced(AbstractStart):
         return bases.weights(u, u, bases.aligned)
 
 
-class Unbalanced(AbstractStart):
+class Unbalanced(AbstractScaled):
     """As `Balanced`, but the predictor's singular values v are not the encoder's u: v² − u² = κ.
 
     So W₂ᵀW₂ − W₁W₁ᵀ = κI between the last layer of the encoder and the first of the predictor, and
@@ -66,7 +62,6 @@ class Unbalanced(AbstractStart):
     Raises ValueError where scale is not positive; in `simulate` where the imbalance is too small.
     """
 
-    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     imbalance: Float[Array, ""] = eqx.field(converter=as_float_array)
     rotated: bool = eqx.field(static=True, default=False)
     is_level: ClassVar[bool] = True
@@ -75,7 +70,6 @@ class Unbalanced(AbstractStart):
     keeps_differences: ClassVar[bool] = True
 
     def __check_init__(self):
-        checks.check_positive("scale", self.scale)
         checks.check_finite("imbalance", self.imbalance)
 
     @property
@@ -103,7 +97,7 @@ class Unbalanced(AbstractStart):
         return level(square, predictor)
 
 
-class Misaligned(AbstractStart):
+class Misaligned(AbstractScaled):
     """As `Balanced` and rotated, but the predictor is turned by an angle in the latent space.
 
     All planes of a random set of orthogonal planes are turned by `angle` (radians; with an odd
@@ -114,7 +108,6 @@ class Misaligned(AbstractStart):
     Raises ValueError where scale is not positive or the angle not finite.
     """
 
-    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     angle: Float[Array, ""] = eqx.field(converter=as_float_array)
     is_random: ClassVar[bool] = True
     is_level: ClassVar[bool] = True
@@ -123,7 +116,6 @@ class Misaligned(AbstractStart):
     is_nearly_aligned: ClassVar[bool] = True
 
     def __check_init__(self):
-        checks.check_positive("scale", self.scale)
         checks.check_finite("angle", self.angle)
 
     def misalignment(self, dimension: int) -> Float[Array, ""]:

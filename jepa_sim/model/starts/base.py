@@ -7,8 +7,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked
-from jepa_sim.arguments.types import OptionalKey, Scalar
+from jepa_sim.arguments.types import OptionalKey, Scalar, as_float_array
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Layers
@@ -88,3 +89,12 @@ class AbstractStart(Checked):
         None where they do not differ: the reduced theory then says where features come to rest.
         """
         return None
+
+
+class AbstractScaled(AbstractStart):
+    """A start that is given its scale ε."""
+
+    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
+
+    def __check_init__(self):
+        checks.check_positive("scale", self.scale)

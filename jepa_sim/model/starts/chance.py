@@ -2,34 +2,28 @@
 
 from typing import ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jepa_sim.arguments import checks
-from jepa_sim.arguments.types import OptionalKey, as_float_array
+from jepa_sim.arguments.types import OptionalKey
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
-from jepa_sim.model.starts.base import AbstractStart
+from jepa_sim.model.starts.base import AbstractScaled
 from jepa_sim.model.starts.bases import Bases, first_basis, layer_scale, orthogonal, shapes
 from jepa_sim.model.state import Weights
 
 SPREAD = 2.0  # gains of a `RandomBalanced` start lie within this factor of ε
 
 
-class AbstractRandom(AbstractStart):
+class AbstractRandom(AbstractScaled):
     """A start of random factors; `scale` is ε."""
 
-    scale: Float[Array, ""] = eqx.field(converter=as_float_array)
     is_random: ClassVar[bool] = True
     is_balanced: ClassVar[bool] = False
     is_separable: ClassVar[bool] = True
-
-    def __check_init__(self):
-        checks.check_positive("scale", self.scale)
 
 
 class RandomBalanced(AbstractRandom):
