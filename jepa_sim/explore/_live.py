@@ -13,6 +13,7 @@ import xarray as xr
 from jepa_sim import plot
 from jepa_sim.explore._closed import solve
 from jepa_sim.explore._setting import Setting
+from jepa_sim.explore._stored import empty
 
 INCHES, DPI = (9.6, 3.0), 120
 
@@ -94,14 +95,9 @@ class Live:
 
 def _empty() -> tuple[Any, list[Any]]:
     """A figure that pyplot does not keep open, and its axes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    figure = empty(INCHES, DPI)
     with plot.style():
-        figure = Figure(INCHES, DPI)
-        FigureCanvasAgg(figure)
-        axes = list(figure.subplots(1, 3))
-    return figure, axes
+        return figure, list(figure.subplots(1, 3))
 
 
 def _draw(found: xr.Dataset, axes: list[Any]) -> None:

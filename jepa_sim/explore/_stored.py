@@ -61,10 +61,11 @@ def _curves(run: xr.Dataset, ax: Any) -> None:
     plot.rho_bar(ax.figure, [ax])
 
 
-def _critical_times(
-    run: xr.Dataset, ax: Any, *, against: str, times: str = "critical_time"
-) -> None:
-    plot.critical_times(run, ax, against=against, fraction=_fraction(run), times=times)
+def _learned(against: str, times: str) -> View:
+    def draw(run: xr.Dataset, ax: Any) -> None:
+        plot.critical_times(run, ax, against=against, fraction=_fraction(run), times=times)
+
+    return View(("objective", "feature"), (times,), draw)
 
 
 def _order(run: xr.Dataset, ax: Any) -> None:
@@ -77,21 +78,9 @@ def _fraction(run: xr.Dataset) -> float:
 
 VIEWS = {
     "curves": View(("time", "feature"), ("features",), _curves),
-    "learned when, by ρ": View(
-        ("objective", "feature"),
-        ("critical_time",),
-        partial(_critical_times, against="rho"),
-    ),
-    "learned when, by λ": View(
-        ("objective", "feature"),
-        ("critical_time",),
-        partial(_critical_times, against="lam"),
-    ),
-    "learned for good when, by ρ": View(
-        ("objective", "feature"),
-        ("learned_time",),
-        partial(_critical_times, against="rho", times="learned_time"),
-    ),
+    "learned when, by ρ": _learned("rho", "critical_time"),
+    "learned when, by λ": _learned("lam", "critical_time"),
+    "learned for good when, by ρ": _learned("rho", "learned_time"),
     "order of learning": View(("feature",), ("critical_time",), _order),
     "spectrum": View(("feature",), ("lam", "rho"), plot.spectrum),
 }
@@ -125,13 +114,13 @@ def named(run: xr.Dataset, axis: str) -> list[str]:
     return [f"{v:.6g}" if values.dtype.kind == "f" else str(v) for v in values]
 
 
-def empty() -> Any:
+def empty(inches: tuple[float, float] = INCHES, dpi: int = DPI) -> Any:
     """A figure without axes, which pyplot does not keep open."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with plot.style():
-        figure = Figure(INCHES, DPI)
+        figure = Figure(inches, dpi)
     FigureCanvasAgg(figure)
     return figure
 

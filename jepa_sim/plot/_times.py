@@ -47,18 +47,10 @@ def critical_times(
         ax = one_panel(ax)
         for objective, late in zip(found.objectives, found.times, strict=True):
             name, colour, marker = look(objective)
-            never, at_once = np.isinf(late), late == 0
-            usual = np.isfinite(late) & ~at_once
-            points: dict[str, Any] = {"ls": "", "ms": 4, "color": colour}
-            ax.plot(at[usual], late[usual], marker, label=name, **points)
-            if never.any():
-                ax.plot(at[never], np.full(never.sum(), high), "^", mfc="none", **points)
-            if at_once.any():
-                ax.plot(at[at_once], np.full(at_once.sum(), low), "v", mfc="none", **points)
-        if np.isinf(found.times).any():
-            ax.plot([], [], "^", ms=4, mec="0.3", mfc="none", ls="", label="never")
-        if (found.times == 0).any():
-            ax.plot([], [], "v", ms=4, mec="0.3", mfc="none", ls="", label="from the start")
+            usual = np.isfinite(late) & (late > 0)
+            ax.plot(at[usual], late[usual], marker, label=name, ls="", ms=4, color=colour)
+            _draw_at_edges(ax, at, late, (high, low), color=colour, mfc="none")
+        _name_edges(ax, found.times)
         ax.set(yscale="log", ylim=(low / 1.5, high * 1.5), ylabel=f"learned at {FLOW_TIME}")
         ax.set_xlabel(f"{AGAINST[against]} of the feature")
         widest = max(1.0 if against == "rho" else 0.0, *np.abs(at))
@@ -100,22 +92,37 @@ def learning_time(
                 name, colour, marker = look(objective)
                 for chosen, face in ((~noisy, "none"), (noisy, colour)):
                     points: dict[str, Any] = {"ls": "", "ms": 4, "mec": colour, "mfc": face}
-                    never, at_once = chosen & np.isinf(delay), chosen & (delay == 0)
-                    reached = chosen & np.isfinite(delay) & ~at_once
+                    reached = chosen & np.isfinite(delay) & (delay > 0)
                     ax.plot(rho[reached], delay[reached], marker, **points)
-                    ax.plot(rho[never], np.full(never.sum(), edge), "^", **points)
-                    ax.plot(rho[at_once], np.full(at_once.sum(), 0.03 * edge), "v", **points)
+                    edges = (edge, 0.03 * edge)
+                    _draw_at_edges(ax, rho[chosen], delay[chosen], edges, **points)
                 ax.plot([], [], marker, ms=4, color=colour, label=name)
             ax.set(xlim=(0, 1.04), xticks=(0, 0.5, 1), xlabel="ρ of the feature")
             ax.set_ylim(0, 1.06 * edge)
             ax.set_title(f"depth L = {depth:g}")
-        if np.isinf(delays).any():
-            axes[0].plot([], [], "^", ms=4, mec="0.3", mfc="none", label="never")
-        if (delays == 0).any():
-            axes[0].plot([], [], "v", ms=4, mec="0.3", mfc="none", ls="", label="from the start")
+        _name_edges(axes[0], delays)
         axes[0].set_ylabel("λt* over that of\nthe cleanest feature")
         axes[0].legend(frameon=False, handletextpad=0.1, loc="upper left")
     return axes
+
+
+EDGES = {"^": "never", "v": "from the start"}  # triangles along the upper and the lower edge
+
+
+def _draw_at_edges(
+    ax: "Axes", at: np.ndarray, times: np.ndarray, edges: tuple[float, float], **points: Any
+) -> None:
+    """Triangles at (upper, lower) edges, for times that are inf or 0."""
+    for marker, edge, there in zip(EDGES, edges, (np.isinf(times), times == 0), strict=True):
+        if there.any():
+            ax.plot(at[there], np.full(there.sum(), edge), marker, **{"ls": "", "ms": 4, **points})
+
+
+def _name_edges(ax: "Axes", times: np.ndarray) -> None:
+    """The triangles in the legend, where there are any."""
+    for (marker, name), there in zip(EDGES.items(), (np.isinf(times), times == 0), strict=True):
+        if there.any():
+            ax.plot([], [], marker, ms=4, mec="0.3", mfc="none", ls="", label=name)
 
 
 def delays_of(ds: xr.Dataset, times: str) -> np.ndarray:
