@@ -15,14 +15,19 @@ from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver
 from jepa_sim.solvers.stiffness import EASY_STEPS, stiffness
 
 
+def reverse_mode() -> Any:
+    """The field `adjoint`. It changes no result, so a description of the solver leaves it out."""
+    return eqx.field(default=dfx.RecursiveCheckpointAdjoint(), repr=False)
+
+
 class AbstractAdaptive(AbstractMatrixSolver):
     """A flow by diffrax; see `GradientFlow` for the fields."""
 
-    solver: eqx.AbstractVar[dfx.AbstractSolver | None]
-    rtol: eqx.AbstractVar[float | None]
-    atol: eqx.AbstractVar[float | None]
-    max_steps: eqx.AbstractVar[int]
-    adjoint: eqx.AbstractVar[dfx.AbstractAdjoint]
+    solver: dfx.AbstractSolver | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    max_steps: int = eqx.field(static=True, default=100_000)
+    adjoint: dfx.AbstractAdjoint = reverse_mode()
     is_random: ClassVar[bool] = False
     is_exact: ClassVar[bool] = False
 
@@ -56,11 +61,6 @@ class AbstractAdaptive(AbstractMatrixSolver):
             return self, self
         easy, stiff = (dataclasses.replace(self, solver=m) for m in (dfx.Tsit5(), ROCK4()))
         return easy, stiff
-
-
-def reverse_mode() -> Any:
-    """The field `adjoint`. It changes no result, so a description of the solver leaves it out."""
-    return eqx.field(default=dfx.RecursiveCheckpointAdjoint(), repr=False)
 
 
 def check_method(method: dfx.AbstractSolver) -> None:

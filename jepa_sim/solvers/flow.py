@@ -3,8 +3,6 @@
 import dataclasses
 from typing import Any
 
-import diffrax as dfx
-import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
@@ -12,7 +10,7 @@ from jepa_sim.arguments.types import OptionalKey, Times
 from jepa_sim.model.dynamics import settle, velocity
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights
-from jepa_sim.solvers.adaptive import AbstractAdaptive, reverse_mode
+from jepa_sim.solvers.adaptive import AbstractAdaptive
 from jepa_sim.solvers.base import Observe, Solution
 from jepa_sim.solvers.integrate import integrate, tolerances
 
@@ -39,12 +37,6 @@ class GradientFlow(AbstractAdaptive):
     Raises ValueError where a tolerance or `max_steps` is not positive; in `simulate` and `sweep`
     where the problem's parts do not fit together.
     """
-
-    solver: dfx.AbstractSolver | None = None
-    rtol: float | None = None
-    atol: float | None = None
-    max_steps: int = eqx.field(static=True, default=100_000)
-    adjoint: dfx.AbstractAdjoint = reverse_mode()
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check()

@@ -7,8 +7,6 @@ objectives, rates, decays and teachers, but every feature has its own steps.
 import dataclasses
 from typing import Any, ClassVar
 
-import diffrax as dfx
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -21,7 +19,7 @@ from jepa_sim.model.dynamics import settle, velocity
 from jepa_sim.model.objectives import product
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Separate, Weights
-from jepa_sim.solvers.adaptive import AbstractAdaptive, reverse_mode
+from jepa_sim.solvers.adaptive import AbstractAdaptive
 from jepa_sim.solvers.base import Observe, Solution
 from jepa_sim.solvers.integrate import integrate, tolerances
 
@@ -40,11 +38,6 @@ class LayerModes(AbstractAdaptive):
     where features cannot be told apart: such starts and predictors, and bottlenecks.
     """
 
-    solver: dfx.AbstractSolver | None = None
-    rtol: float | None = None
-    atol: float | None = None
-    max_steps: int = eqx.field(static=True, default=100_000)
-    adjoint: dfx.AbstractAdjoint = reverse_mode()
     keeps_apart: ClassVar[bool] = True
 
     def prepare(self, problem: Problem) -> Problem:

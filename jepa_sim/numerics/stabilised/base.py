@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from jepa_sim.arguments.checks import fail
+from jepa_sim.arguments.checks import check_integer_from, check_positive, fail
 from jepa_sim.numerics.stabilised.radius import frozen, power_iteration
 from jepa_sim.numerics.stabilised.trees import combine, norm, real_dtype, waves
 
@@ -51,15 +51,21 @@ class AbstractStabilised(dfx.AbstractAdaptiveSolver):
     so that the step size controller rejects it, for the cost of the spectral radius alone.
     """
 
-    spectral_radius: eqx.AbstractVar[Callable[[Any, PyTree, Any], Any] | None]
-    safety: eqx.AbstractVar[float]
-    max_stages: eqx.AbstractVar[int]
-    max_iterations: eqx.AbstractVar[int]
+    spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None
+    safety: float = 1.1
+    max_stages: int = eqx.field(static=True, default=0)  # every method has its own default
+    max_iterations: int = eqx.field(static=True, default=30)
 
+    least_stages: AbstractClassVar[int]
     interval_of_least: AbstractClassVar[float]  # the stability interval of the fewest stages
 
     term_structure: ClassVar = dfx.ODETerm
     interpolation_cls: ClassVar = dfx.ThirdOrderHermitePolynomialInterpolation
+
+    def __check_init__(self):
+        check_integer_from("max_stages", self.max_stages, self.least_stages)
+        check_integer_from("max_iterations", self.max_iterations, 1)
+        check_positive("safety", self.safety)
 
     @abc.abstractmethod
     def stages(self, z: Array) -> Array:

@@ -1,7 +1,6 @@
 """RKC2: Runge–Kutta–Chebyshev of order two, with coefficients for any number of stages."""
 
 import functools
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -10,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from jepa_sim.arguments.checks import check_integer_from, check_positive
 from jepa_sim.numerics.stabilised.base import AbstractStabilised, Attempt, Field
 from jepa_sim.numerics.stabilised.trees import combine, real_dtype
 
@@ -30,17 +28,10 @@ class RKC2(AbstractStabilised):
     Raises ValueError where `max_stages` is below 2, or another number is not positive.
     """
 
-    spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None
-    safety: float = 1.1
     max_stages: int = eqx.field(static=True, default=240)
-    max_iterations: int = eqx.field(static=True, default=30)
+    least_stages: ClassVar[int] = 2
 
     interval_of_least: ClassVar[float] = 1.9
-
-    def __check_init__(self):
-        check_integer_from("max_stages", self.max_stages, 2)
-        check_integer_from("max_iterations", self.max_iterations, 1)
-        check_positive("safety", self.safety)
 
     def order(self, terms: Any) -> int:
         return 2

@@ -1,7 +1,6 @@
 """ROCK4: orthogonal Runge–Kutta–Chebyshev of order four, from tables."""
 
 import functools
-from collections.abc import Callable
 from importlib import resources
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from jepa_sim.arguments.checks import check_integer_from, check_positive, fail
+from jepa_sim.arguments.checks import fail
 from jepa_sim.numerics.stabilised.base import AbstractStabilised, Attempt, Field
 from jepa_sim.numerics.stabilised.trees import combine, real_dtype
 
@@ -35,19 +34,14 @@ class ROCK4(AbstractStabilised):
     Raises ValueError where `max_stages` is below 5, or another number is not positive.
     """
 
-    spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None
-    safety: float = 1.1
     max_stages: int = eqx.field(static=True, default=_MOST)
-    max_iterations: int = eqx.field(static=True, default=30)
+    least_stages: ClassVar[int] = 5
 
     interval_of_least: ClassVar[float] = 6.0
 
     def __check_init__(self):
-        check_integer_from("max_stages", self.max_stages, 5)
         if self.max_stages > _MOST:
             fail("max_stages", f"be at most {_MOST}", self.max_stages)
-        check_integer_from("max_iterations", self.max_iterations, 1)
-        check_positive("safety", self.safety)
 
     def order(self, terms: Any) -> int:
         return 4
