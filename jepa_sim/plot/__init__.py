@@ -9,28 +9,23 @@ Colours are told apart by colour-blind readers: Okabe & Ito's palette, cividis, 
 matplotlib is imported when something is drawn, not before.
 """
 
-from jepa_sim.plot._depth import depth_effect
-from jepa_sim.plot._features import patches, spectrum
-from jepa_sim.plot._fields import order_matrix, phase_diagram
-from jepa_sim.plot._lines import collapse, rho_bar, trajectories
-from jepa_sim.plot._style import COLUMN, OBJECTIVES, PAGE, panels, save, style
-from jepa_sim.plot._times import critical_times, learning_time
+from jepa_sim.plot._depth import depth_effect as depth_effect
+from jepa_sim.plot._features import patches as patches
+from jepa_sim.plot._features import spectrum as spectrum
+from jepa_sim.plot._fields import order_matrix as order_matrix
+from jepa_sim.plot._fields import phase_diagram as phase_diagram
+from jepa_sim.plot._lines import collapse as collapse
+from jepa_sim.plot._lines import rho_bar as rho_bar
+from jepa_sim.plot._lines import trajectories as trajectories
+from jepa_sim.plot._style import COLUMN as COLUMN
+from jepa_sim.plot._style import OBJECTIVES as OBJECTIVES
+from jepa_sim.plot._style import PAGE as PAGE
+from jepa_sim.plot._style import panels as panels
+from jepa_sim.plot._style import save as save
+from jepa_sim.plot._style import style as style
+from jepa_sim.plot._times import critical_times as critical_times
+from jepa_sim.plot._times import learning_time as learning_time
 
-__all__ = [
-    "COLUMN",
-    "OBJECTIVES",
-    "PAGE",
-    "collapse",
-    "critical_times",
-    "depth_effect",
-    "learning_time",
-    "order_matrix",
-    "panels",
-    "patches",
-    "phase_diagram",
-    "rho_bar",
-    "save",
-    "spectrum",
-    "style",
-    "trajectories",
-]
+__all__ = sorted(  # pyright: ignore[reportUnsupportedDunderAll]
+    name for name in globals() if not name.startswith("_")
+)

@@ -124,18 +124,16 @@ def times_and_trust(
 
 @eqx.filter_jit
 def _exact(problem: Problem, fraction: Target, level: Target) -> tuple[Float[Array, " d"], Trust]:
-    times = _exact_times(problem, fraction, level)
-    return times, trust_in(problem, times, jnp.zeros_like(times[0]))
-
-
-def _exact_times(problem: Problem, fraction: Target, level: Target) -> Float[Array, " d"]:
     flow = problem.flow
     # ln(u/u*) of the target. For a fraction it does not depend on the plateau, so that it is exact;
     # through the plateau it would be rounded.
     if fraction is None:
         log_level = jnp.log(critical_level(problem, None, level)) / flow.depth
-        return flow.hitting_time(log_level - flow.log_plateau)
-    return flow.hitting_time(jnp.broadcast_to(jnp.log(fraction) / flow.depth, flow.lam.shape))
+        log_ratio = log_level - flow.log_plateau
+    else:
+        log_ratio = jnp.broadcast_to(jnp.log(fraction) / flow.depth, flow.lam.shape)
+    times = flow.hitting_time(log_ratio)
+    return times, trust_in(problem, times, jnp.zeros_like(times[0]))
 
 
 @checked

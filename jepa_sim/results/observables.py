@@ -17,21 +17,10 @@ from jepa_sim.arguments.kinds import Checked
 from jepa_sim.arguments.types import ArrayLike, as_float_array
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import AbstractState
+from jepa_sim.results.variables import OBSERVABLES
 
-__all__ = [
-    "ProbeRisk",
-    "alignment",
-    "balancedness",
-    "effective_rank",
-    "features",
-    "latent_cosines",
-    "loss",
-    "noise_share",
-    "off_diagonal_mass",
-    "plateau_fraction",
-    "predictor_gains",
-    "weights",
-]
+BUILT_IN = {*OBSERVABLES, "weights"}  # names in a result
+__all__ = sorted({*BUILT_IN - {"probe_risk"}, "ProbeRisk"})  # pyright: ignore[reportUnsupportedDunderAll]
 
 Time = Float[Array, ""]
 Observable = Callable[[Time, AbstractState, Problem], PyTree]
@@ -51,10 +40,9 @@ def check_names(observables: Sequence[Observable], taken: Iterable[str] = ()) ->
     names = [name_of(observable) for observable in observables]
     if len(set(names)) < len(names):
         checks.fail("observables", "have names that differ", names)
-    built_in = {"probe_risk", *__all__} - {"ProbeRisk"}
     for observable, name in zip(observables, names, strict=True):
         is_own = observable is not globals().get(name) and not isinstance(observable, ProbeRisk)
-        if (is_own and name in built_in) or name in taken:
+        if (is_own and name in BUILT_IN) or name in taken:
             rule = "have names that jepa_sim does not use itself"
             checks.fail("observables", rule, f"{name!r} among others")
 

@@ -133,11 +133,7 @@ def simulate(
     times: ArrayLike,
     solver: AbstractSolver,
     *,
-    observables: Sequence[Observable] = (
-        features,
-        predictor_gains,
-        loss,
-    ),
+    observables: Sequence[Observable] = (features, predictor_gains, loss),
     key: OptionalKey = None,
 ) -> Trajectory:
     """Simulate `problem` from time 0 and save observables at `times`.
@@ -213,16 +209,7 @@ def record(
         return {name_of(o): o(t, state, problem) for o in observables}
 
     solution = solve(problem, observe)
-    return Trajectory(
-        problem,
-        solution.times,
-        solution.values,
-        solution.rates,
-        solution.result,
-        solution.stats,
-        solution.atol,
-        keeps_apart,
-    )
+    return Trajectory(problem, **vars(solution), keeps_apart=keeps_apart)  # fields of one name
 
 
 def split_by_work(

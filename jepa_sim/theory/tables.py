@@ -139,21 +139,16 @@ def _tables(xp: ModuleType, c: Any) -> tuple[Any, Any]:
     above = xp.where((np.arange(len(far)) < _NEAR_CELLS)[:, None], near, far)
     decay = _decays(xp, c, a)
     forward = [fit(xp, values) for values in (below, above, decay)]
-    known = (c, shift, below, above, decay, forward)
+    known = (c, shift, (below, above, decay), forward)
     if xp is not np:  # the inverse is differentiated by its equation
         known = lax.stop_gradient(known)
-    inverse = [fit(xp, values) for values in _inverses(xp, *known)]
-    return shift, xp.concatenate([*forward, *inverse], axis=1)
-
-
-def _inverses(
-    xp: ModuleType, c: Any, shift: Any, below: Any, above: Any, decay: Any, forward: list
-) -> tuple:
-    return (
-        _from_below(xp, c, shift, below, forward[0]),
-        _from_above(xp, c, shift, above, forward[1]),
-        *_from_decay(xp, c, decay, forward[2]),
+    c, level, values, columns = known
+    inverses = (
+        _from_below(xp, c, level, values[0], columns[0]),
+        _from_above(xp, c, level, values[1], columns[1]),
+        *_from_decay(xp, c, values[2], columns[2]),
     )
+    return shift, xp.concatenate([*forward, *(fit(xp, each) for each in inverses)], axis=1)
 
 
 _NEAR_CELLS = int(np.searchsorted(FORWARD.edges[0], 1 + NEAR))
