@@ -12,13 +12,14 @@ faults are reported together, one line each: the key, the rule, the value.
 import os
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import PrivateAttr, ValidationError, model_validator
+from pydantic import PrivateAttr, ValidationError
 
 from jepa_sim.arguments.errors import ConfigError
-from jepa_sim.config.faults import Fault, raise_faults, shown_path
+from jepa_sim.config.faults import Fault, shown_path
 from jepa_sim.config.reading import lines
 from jepa_sim.config.tables import given, models, real
 from jepa_sim.config.tables.base import OneTable, Table, registry, tables_in
@@ -118,7 +119,6 @@ class Config(Table):
         """The TOML that was parsed."""
         return self._text
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Config":
-        raise_faults(list(self.solve.faults(self.grid)))
-        return self
+    def faults(self) -> Iterator[Fault]:
+        """The keys of [grid] that the solver cannot take."""
+        return self.solve.grid_faults(self.grid)

@@ -1,9 +1,16 @@
 """What tables are made of: the base class and the types of keys."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
@@ -14,6 +21,15 @@ class Table(BaseModel):
     """A TOML table: only its own keys, values of the annotated types, finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        raise_faults(list(self.faults()))
+        return self
+
+    def faults(self) -> Iterator[Fault]:
+        """What is wrong with a combination of keys, each of which is right."""
+        yield from ()
 
     def given(self, *names: str) -> dict[str, Any]:
         """The values of the keys that the TOML sets; the built object has its own defaults."""

@@ -1,12 +1,8 @@
 """The base classes of the tables [data]: of all, and of those from which pairs can be drawn."""
 
 import abc
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pydantic import model_validator
-
-from jepa_sim.config.faults import Fault, raise_faults
 from jepa_sim.config.tables.base import Count, Seed, Table
 
 if TYPE_CHECKING:
@@ -31,15 +27,6 @@ class Data(Table):
     def samples(self) -> tuple[Any, Any] | None:
         """Centred pairs (x, y) to draw batches from; None draws them from the moments."""
         return None
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Data":
-        raise_faults(list(self.faults()))
-        return self
-
-    def faults(self) -> Iterator[Fault]:
-        """What is wrong with a combination of keys, each of which is right."""
-        yield from ()
 
 
 class Views(Data):

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model
 
 import jepa_sim as js
-from jepa_sim.config.faults import Fault, raise_faults, shown
+from jepa_sim.config.faults import Fault, shown
 from jepa_sim.config.tables.base import (
     Count,
     Depth,
@@ -41,15 +41,14 @@ class SeedRange(Table):
     start: Seed = 0
     stop: Seed
 
-    @model_validator(mode="after")
-    def _has_seeds(self) -> "SeedRange":
-        rule = f"be above `grid.seed.start` = {self.start}"
-        empty = self.stop <= self.start
-        raise_faults([Fault(("stop",), rule, f"is {self.stop}")] if empty else [])
-        rule = f"be at most {MOST_SEEDS:,} above `grid.seed.start` = {self.start}"
-        many = self.stop - self.start > MOST_SEEDS
-        raise_faults([Fault(("stop",), rule, f"is {self.stop}")] if many else [])
-        return self
+    def faults(self) -> Iterator[Fault]:
+        """At least one seed, and not too many."""
+        found = f"is {self.stop}"
+        if self.stop <= self.start:
+            yield Fault(("stop",), f"be above `grid.seed.start` = {self.start}", found)
+        if self.stop - self.start > MOST_SEEDS:
+            rule = f"be at most {MOST_SEEDS:,} above `grid.seed.start` = {self.start}"
+            yield Fault(("stop",), rule, found)
 
 
 Seeds = Annotated[
@@ -95,12 +94,8 @@ class GridTable(Table):
             return range(self.seed.start, self.seed.stop)
         return self.seed
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> "GridTable":
-        raise_faults(list(self._faults()))
-        return self
-
-    def _faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[Fault]:
+        """Axes and rules that the start and the objectives need, and no others."""
         if self.rotated and not STARTS[self.start].can_rotate:
             names = " or ".join(shown(name) for name in STARTS if STARTS[name].can_rotate)
             yield Fault(("rotated",), f"be false unless `grid.start` is {names}", "is true")

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 import jepa_sim as js
-from jepa_sim.config.faults import Fault, raise_faults, shown
+from jepa_sim.config.faults import Fault, shown
 from jepa_sim.config.tables.base import Count, Name, OneTable, Positive, Table, registry, tables_in
 from jepa_sim.config.tables.data import Data
 from jepa_sim.config.tables.grid import GridTable
@@ -47,12 +47,11 @@ class LogTimes(Times):
     start: Positive
     stop: Positive
 
-    @model_validator(mode="after")
-    def _ascend(self) -> "LogTimes":
-        rule = f"be above `solve.times.start` = {shown(self.start)}"
-        empty = self.stop <= self.start
-        raise_faults([Fault(("stop",), rule, f"is {shown(self.stop)}")] if empty else [])
-        return self
+    def faults(self) -> Iterator[Fault]:
+        """They ascend."""
+        if self.stop <= self.start:
+            rule = f"be above `solve.times.start` = {shown(self.start)}"
+            yield Fault(("stop",), rule, f"is {shown(self.stop)}")
 
     def build(self) -> "js.LogGrid":
         return js.LogGrid(start=self.start, stop=self.stop, count=self.count)
@@ -82,7 +81,7 @@ class Solver(Table):
         """The arguments of the solver."""
         return self.given(*(name for name in type(self).model_fields if name not in SHARED))
 
-    def faults(self, grid: GridTable) -> Iterator[Fault]:
+    def grid_faults(self, grid: GridTable) -> Iterator[Fault]:
         """The keys of [grid] that the solver cannot take: matrices have whole numbers of layers."""
         for name in ("depth", "predictor_depth"):
             for i, depth in enumerate(getattr(grid, name)):
@@ -97,7 +96,7 @@ SHARED = frozenset(Solver.model_fields)
 class ReducedSolver(Solver):
     """A solver of the reduced flow, which has real depths and does not take many other keys."""
 
-    def faults(self, grid: GridTable) -> Iterator[Fault]:
+    def grid_faults(self, grid: GridTable) -> Iterator[Fault]:
         start = STARTS[grid.start]
         effective = all(OBJECTIVES[name].has_effective_starts for name in grid.objective)
         if not (start.is_reduced or (start.is_effective and effective)):
@@ -159,11 +158,11 @@ class LayerModes(ODESolver):
 
     solver: Literal["layer_modes"]
 
-    def faults(self, grid: GridTable) -> Iterator[Fault]:
+    def grid_faults(self, grid: GridTable) -> Iterator[Fault]:
         if not STARTS[grid.start].is_separable:
             rule = f"say how a single feature starts {self.named}"
             yield Fault(("grid", "start"), rule, f"is {shown(grid.start)}")
-        yield from super().faults(grid)
+        yield from super().grid_faults(grid)
 
 
 class GradientFlow(ODESolver):
