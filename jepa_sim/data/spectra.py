@@ -61,9 +61,7 @@ class LowRank(AbstractViews):
 
     def exact_moments(self) -> Moments:
         """Σxx = A Aᵀ + n² I, and Σyx = Σyy = Σxx, or A Aᵀ when denoising."""
-        signal = (
-            jnp.zeros(len(self.basis), self.signal.dtype).at[: self.signal.size].set(self.signal)
-        )
+        signal = jnp.pad(self.signal, (0, len(self.basis) - self.signal.size))
         variance = signal + self.noise
         target = signal if self.denoising else variance
         return aligned_moments(variance, target, target, self.basis)

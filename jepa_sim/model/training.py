@@ -36,13 +36,15 @@ class AbstractPredictor(Checked):
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         """The predictor for the encoder (and teacher) in `maps`."""
 
-    @abc.abstractmethod
     def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
-        """ValueError where it does not fit the objective or the network, for d = `dimension`."""
+        """ValueError where it does not fit the objective or the network, for d = `dimension`.
 
-    @abc.abstractmethod
+        Here it fits all of them.
+        """
+
     def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
         """w̄* where the formula says it, NaN where it is not known; None where the flow decides."""
+        return None
 
 
 class Learned(AbstractPredictor):
@@ -53,12 +55,6 @@ class Learned(AbstractPredictor):
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         return maps.predictor
-
-    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
-        """Fits every objective and network."""
-
-    def plateaus(self, features: Features, training: "Training") -> None:
-        return None
 
 
 class DirectPred(AbstractPredictor):
@@ -123,9 +119,6 @@ class FastPredictor(AbstractPredictor):
 
     def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
         _check_formula("FastPredictor", objective, network, dimension)
-
-    def plateaus(self, features: Features, training: "Training") -> None:
-        return None
 
 
 class Training(Checked):

@@ -112,9 +112,9 @@ class AbstractSolver(Checked):
 class AbstractMatrixSolver(AbstractSolver):
     """A solver of layers, which may start from any weights."""
 
-    @abc.abstractmethod
     def begin(self, problem: Problem, key: OptionalKey) -> Weights:
-        """The weights at time 0."""
+        """The weights at time 0, or of one feature each for a solver that takes them apart."""
+        return problem.weights(key)
 
     @abc.abstractmethod
     def solve_from(

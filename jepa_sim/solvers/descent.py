@@ -133,9 +133,6 @@ class Descent(AbstractMatrixSolver):
                 checks.fail("learning_rate", rule, self.learning_rate)
         return problem
 
-    def begin(self, problem: Problem, key: OptionalKey) -> Weights:
-        return problem.weights(key)
-
     def solve_from(
         self, start: Weights, problem: Problem, times: Times, observe: Observe, key: OptionalKey
     ) -> Solution:

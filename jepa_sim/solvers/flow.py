@@ -42,9 +42,6 @@ class GradientFlow(AbstractAdaptive):
         problem.check()
         return problem
 
-    def begin(self, problem: Problem, key: OptionalKey) -> Weights:
-        return problem.weights(key)
-
     def solve_from(
         self, start: Weights, problem: Problem, times: Times, observe: Observe, key: OptionalKey
     ) -> Solution:

@@ -56,11 +56,8 @@ class LayerModes(AbstractAdaptive):
 
     def begin(self, problem: Problem, key: OptionalKey) -> Weights:
         apart = problem.separate()
-        if not problem.start.is_random:
-            return jax.vmap(lambda m: _with(apart, m).weights())(apart.moments)
         problem.check_key(key)
-        assert key is not None
-        keys = jr.split(key, apart.moments.xx.shape[0])
+        keys = None if key is None else jr.split(key, apart.moments.xx.shape[0])
         return jax.vmap(lambda m, key: _with(apart, m).weights(key))(apart.moments, keys)
 
     def solve_from(

@@ -1,5 +1,6 @@
 """Vectors that are pytrees: linear combinations and norms, each leaf in its own dtype."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -48,9 +49,7 @@ def waves(tree: PyTree) -> PyTree:
     A start with a symmetry of the problem would miss eigenvectors without it.
     """
     leaves, structure = jax.tree.flatten(tree)
-    ends = [0]
-    for x in leaves:
-        ends.append(ends[-1] + x.size)
+    ends = list(itertools.accumulate((x.size for x in leaves), initial=0))
     entries = [
         jnp.cos(jnp.sqrt(jnp.arange(start + 1, end + 1, dtype=real_dtype(x)) * 7))
         .reshape(x.shape)
