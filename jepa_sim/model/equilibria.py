@@ -98,13 +98,15 @@ def equilibria(
     """
     (a, b), dtype = exponents, lam.dtype
     q = a - 1
-    one_sided = _one_sided(training) if predictor_depth is not None else (False, False)
-    encoder_alone, predictor_alone = (jnp.asarray(alone) for alone in one_sided)
-    decay, ratio = _ratio(training, dtype)
+    encoder_rate, predictor_rate, decay, other = training.numbers(dtype)
+    has_predictor, both = predictor_depth is not None, (decay > 0) & (other > 0)
+    encoder_alone = has_predictor & (decay > 0) & ~both
+    predictor_alone = has_predictor & (other > 0) & ~both
+    # r; √(α_v/α_w) where a side does not decay
+    ratio = jnp.where(both, decay, 1) / jnp.where(both, other, 1) * predictor_rate / encoder_rate
+    ratio = jnp.sqrt(ratio)
     power = jnp.ones((), dtype) if predictor_depth is None else ratio**predictor_depth
-    c, s = training.encoder_rate.astype(dtype) * power, variance * power
-    if predictor_depth is None:
-        decay = training.encoder_decay.astype(dtype)
+    c, s = encoder_rate * power, variance * power
 
     can_learn = lam > 0
     lam = jnp.where(can_learn, lam, 1)  # powers of λ ≤ 0 have no derivatives; 0 is put in below
@@ -138,7 +140,7 @@ def equilibria(
     if predictor_depth is not None:
         pull = jnp.where(survives, c * s * stable ** (q + b), 0)
         tau = jnp.zeros((), dtype) if time_constant is None else time_constant.astype(dtype)
-        pace = training.predictor_rate.astype(dtype) / training.encoder_rate.astype(dtype)
+        pace = predictor_rate / encoder_rate
         powers = (depth, predictor_depth, q + 2 - depth - predictor_depth)
         unknown = survives & ~_attracts(decay, pull, pace / ratio**2, powers, tau)
     stable = jnp.where(unknown, jnp.nan, jnp.where(survives, stable, 0) ** depth)
@@ -178,9 +180,7 @@ def settled(
     """
     (_, b), (depth, predictor_depth) = exponents, depths
     target = jnp.abs(lam) / variance
-    encoder_rate, predictor_rate = (
-        rate.astype(lam.dtype) for rate in (training.encoder_rate, training.predictor_rate)
-    )
+    encoder_rate, predictor_rate, *_ = training.numbers(lam.dtype)
     aligned = start.is_known[None, :]
     w = jnp.where(aligned, start.encoder / encoder_rate, 0)
     v = jnp.where(aligned, start.predictor / predictor_rate, 0)
@@ -262,21 +262,3 @@ def _attracts(
     free = held + pace * teacher * (vv - vw)
     first, second = 1 - tau * (ww + pace * vv), tau * held - (ww + pace * vv + teacher)
     return (first > 0) & (second > 0) & (first * second > tau * free)
-
-
-def _one_sided(training: Training) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
-    """Whether the encoder alone decays, and whether the predictor alone does."""
-    encoder, predictor = training.encoder_decay > 0, training.predictor_decay > 0
-    return encoder & ~predictor, predictor & ~encoder
-
-
-def _ratio(training: Training, dtype: jnp.dtype) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(η_w, r); r = √(α_v/α_w) where a side does not decay."""
-    rates = training.encoder_rate, training.predictor_rate
-    decays = training.encoder_decay, training.predictor_decay
-    (encoder_rate, predictor_rate), (encoder, predictor) = (
-        [x.astype(dtype) for x in pair] for pair in (rates, decays)
-    )
-    both = (encoder > 0) & (predictor > 0)
-    square = jnp.where(both, encoder, 1) / jnp.where(both, predictor, 1)
-    return encoder, jnp.sqrt(square * predictor_rate / encoder_rate)

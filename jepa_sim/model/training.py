@@ -171,6 +171,11 @@ class Training(Checked):
             and _is(predictor_decay, 0.0)
         )
 
+    def numbers(self, dtype: jnp.dtype) -> list[Float[Array, ""]]:
+        """α_w, α_v, η_w and η_v: the rates and decays of encoder (w) and predictor (v)."""
+        rates = (self.encoder_rate, self.predictor_rate)
+        return [x.astype(dtype) for x in (*rates, self.encoder_decay, self.predictor_decay)]
+
 
 def _check_formula(
     rule: str, objective: AbstractObjective, network: DeepLinear, dimension: int

@@ -19,11 +19,9 @@ def stiffness(problem: Problem, times: Times) -> Float[Array, ""]:
     """
     known = problem.objective.has_reduced_flow
     rates = problem.flow.stiffness if known else jnp.zeros_like(problem.features.lam)
-    training = problem.training
-    rate = jnp.maximum(training.encoder_rate, training.predictor_rate)
-    decay = jnp.maximum(training.encoder_decay, training.predictor_decay).astype(rates.dtype)
-    gradient = rate.astype(rates.dtype) * jnp.max(rates)
-    fastest = jnp.maximum(gradient, decay)
+    encoder_rate, predictor_rate, *decays = problem.training.numbers(rates.dtype)
+    gradient = jnp.maximum(encoder_rate, predictor_rate) * jnp.max(rates)
+    fastest = jnp.maximum(gradient, jnp.maximum(*decays))
     time_constant = problem.objective.teacher.time_constant
     if time_constant is not None:
         fastest = jnp.maximum(fastest, 1 / time_constant.astype(rates.dtype))
