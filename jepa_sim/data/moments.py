@@ -31,12 +31,6 @@ from jepa_sim.numerics.display.shows import Shows, require_single
 SHOWN = 500  # to print the features of larger moments, they are not solved for: it takes seconds
 
 
-@eqx.filter_jit
-def _features(moments: "Moments") -> Features:
-    """One program: it compiles in half the time of its operations one by one."""
-    return moments.features()
-
-
 class Moments(Shows, Checked):
     """Second moments of a context x of dimension d and a target y, of dimension dy (mostly d too).
 
@@ -193,23 +187,7 @@ class Moments(Shows, Checked):
         basis = jsl.solve_triangular(factor, rotation, lower=True, trans=1)
         basis = basis @ _split_ties(rho, basis)
         patterns = self.xx @ basis  # dual to the basis: vᵢᵀ Σxx vⱼ = δᵢⱼ
-        norm = jnp.linalg.norm
-        size = norm(patterns, axis=0)
-        basis = basis * size[None, :]
-        return Features(
-            lam=rho * size**2,
-            rho=rho,
-            variance=size**2,
-            target_variance=jnp.sum(basis * (self.yy @ basis), axis=0),
-            basis=basis,
-            patterns=patterns / size[None, :],
-            target_basis=basis,
-            target_patterns=patterns / size[None, :],
-            commutator=norm(self.xx @ self.yx - self.yx @ self.xx)
-            / _nonzero(norm(self.xx) * norm(self.yx)),
-            asymmetry=norm(self.yx - self.yx.T) / _nonzero(norm(self.yx)),
-            overlap=_overlap(patterns / size[None, :]),
-        )
+        return self._features(rho, basis, patterns)
 
     def _regression_features(self, factor: Float[Array, "d d"]) -> Features:
         whitened = jsl.solve_triangular(factor, self.yx.T, lower=True).T
@@ -218,21 +196,35 @@ class Moments(Shows, Checked):
         singular = jnp.zeros(d, found.dtype).at[:count].set(found)
         target_basis = jnp.zeros((left.shape[0], d), left.dtype).at[:, :count].set(left[:, :count])
         patterns = factor @ right.T
-        size = jnp.linalg.norm(patterns, axis=0)
-        nothing = jnp.zeros((), singular.dtype)
-        return Features(
-            lam=singular * size,
-            rho=singular / size,
-            variance=size**2,
-            target_variance=jnp.sum(target_basis * (self.yy @ target_basis), axis=0),
-            basis=jsl.solve_triangular(factor, right.T, lower=True, trans=1) * size[None, :],
-            patterns=patterns / size[None, :],
-            target_basis=target_basis,
-            target_patterns=target_basis,
-            commutator=nothing,
-            asymmetry=nothing,
-            overlap=_overlap(patterns / size[None, :]),
-        )
+        rho = singular / jnp.linalg.norm(patterns, axis=0)
+        basis = jsl.solve_triangular(factor, right.T, lower=True, trans=1)
+        return self._features(rho, basis, patterns, target_basis)
+
+    def _features(
+        self,
+        rho: Float[Array, " d"],
+        basis: Float[Array, "d d"],
+        patterns: Float[Array, "d d"],
+        target_basis: Float[Array, "dy d"] | None = None,
+    ) -> Features:
+        """Features of columns v and p with vᵀ p = 1, scaled so that all p are of unit length.
+
+        target_basis: (dy, d) directions of y, where these are not those of x.
+        """
+        norm = jnp.linalg.norm
+        size = norm(patterns, axis=0)
+        basis, patterns = basis * size[None, :], patterns / size[None, :]
+        if target_basis is None:
+            targets = basis, patterns
+            gap = norm(self.xx @ self.yx - self.yx @ self.xx)
+            commutator = gap / _nonzero(norm(self.xx) * norm(self.yx))
+            asymmetry = norm(self.yx - self.yx.T) / _nonzero(norm(self.yx))
+        else:
+            targets = target_basis, target_basis
+            commutator = asymmetry = jnp.zeros((), rho.dtype)
+        power = jnp.sum(targets[0] * (self.yy @ targets[0]), axis=0)
+        found = (rho * size**2, rho, size**2, power, basis, patterns, *targets)
+        return Features(*found, commutator, asymmetry, _overlap(patterns))
 
     def _per_frame(self, frames: tuple[int, int]) -> "Moments":
         xx, yx, yy = self._blocks(frames)
@@ -275,8 +267,12 @@ class Moments(Shows, Checked):
         }
         if d > SHOWN and self._known is None:
             return Sheet("Moments", {**facts, "features": "`features()` solves for them"})
-        features = _features(self)
+        features = _solved(self)
         return Sheet("Moments", {**facts, **features._facts()}, feature_columns(features))
+
+
+# One program: it compiles in half the time of its operations one by one.
+_solved = eqx.filter_jit(Moments.features)
 
 
 def _overlap(patterns: Float[Array, "d d"]) -> Float[Array, ""]:

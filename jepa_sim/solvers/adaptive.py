@@ -1,6 +1,7 @@
 """The fields that solvers with adaptive steps share, and how they choose a method."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import diffrax as dfx
@@ -10,8 +11,10 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import Times
 from jepa_sim.model.problem import Problem
+from jepa_sim.model.state import Weights
 from jepa_sim.numerics.stabilised import ROCK4
-from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver
+from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, Observe, Solution
+from jepa_sim.solvers.integrate import integrate, tolerances
 from jepa_sim.solvers.stiffness import EASY_STEPS, stiffness
 
 
@@ -51,6 +54,12 @@ class AbstractAdaptive(AbstractMatrixSolver):
     @property
     def label(self) -> str:
         return f"{type(self).__name__}({type(self.method).__name__})"
+
+    def run(self, velocity: Callable, start: Weights, times: Times, save: Observe) -> Solution:
+        """Integrate from the start, and save at the given times."""
+        rtol, atol = tolerances(start, self.rtol, self.atol)
+        numbers = (rtol, atol, self.max_steps, self.adjoint)
+        return integrate(velocity, start, times, save, self.method, *numbers)
 
     def work(self, problem: Problem, times: Times) -> Float[Array, ""]:
         return EASY_STEPS + stiffness(problem, times)

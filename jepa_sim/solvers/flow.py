@@ -12,7 +12,6 @@ from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights
 from jepa_sim.solvers.adaptive import AbstractAdaptive
 from jepa_sim.solvers.base import Observe, Solution
-from jepa_sim.solvers.integrate import integrate, tolerances
 
 
 class GradientFlow(AbstractAdaptive):
@@ -55,9 +54,6 @@ class GradientFlow(AbstractAdaptive):
             _, rates = jax.jvp(gains, (weights,), (velocity(problem, weights),))
             return {"values": observe(t, settle(problem, weights)), "rates": rates}
 
-        rtol, atol = tolerances(start, self.rtol, self.atol)
-        solution = integrate(
-            move, start, times, observe_both, self.method, rtol, atol, self.max_steps, self.adjoint
-        )
+        solution = self.run(move, start, times, observe_both)
         # its values are {"values": …, "rates": …}, as saved above: the two fields of these names
         return dataclasses.replace(solution, **solution.values)

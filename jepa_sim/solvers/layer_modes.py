@@ -21,7 +21,6 @@ from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Separate, Weights
 from jepa_sim.solvers.adaptive import AbstractAdaptive
 from jepa_sim.solvers.base import Observe, Solution
-from jepa_sim.solvers.integrate import integrate, tolerances
 
 
 class LayerModes(AbstractAdaptive):
@@ -78,10 +77,7 @@ class LayerModes(AbstractAdaptive):
                 _, rate = jax.jvp(gain, (weights,), (velocity(alone, weights),))
                 return {"weights": settle(alone, weights), "rate": rate}
 
-            rtol, atol = tolerances(start, self.rtol, self.atol)
-            return integrate(
-                move, start, times, save, self.method, rtol, atol, self.max_steps, self.adjoint
-            )
+            return self.run(move, start, times, save)
 
         solved = jax.vmap(solve_feature)(start, apart.moments)
 

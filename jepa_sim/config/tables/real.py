@@ -11,7 +11,7 @@ from pydantic import Field
 
 import jepa_sim as js
 from jepa_sim.config.faults import Fault
-from jepa_sim.config.tables.base import Count, OneTable, Positive, Variance, registry
+from jepa_sim.config.tables.base import Count, OneTable, Positive, Variance, tables_in
 from jepa_sim.config.tables.data import Views
 from jepa_sim.config.tables.models import (
     Keep,
@@ -180,18 +180,8 @@ class MaskedDigits(Digits, Masked):
     noise: Positive
 
 
-PHOTOGRAPHS = OneTable(
-    "view",
-    registry(
-        LitPhotographs, NoisyPhotographs, ShiftedPhotographs, MaskedPhotographs, chooser="view"
-    ),
-    default="lighting",
-)
-DIGITS = OneTable(
-    "view",
-    registry(LitDigits, NoisyDigits, ShiftedDigits, MaskedDigits, chooser="view"),
-    default="lighting",
-)
+PHOTOGRAPHS = OneTable("view", tables_in(globals(), Photographs, "view"), default="lighting")
+DIGITS = OneTable("view", tables_in(globals(), Digits, "view"), default="lighting")
 
 
 class Series(Views):
