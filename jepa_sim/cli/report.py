@@ -42,7 +42,8 @@ def print_run(dataset: xr.Dataset, path: Path) -> None:
     times = _median_times(dataset)
     console.print(*_critical_times(dataset, times, console), sep="\n")
     if "features" in dataset:
-        gains = _median_gains(dataset)
+        last = dataset.features.isel(time=-1).sel(scale=float(dataset.scale.min()))
+        gains = _median(last)
         learned = times.critical_fraction * dataset.plateau.median("spectrum")
         if not np.isfinite(times.critical_time).all() or (gains < learned).any():
             console.print(*_final_gains(dataset, gains, console), sep="\n")
@@ -121,12 +122,6 @@ def _median_times(dataset: xr.Dataset) -> xr.Dataset:
     )
     chosen["critical_time"] = chosen.critical_time.where(chosen.plateau.notnull())
     return _median(chosen[names])
-
-
-def _median_gains(dataset: xr.Dataset) -> xr.DataArray:
-    """Encoder gains at the last time, medians as of the times."""
-    gains = dataset.features.isel(time=-1).sel(scale=float(dataset.scale.min()))
-    return _median(gains)
 
 
 def _median(found: Any) -> Any:

@@ -80,30 +80,30 @@ class Setting:
         """The configuration with which `jepa-sim sweep` computes the same."""
         about = {name: axis.long_name for name, axis in AXES.items()}
         about |= {name: variable.long_name for name, variable in VARIABLES.items()}
-        return "\n".join(
-            [
-                "[data]",
-                'kind = "features"',
-                f"lam = {list(self.lam)}  # {about['lam']}",
-                f"rho = {list(self.rho)}  # {about['rho']}",
-                "",
-                "[grid]",
-                'objective = ["jepa", "mae"]',
-                f"depth = [{self.depth}]  # {about['depth']}",
-                f"predictor_depth = [{self.predictor_depth}]  # {about['predictor_depth']}",
-                f"scale = [{self.scale}]  # {about['scale']}",
-                "seed = [0]",
-                "",
-                "[solve]",
-                'solver = "closed_form"',
-                'times = { kind = "critical", count = 200 }',
-                "",
-                "[output]",
-                'path = "runs/explored.nc"',
-                f"critical_fraction = [{self.fraction}]",
-                "",
-            ]
-        )
+        return TOML.format(setting=self, lam=list(self.lam), rho=list(self.rho), about=about)
+
+
+TOML = """\
+[data]
+kind = "features"
+lam = {lam}  # {about[lam]}
+rho = {rho}  # {about[rho]}
+
+[grid]
+objective = ["jepa", "mae"]
+depth = [{setting.depth}]  # {about[depth]}
+predictor_depth = [{setting.predictor_depth}]  # {about[predictor_depth]}
+scale = [{setting.scale}]  # {about[scale]}
+seed = [0]
+
+[solve]
+solver = "closed_form"
+times = {{ kind = "critical", count = 200 }}
+
+[output]
+path = "runs/explored.nc"
+critical_fraction = [{setting.fraction}]
+"""
 
 
 class Knob(NamedTuple):

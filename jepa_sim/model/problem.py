@@ -220,13 +220,7 @@ class Problem(Shows, Checked):
         alone = self.moments.per_feature(self.features, self.network.frames)
         regression = jnp.linalg.solve(alone.xx, alone.yx.swapaxes(1, 2))
         size = jnp.sqrt(jnp.sum(regression**2, axis=(1, 2)))
-        unknown = (
-            self.objective.teacher.passes_gradient
-            or self.start.keeps_differences
-            or not self.training.is_scaled
-            or not self.objective.has_reduced_flow
-        )
-        return size ** (self.depth / self.exponents[1]) * (jnp.nan if unknown else 1)
+        return size ** (self.depth / self.exponents[1]) * (1 if self._is_scaled else jnp.nan)
 
     @property
     def is_plain(self) -> bool:
@@ -237,15 +231,14 @@ class Problem(Shows, Checked):
         stop-gradient, frames must be single, and the start must have no differences between layers,
         which the flow would keep.
         """
-        teacher = self.objective.teacher
-        return (
-            self.objective.has_reduced_flow
-            and self.training.is_scaled
-            and not teacher.passes_gradient
-            and teacher.time_constant is None
-            and self.network.frames == (1, 1)
-            and not self.start.keeps_differences
-        )
+        has_copy = self.objective.teacher.time_constant is not None
+        return self._is_scaled and not has_copy and self.network.frames == (1, 1)
+
+    @property
+    def _is_scaled(self) -> bool:
+        """`is_plain`, but for what a teacher's copy and frames change."""
+        flows = self.objective.has_reduced_flow and not self.objective.teacher.passes_gradient
+        return flows and self.training.is_scaled and not self.start.keeps_differences
 
     @property
     def is_narrow(self) -> bool:

@@ -38,7 +38,6 @@ class Choice(eqx.Module):
         if count == 0:  # as `stiffness` has it
             return f"{self.easy}: the objective has no reduced flow, so that nothing was predicted"
         words = f"{count:,.0f}" if count >= 100 else f"{count:.2g}"
-        predicted = f"{self.name}: predicted {words} relaxation times"
-        if self.name == self.stiff:
-            return f"{predicted} > {self.limit:,.0f}, so a stabilised method"
-        return f"{predicted} ≤ {self.limit:,.0f}, so no stabilised method"
+        sign, a = (">", "a") if self.name == self.stiff else ("≤", "no")
+        predicted = f"predicted {words} relaxation times {sign} {self.limit:,.0f}"
+        return f"{self.name}: {predicted}, so {a} stabilised method"

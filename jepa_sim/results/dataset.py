@@ -1,6 +1,6 @@
 """One run as a labelled dataset. Names and units are those of a sweep's dataset."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -22,7 +22,13 @@ def dataset_of(run: "Trajectory") -> xr.Dataset:
         checks.fail("run", "be one trajectory outside of `jit` and `vmap`", "several or traced")
     features, problem = run.problem.features, run.problem
     lasting = {"plateau": problem.plateaus, "lam": features.lam, "rho": features.rho}
-    saved = {**_observables(run), **lasting, "result": run.result, **run.stats}
+    # of an observable that is a pytree, every array by its place in it
+    observed = {
+        name + jax.tree_util.keystr(path): leaf
+        for name, value in run.values.items()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(value)
+    }
+    saved = {**observed, **lasting, "result": run.result, **run.stats}
     variables = {name: _labelled(name, np.asarray(value)) for name, value in saved.items()}
     numbers = np.arange(features.lam.size)
     coordinates = {
@@ -41,15 +47,6 @@ def dataset_of(run: "Trajectory") -> xr.Dataset:
         "solver": str(run.solver),
     }
     return xr.Dataset(variables, coordinates, about)
-
-
-def _observables(run: "Trajectory") -> dict[str, Any]:
-    """Saved arrays by name; of an observable that is a pytree, every array by its place in it."""
-    found = {}
-    for name, value in run.values.items():
-        for path, leaf in jax.tree_util.tree_leaves_with_path(value):
-            found[name + jax.tree_util.keystr(path)] = leaf
-    return found
 
 
 def _labelled(name: str, value: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, dict]:

@@ -56,11 +56,6 @@ def signed(curve: Curve, above: Array) -> Array:
     return jnp.where(above, -1 - curve.c, curve.c)
 
 
-def log_odds(x: Array) -> Array:
-    """y = ln(z / (1 − z)) of z = e^{−x}."""
-    return -x - jnp.log(gap_of(x))
-
-
 def gap_of(x: Array) -> Array:
     """1 − e^{−x}."""
     return -jnp.expm1(-x)
@@ -73,7 +68,8 @@ def level(curve: Curve, above: Array, x: Array) -> Array:
     table = FORWARD.at(jnp, curve.columns, place, first)
     is_far = above & (place >= 1 + NEAR)
     power = -signed(curve, above) * jnp.where(is_far, 0, x)  # e^{Ax} of what is far may overflow
-    by_plateau = jnp.exp(power) * (log_odds(x) - curve.shift) + jnp.expm1(power) * table
+    y = -x - jnp.log(gap_of(x))  # ln(z / (1 − z)) of z = e^{−x}
+    by_plateau = jnp.exp(power) * (y - curve.shift) + jnp.expm1(power) * table
     return jnp.where(is_far, table, by_plateau)
 
 

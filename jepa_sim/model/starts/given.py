@@ -58,10 +58,8 @@ class Given(AbstractStart):
         self, moments: Moments, objective: AbstractObjective, network: DeepLinear, key: OptionalKey
     ) -> Weights:
         wanted = shapes(moments, objective, network)
-        for name, group, wants in zip(
-            ("encoder", "predictor"), (self.encoder, self.predictor), wanted, strict=True
-        ):
-            found = [factor.shape for factor in group]
+        for name, wants in zip(("encoder", "predictor"), wanted, strict=True):
+            found = [factor.shape for factor in getattr(self, name)]
             if found != wants:
                 checks.fail(f"start.{name}", f"have factors of shapes {wants}", f"of {found}")
         return Weights(self.encoder, self.predictor)
