@@ -89,19 +89,13 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
 
 
 def evictions_of(
-    times: np.ndarray,
-    gains: np.ndarray,
-    plateaus: np.ndarray,
-    rho: np.ndarray,
-    lam: np.ndarray,
-    *,
-    fraction: float = 0.5,
+    times: np.ndarray, gains: np.ndarray, plateaus: np.ndarray, rho: np.ndarray, lam: np.ndarray
 ) -> tuple[Eviction, ...]:
     """`evictions` where only (t,) times, (t, d) gains and (d,) numbers of features are known.
 
     Between two saved times the logarithm of the gain is taken to be linear in time.
     """
-    level = fraction * np.where(plateaus > 0, plateaus, np.nan)
+    level = 0.5 * np.where(plateaus > 0, plateaus, np.nan)
 
     def at(feature: int, after: int) -> float:
         with np.errstate(divide="ignore"):

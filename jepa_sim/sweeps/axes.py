@@ -22,7 +22,7 @@ class Axis(NamedTuple):
     """One axis.
 
     name: of the argument of `Grid`, of the key in [grid] and of the coordinate in the dataset.
-    symbol: its letter in formulas and headings.  long_name, units: for the dataset and for figures.
+    symbol: its letter in formulas and headings.  long_name: for the dataset and for figures.
     apply: a further axis: from a problem and a value to the problem that has the value.
     at_least, above: bounds of the values.
     needs: a key of [grid] and the name without which the axis has no meaning.
@@ -32,7 +32,6 @@ class Axis(NamedTuple):
     name: str
     symbol: str
     long_name: str
-    units: str = "1"
     apply: "Change | None" = None
     at_least: float | None = None
     above: float | None = None
@@ -164,4 +163,4 @@ def apply(problem: "Problem", **values: "Scalar") -> "Problem":
 def attributes(name: str) -> dict[str, Any]:
     """`long_name`, `units` and `symbol` of an axis for a dataset; also of a user's own axis."""
     axis = AXES.get(name, Axis(name, name, name.replace("_", " ")))
-    return {"long_name": axis.long_name, "units": axis.units, "symbol": axis.symbol}
+    return {"long_name": axis.long_name, "units": "1", "symbol": axis.symbol}
