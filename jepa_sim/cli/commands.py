@@ -5,9 +5,9 @@ configuration is known to be right.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jepa_sim import config as toml
 from jepa_sim.arguments.errors import StoreError, check_extra
@@ -52,18 +52,21 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def _campaign(arguments: argparse.Namespace, config: toml.Config, path: Path) -> int:
-    engine = _engine(arguments)
+    _check_engine(arguments)
     if arguments.overwrite and path.exists():
         rule = "be left out for a run in a folder: remove the folder, or let the run go on"
         raise toml.ConfigError([f"Option `--overwrite` must {rule}."])
     planned = _planned(config)
     from jepa_sim.campaigns.campaign import campaign
+    from jepa_sim.campaigns.engine import Dask, Local
 
+    is_local = arguments.engine != "dask"
+    engine = Local() if is_local else Dask(arguments.scheduler, arguments.workers or 2)
     try:
         dataset = campaign(
             path,
             planned,
-            engine=engine(),
+            engine=engine,
             shard=arguments.shard,
             extend=arguments.extend,
             progress=not arguments.quiet,
@@ -81,8 +84,8 @@ def _campaign(arguments: argparse.Namespace, config: toml.Config, path: Path) ->
     return 0
 
 
-def _engine(arguments: argparse.Namespace) -> Callable[[], Any]:
-    """Makes the engine, once JAX may be imported."""
+def _check_engine(arguments: argparse.Namespace) -> None:
+    """ConfigError where the options of the engine do not go together."""
     dask = arguments.engine == "dask"
     for option in ("scheduler", "workers"):
         if getattr(arguments, option) is not None and not dask:
@@ -94,13 +97,6 @@ def _engine(arguments: argparse.Namespace) -> Callable[[], Any]:
         raise toml.ConfigError([fault])
     if dask:
         check_extra("dask", "Option `--engine dask`", "distributed")
-
-    def make() -> Any:
-        from jepa_sim.campaigns.engine import Dask, Local
-
-        return Dask(arguments.scheduler, arguments.workers or 2) if dask else Local()
-
-    return make
 
 
 def status(arguments: argparse.Namespace) -> int:

@@ -223,8 +223,8 @@ class Moments(Shows, Checked):
             targets = target_basis, target_basis
             commutator = asymmetry = jnp.zeros((), rho.dtype)
         power = jnp.sum(targets[0] * (self.yy @ targets[0]), axis=0)
-        found = (rho * size**2, rho, size**2, power, basis, patterns, *targets)
-        return Features(*found, commutator, asymmetry, _overlap(patterns))
+        numbers, gaps = (rho * size**2, rho, size**2, power), (commutator, asymmetry)
+        return Features(*numbers, basis, patterns, *targets, *gaps, _overlap(patterns))
 
     def _per_frame(self, frames: tuple[int, int]) -> "Moments":
         xx, yx, yy = self._blocks(frames)

@@ -113,10 +113,7 @@ async def _live_page(ui: Any, setting: Setting) -> None:
     remark = ui.label(live.remark).classes("text-sm text-red-800")
     picture = _picture(ui, live.png, "w-full max-w-6xl", live.words)
     table = ui.table(rows=_rows(live), columns=COLUMNS).props("dense flat").classes("table")
-    with ui.row():
-        for suffix in SUFFIXES:
-            _button(ui, suffix, partial(live.saved, suffix), f"jepa_sim.{suffix}")
-        _button(ui, "toml", lambda: live.setting.toml.encode(), "jepa_sim.toml")
+    _downloads(ui, live.saved, lambda: live.setting.toml.encode())
 
 
 COLUMNS = [
@@ -198,11 +195,7 @@ class _Browser:
                 self.fault = ui.label().classes("font-mono text-red-800")
                 self.pictures = Latest(self._draw, self._put)
                 self.picture = _picture(ui, b"", "w-[42rem]", self._words)
-                with ui.row():
-                    for suffix in SUFFIXES:
-                        _button(ui, suffix, partial(self._saved, suffix), f"jepa_sim.{suffix}")
-                    if toml is not None:
-                        _button(ui, "toml", toml.encode, "jepa_sim.toml")
+                _downloads(ui, self._saved, None if toml is None else toml.encode)
 
     def _choose_view(self, view: str) -> Awaitable[None]:
         self.view = view
@@ -306,10 +299,16 @@ def _picture(ui: Any, png: bytes, width: str, words: Callable[[float, float], st
     return picture
 
 
-def _button(ui: Any, words: str, content: Callable[[], bytes], filename: str) -> None:
-    contents = Latest(content, lambda found: ui.download.content(found, filename))
-    button = ui.button(words, on_click=contents.ask)
-    button.props("outline dense no-caps").tooltip(f"download {filename}")
+def _downloads(ui: Any, saved: Callable[[str], bytes], toml: Callable[[], bytes] | None) -> None:
+    """Buttons that download the picture, by suffix, and the TOML."""
+    contents = {suffix: partial(saved, suffix) for suffix in SUFFIXES}
+    contents |= {} if toml is None else {"toml": toml}
+    with ui.row():
+        for suffix, content in contents.items():
+            name = f"jepa_sim.{suffix}"
+            latest = Latest(content, partial(ui.download.content, filename=name))
+            button = ui.button(suffix, on_click=latest.ask)
+            button.props("outline dense no-caps").tooltip(f"download {name}")
 
 
 def _source(png: bytes) -> str:

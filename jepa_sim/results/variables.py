@@ -63,12 +63,6 @@ VARIABLES = {
     "order_lam": Variable(FRACTIONS, "Kendall's τ of being learned early and λ"),
     "flips": Variable(FRACTIONS, "pairs of features learned against the order of λ"),
     "first_noisy": Variable(FRACTIONS, "features learned before the first with ρ < 1/2"),
-    "learned_order_rho": Variable(FRACTIONS, "Kendall's τ of being learned for good early and ρ"),
-    "learned_order_lam": Variable(FRACTIONS, "Kendall's τ of being learned for good early and λ"),
-    "learned_flips": Variable(FRACTIONS, "pairs learned for good against the order of λ"),
-    "learned_first_noisy": Variable(
-        FRACTIONS, "features learned for good before the first with ρ < 1/2"
-    ),
     "plateau": Variable(("feature",), "gain at which each feature comes to rest"),
     "result": Variable((), "how the trajectory ended"),
     "steps": Variable((), "steps of the solver"),
@@ -78,16 +72,17 @@ VARIABLES = {
     "rho": Variable(("spectrum", "feature"), "regression coefficient ρ = λ/σ² of each feature"),
 }
 OBSERVABLES = tuple(name for name, known in VARIABLES.items() if known.is_observable)
+ORDERS = ("order_rho", "order_lam", "flips", "first_noisy")  # what is said of an order of learning
+VARIABLES |= {  # the same of features that are learned for good
+    f"learned_{name}": Variable(
+        FRACTIONS, VARIABLES[name].long_name.replace("learned", "learned for good")
+    )
+    for name in ORDERS
+}
 
 # The variables of the last crossings, by those of the first. Gains of the closed form rise once, so
 # that both are the same: its sweeps compute and store the first alone.
-FOR_GOOD = {
-    "critical_time": "learned_time",
-    "order_rho": "learned_order_rho",
-    "order_lam": "learned_order_lam",
-    "flips": "learned_flips",
-    "first_noisy": "learned_first_noisy",
-}
+FOR_GOOD = {"critical_time": "learned_time", **{name: f"learned_{name}" for name in ORDERS}}
 RISES_ONCE = "rises_once"  # the attribute of a result of which that holds
 
 

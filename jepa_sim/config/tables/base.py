@@ -1,6 +1,6 @@
 """What tables are made of: the base class and the types of keys."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
@@ -35,6 +35,10 @@ class Table(BaseModel):
         """The values of the keys that the TOML sets; the built object has its own defaults."""
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
+
+    def own(self, beside: Iterable[str]) -> dict[str, Any]:
+        """As `given`, of all keys but those named."""
+        return self.given(*(name for name in type(self).model_fields if name not in {*beside}))
 
 
 class Name:

@@ -1,12 +1,10 @@
 """The base classes of the tables [data]: of all, and of those from which pairs can be drawn."""
 
 import abc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jepa_sim as js
 from jepa_sim.config.tables.base import Count, Seed, Table
-
-if TYPE_CHECKING:
-    import jepa_sim as js
 
 
 class Data(Table):
@@ -35,9 +33,9 @@ class Views(Data):
     pairs: Count | None = None
     seed: Seed = 0
 
-    @abc.abstractmethod
     def views(self) -> "js.data.AbstractViews":
-        """The data model."""
+        """The data model: of the class of the table's name, with the table's keys, or another."""
+        return getattr(js.data, type(self).__name__)(**self.own(("kind", *Views.model_fields)))
 
     def build(self) -> "js.Moments | list[js.Moments]":
         return self.moments(self.views())

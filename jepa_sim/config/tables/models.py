@@ -50,9 +50,6 @@ class Static(Views):
         """One noise for each signal, and not both of them zero."""
         return feature_faults(self, "noise")
 
-    def views(self) -> "js.data.AbstractViews":
-        return js.data.Static(self.signal, self.noise)
-
 
 class Autoregressive(Views):
     """The keys of autoregressive features."""
@@ -66,11 +63,6 @@ class Autoregressive(Views):
         """One entry for each signal, and signal and noise not both zero."""
         return feature_faults(self, "noise", "autocorrelation", "noise_autocorrelation")
 
-    def process(self, lag: int = 1) -> "js.data.Dynamic":
-        """The features seen now and `lag` steps later."""
-        numbers = (self.signal, self.autocorrelation, self.noise, self.noise_autocorrelation)
-        return js.data.Dynamic(*numbers, lag=lag)
-
 
 class Dynamic(Autoregressive):
     """Autoregressive features seen now and `lag` steps later."""
@@ -78,16 +70,13 @@ class Dynamic(Autoregressive):
     kind: Literal["dynamic"]
     lag: Count = 1
 
-    def views(self) -> "js.data.AbstractViews":
-        return self.process(self.lag)
-
 
 class Policy(Table):
     """Which frames of a sequence are hidden."""
 
     def build(self) -> "js.data.AbstractMask":
         """The mask: its class has the name of the table, and the same keys."""
-        return getattr(js.data, type(self).__name__)(**self.model_dump(exclude={"kind"}))
+        return getattr(js.data, type(self).__name__)(**self.own({"kind"}))
 
 
 class RandomFrames(Policy):
@@ -132,7 +121,9 @@ class Temporal(Autoregressive):
             yield Fault(("policy", key), rule, f"is {value}")
 
     def views(self) -> "js.data.Temporal":
-        return js.data.Temporal(self.process().lag_covariances(self.frames), self.policy.build())
+        numbers = (self.signal, self.autocorrelation, self.noise, self.noise_autocorrelation)
+        covariances = js.data.Dynamic(*numbers).lag_covariances(self.frames)
+        return js.data.Temporal(covariances, self.policy.build())
 
     @property
     def stack(self) -> tuple[int, int]:
@@ -203,10 +194,6 @@ class LowRank(Views):
         if len(self.signal) > self.dimension:
             rule = f"be at least {len(self.signal)}, the entries of `data.signal`"
             yield Fault(("dimension",), rule, f"is {self.dimension}")
-
-    def views(self) -> "js.data.AbstractViews":
-        keys = {"dimension": self.dimension, "denoising": self.denoising}
-        return js.data.LowRank(self.signal, self.noise, **keys)
 
 
 class PowerLaw(Views):

@@ -79,7 +79,7 @@ class Solver(Table):
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of the solver."""
-        return self.given(*(name for name in type(self).model_fields if name not in SHARED))
+        return self.own(Solver.model_fields)
 
     def grid_faults(self, grid: GridTable) -> Iterator[Fault]:
         """The keys of [grid] that the solver cannot take: matrices have whole numbers of layers."""
@@ -88,9 +88,6 @@ class Solver(Table):
                 if not isinstance(depth, int):
                     rule = f"be a whole number {self.named}"
                     yield Fault(("grid", name, i), rule, f"is {shown(depth)}")
-
-
-SHARED = frozenset(Solver.model_fields)
 
 
 class ReducedSolver(Solver):
