@@ -140,8 +140,15 @@ def check_square(argument: str, value: ArrayLike, size: int | None = None) -> No
         fail(argument, f"be of shape ({size}, {size})", f"of shape {shape}")
 
 
-def check_covariance(argument: str, value: ArrayLike, *, definite: bool) -> None:
-    """Symmetric and positive semidefinite, up to rounding; definite: by more than rounding."""
+def check_covariance(
+    argument: str, value: ArrayLike, size: int | None = None, *, definite: bool
+) -> None:
+    """A square matrix of finite numbers, symmetric and positive semidefinite, up to rounding.
+
+    size: of its rows, if given.  definite: positive definite by more than rounding.
+    """
+    check_square(argument, value, size)
+    check_finite(argument, value)
     if is_concrete(value):
         rounding = float(np.finfo(_own_type(value)).eps)
         fault = covariance_fault(to_numpy(value), definite=definite, rounding=rounding)

@@ -112,8 +112,6 @@ class Gaussian(AbstractSource):
     covariance: Covariance
 
     def __init__(self, covariance: ArrayLike):
-        checks.check_square("covariance", covariance)
-        checks.check_finite("covariance", covariance)
         checks.check_covariance("covariance", covariance, definite=False)
         self.covariance = as_float_array(covariance)
 

@@ -81,8 +81,8 @@ class Lit(AbstractViews):
         sensor_sd: Number = 0.2,
         patterns: np.ndarray | None = None,
     ):
-        for name, value in (("brightness_sd", brightness_sd), ("gradient_sd", gradient_sd)):
-            checks.check_positive(name, value)
+        checks.check_positive("brightness_sd", brightness_sd)
+        checks.check_positive("gradient_sd", gradient_sd)
         checks.check_positive("sensor_sd", sensor_sd)
         shape = (source.dimension, 3)
         if patterns is not None and np.shape(patterns) != shape:

@@ -113,7 +113,7 @@ class AbstractMatrixSolver(AbstractSolver):
     """A solver of layers, which may start from any weights."""
 
     def begin(self, problem: Problem, key: OptionalKey) -> Weights:
-        """The weights at time 0, or of one feature each for a solver that takes them apart."""
+        """The weights at time 0; a solver that takes features apart overrides this."""
         return problem.weights(key)
 
     @abc.abstractmethod

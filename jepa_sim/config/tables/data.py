@@ -34,7 +34,7 @@ class Views(Data):
     seed: Seed = 0
 
     def views(self) -> "js.data.AbstractViews":
-        """The data model: of the class of the table's name, with the table's keys, or another."""
+        """The data model: here one whose class has the name and the keys of the table."""
         return getattr(js.data, type(self).__name__)(**self.own(("kind", *Views.model_fields)))
 
     def build(self) -> "js.Moments | list[js.Moments]":

@@ -1,7 +1,7 @@
 """Several objectives as one program."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +35,13 @@ class SwitchedObjective(AbstractObjective):
             for objective in objectives
         )
 
-    def _choose(self, values: Sequence[Array]) -> Array:
-        return jax.lax.select_n(self.which, *values) if len(values) > 1 else values[0]
+    def _choose(self, values: Sequence[Any]) -> Any:
+        """That of the chosen option, from one value or tuple of values of each."""
+        if len(values) == 1:
+            return values[0]
+        return jax.tree.map(
+            lambda *each: jax.lax.select_n(self.which, *map(jnp.asarray, each)), *values
+        )
 
     def pulls(self, maps: Maps, moments: Moments) -> Maps:
         # `can_share` has checked that all are predictions; the condition is for type checkers
@@ -66,14 +71,10 @@ class SwitchedObjective(AbstractObjective):
         return self._choose([option.output_basis(latent, target) for option in self.options])
 
     def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
-        pairs = [option.exponents(depth, predictor_depth) for option in self.options]
-        a, b = (self._choose([jnp.asarray(x) for x in axis]) for axis in zip(*pairs, strict=True))
-        return a, b
+        return self._choose([option.exponents(depth, predictor_depth) for option in self.options])
 
     def coefficients(self, features: Features) -> Coefficients:
-        pairs = [option.coefficients(features) for option in self.options]
-        lam, variance = (self._choose(axis) for axis in zip(*pairs, strict=True))
-        return lam, variance
+        return self._choose([option.coefficients(features) for option in self.options])
 
     @property
     def has_reduced_flow(self) -> bool:
