@@ -24,8 +24,6 @@ from jepa_sim.sweeps.axes import AXES, FURTHER, Axis, apply, retrained
 
 if TYPE_CHECKING:
     from jepa_sim.arguments.types import Scalar
-    from jepa_sim.data.moments import Moments
-    from jepa_sim.model.problem import Problem
 
 MOST_SEEDS = 10_000_000
 PREDICTORS = {
@@ -115,7 +113,9 @@ class GridTable(Table):
                     rule = f'be a JEPA with `grid.predictor` = "{self.predictor}"'
                     yield Fault(("objective", i), rule, f"is {shown(objective)}")
 
-    def build(self, spectrum: "Moments | Sequence[Moments]", frames: tuple[int, int]) -> "js.Grid":
+    def build(
+        self, spectrum: "js.Moments | Sequence[js.Moments]", frames: tuple[int, int]
+    ) -> "js.Grid":
         """The grid over moments of which x and y are stacks of so many `frames`."""
         return js.Grid(
             spectrum=spectrum,
@@ -133,11 +133,11 @@ class GridTable(Table):
 
 
 def _rates_per_layer(
-    problem: "Problem",
+    problem: "js.Problem",
     encoder_rate: "Scalar | None" = None,
     predictor_rate: "Scalar | None" = None,
     **values: "Scalar",
-) -> "Problem":
+) -> "js.Problem":
     """The further axes, with rates over L + M, so that networks of all depths relax alike."""
     rate = 1 / (problem.depth + problem.predictor_depth)
     encoder_rate = rate if encoder_rate is None else encoder_rate * rate

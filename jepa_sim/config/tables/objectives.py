@@ -1,12 +1,9 @@
 """The names of objectives in [grid]."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jepa_sim as js
-
-if TYPE_CHECKING:
-    from jepa_sim.model.objectives import AbstractObjective
 
 
 class Objective(NamedTuple):
@@ -18,7 +15,7 @@ class Objective(NamedTuple):
     has_effective_starts: whether random balanced starts act as aligned ones.
     """
 
-    build: "Callable[[], AbstractObjective]"
+    build: "Callable[[], js.AbstractObjective]"
     is_reduced: bool = True
     has_rule: bool = False
     has_effective_starts: bool = False

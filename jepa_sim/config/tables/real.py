@@ -5,7 +5,7 @@ Images have several views, each with its own keys; `view` chooses.
 
 import abc
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,9 +22,6 @@ from jepa_sim.config.tables.models import (
     masked,
 )
 
-if TYPE_CHECKING:
-    from jepa_sim.data import AbstractSource, AbstractViews
-
 DIGIT = 8  # pixels along the edge
 STEPS = {"elnino": 732, "sunspots": 309}
 
@@ -38,7 +35,7 @@ class Images(Views):
         """Pixels along the edge of an image."""
 
     @abc.abstractmethod
-    def source(self) -> "AbstractSource":
+    def source(self) -> "js.data.AbstractSource":
         """The images."""
 
 
@@ -50,7 +47,7 @@ class Lit(Images):
     gradient_sd: Positive | None = None
     sensor_sd: Positive | None = None
 
-    def views(self) -> "AbstractViews":
+    def views(self) -> "js.data.AbstractViews":
         keys = self.given("brightness_sd", "gradient_sd", "sensor_sd")
         return js.data.Lit(self.source(), **keys)
 
@@ -61,7 +58,7 @@ class Noisy(Images):
     view: Literal["noise"]
     noise: Positive
 
-    def views(self) -> "AbstractViews":
+    def views(self) -> "js.data.AbstractViews":
         return js.data.Noisy(self.source(), self.noise)
 
 
@@ -72,7 +69,7 @@ class Shifted(Images):
     shift: int
     noise: Variance = 0.0
 
-    def views(self) -> "AbstractViews":
+    def views(self) -> "js.data.AbstractViews":
         return js.data.Shifted(self.source(), self.shift, noise=self.noise)
 
 
@@ -99,7 +96,7 @@ class Masked(Images):
             shape = (self.side, self.side)
             yield from block_faults(self.block, shape, self.of_shape, self.noise)
 
-    def views(self) -> "AbstractViews":
+    def views(self) -> "js.data.AbstractViews":
         if self.block is not None:
             mask = js.data.BlockMask((self.side, self.side), self.block)
         else:
@@ -118,7 +115,7 @@ class Photographs(Images):
     def side(self) -> int:
         return self.patch
 
-    def source(self) -> "AbstractSource":
+    def source(self) -> "js.data.AbstractSource":
         return js.data.Patches(self.patch)
 
 
@@ -135,7 +132,7 @@ class ShiftedPhotographs(Photographs, Shifted):
 
     shift: Annotated[int, Field(ge=1, le=64)] = 1
 
-    def source(self) -> "AbstractSource":
+    def source(self) -> "js.data.AbstractSource":
         return js.data.Patches(self.patch + self.shift)  # whose windows have `patch` pixels
 
 
@@ -155,7 +152,7 @@ class Digits(Images):
     def side(self) -> int:
         return DIGIT
 
-    def source(self) -> "AbstractSource":
+    def source(self) -> "js.data.AbstractSource":
         return js.data.Digits()
 
 
@@ -203,6 +200,6 @@ class Series(Views):
             rule = f"be such that 2 window + lag is at most {STEPS[self.name]}, the steps there are"
             yield Fault(("window",), rule, f"is {self.window} with a lag of {self.lag}")
 
-    def views(self) -> "AbstractViews":
+    def views(self) -> "js.data.AbstractViews":
         series = {"elnino": js.data.elnino, "sunspots": js.data.sunspots}[self.name]
         return js.data.Windows(series(**self.given("anomalies")), self.window, self.lag)

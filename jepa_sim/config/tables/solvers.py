@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,9 +15,6 @@ from jepa_sim.config.tables.grid import GridTable
 from jepa_sim.config.tables.objectives import OBJECTIVES
 from jepa_sim.config.tables.starts import STARTS
 from jepa_sim.sweeps.axes import FURTHER
-
-if TYPE_CHECKING:
-    from jepa_sim.solvers.base import AbstractSolver
 
 
 class Times(Table):
@@ -69,7 +66,7 @@ class Solver(Table):
         """For rules: the solver as the TOML names it."""
         return f'with `solve.solver` = "{self.solver}"'
 
-    def build(self, data: Data) -> "AbstractSolver":
+    def build(self, data: Data) -> "js.AbstractSolver":
         """The solver: its class has the name of the table, and the table's keys as arguments.
 
         data: what [data] names, for solvers that draw samples.
@@ -191,7 +188,7 @@ class Descent(Solver):
     batch_size: Count | None = None
     max_steps: Count | None = None
 
-    def build(self, data: Data) -> "AbstractSolver":
+    def build(self, data: Data) -> "js.AbstractSolver":
         return js.Descent(
             OPTIMIZERS[self.optimizer](),
             self.learning_rate,
