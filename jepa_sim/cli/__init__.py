@@ -33,10 +33,8 @@ def _run(argv: list[str]) -> int:
             return commands.demo(argv[1:])
         arguments = _parser().parse_args(argv)
         return arguments.run(arguments)
-    except toml.ConfigError as error:
-        return _complain(error.lines, FAULT)
-    except StoreError as error:
-        return _complain([str(error)], FAULT)
+    except (toml.ConfigError, StoreError) as error:
+        return _complain(str(error).splitlines(), FAULT)
     except MemoryError as error:
         return _complain([f"There is not enough memory. {error}"], FAILURE)
     except OSError as error:

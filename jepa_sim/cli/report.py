@@ -18,6 +18,7 @@ from jepa_sim.arguments.types import ResultCode
 from jepa_sim.campaigns.store.store import PENDING
 from jepa_sim.results.variables import FOR_GOOD, RISES_ONCE
 from jepa_sim.sweeps.axes import AXES
+from jepa_sim.sweeps.chunks import host_memory
 from jepa_sim.sweeps.dataset import remarks, versions
 
 MOST_FEATURES = 6  # columns of the table of critical times
@@ -235,8 +236,7 @@ def _folder(path: Path) -> str:
 
 
 def _device(device: Any) -> str:
-    memory = (device.memory_stats() or {}).get("bytes_limit")
-    if memory is None and device.platform == "cpu" and hasattr(os, "sysconf"):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    room = "memory unknown" if memory is None else f"{memory / 2**30:.1f} GiB"
+    unknown = host_memory() if device.platform == "cpu" else np.inf
+    memory = (device.memory_stats() or {}).get("bytes_limit", unknown)
+    room = f"{memory / 2**30:.1f} GiB" if np.isfinite(memory) else "memory unknown"
     return f"{device.platform}: {device.device_kind}, {room}"

@@ -72,9 +72,8 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
     saves = Saves.of(problem, run.times, run.features, run.rates)
     cosines = run.values.get("latent_cosines")
     if cosines is not None:
-        cosines = np.asarray(cosines)
-        if len(cosines) < len(saves.times):  # the start was put first
-            cosines = np.concatenate([np.zeros_like(cosines[:1]), cosines])
+        first = len(saves.times) - len(cosines)  # 1 where the start was put first
+        cosines = np.pad(np.asarray(cosines), ((first, 0), (0, 0), (0, 0)))
     features = problem.features
     sizes = (saves.gains, level, problem.plateaus, features.rho, features.lam)
     found = list(_falls(*map(np.asarray, sizes), cosines=cosines))
