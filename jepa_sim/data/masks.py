@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked
-from jepa_sim.arguments.types import Scalar, is_concrete, to_numpy
+from jepa_sim.arguments.types import Scalar
 from jepa_sim.data.base import number_between
 
 Together = Float[Array | np.ndarray, "n n"]  # M
@@ -187,13 +187,6 @@ def complement(both: Together) -> Together:
     """E[(1−m_i)(1−m_j)] from E[m_i m_j], and the other way round."""
     single = both.diagonal()
     return 1 - single[:, None] - single[None, :] + both
-
-
-def concrete(both: Together) -> np.ndarray:
-    """M on the host, for uses where shapes depend on it."""
-    if not is_concrete(both):
-        checks.fail("policy", "be known before tracing", "traced")
-    return to_numpy(both)
 
 
 def _both_hidden(n: int, block: int) -> Float[np.ndarray, "n n"]:

@@ -28,9 +28,9 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.checks import amplification_expected
-from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete
+from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_numpy
 from jepa_sim.data.base import AbstractViews, Pair, in_batches, normal
-from jepa_sim.data.masks import AbstractMask, complement, concrete
+from jepa_sim.data.masks import AbstractMask, complement
 from jepa_sim.data.moments import Moments
 
 
@@ -57,10 +57,10 @@ class Temporal(AbstractViews):
             checks.fail("lags", "be of shape (n, d, d), n at least 2", f"of shape {shape}")
         checks.check_finite("lags", lags)
         policy.check(shape[0])
-        both = concrete(policy.both_visible(shape[0]))
+        self.lags, self.policy = as_float_array(lags), policy
+        both = self._both_visible()
         if not (both.diagonal()[None, :] - both).any():
             checks.fail("policy", "hide a frame while it shows another", f"{policy}")
-        self.lags, self.policy = as_float_array(lags), policy
         if is_concrete(lags):
             checks.check_covariance("lags", _flat(self._blocks()), definite=False)
 
@@ -140,7 +140,11 @@ class Temporal(AbstractViews):
         return both_ways[s[:, None] - s[None, :] + n - 1].swapaxes(1, 2)
 
     def _both_visible(self) -> np.ndarray:
-        return concrete(self.policy.both_visible(self.length))
+        """M on the host, since shapes depend on it."""
+        both = self.policy.both_visible(self.length)
+        if not is_concrete(both):
+            checks.fail("policy", "be known before tracing", "traced")
+        return to_numpy(both)
 
     def _chosen(self) -> tuple[np.ndarray, np.ndarray]:
         """Frames that are visible at times, and frames that are hidden at times."""

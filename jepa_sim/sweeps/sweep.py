@@ -157,22 +157,20 @@ class Plan(Shows):
     def _programs(self, index: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
         """Programs, and the lanes that each is for."""
         for which, objectives, networks in _groups(self.grid, self.solver, index, self.padded):
+            program = Program(
+                solver=self.solver,
+                times=self.times,
+                start=self.grid.start,
+                network=self.grid.network,
+                training=self.grid.training,
+                customise=self.grid.customise,
+                objectives=objectives,
+                networks=networks,
+                observables=self.observables,
+                critical_fraction=self.critical_fraction,
+            )
             if len(which):
-                yield self._program(objectives, networks), which
-
-    def _program(self, objectives: tuple, networks: Networks | None) -> Program:
-        return Program(
-            solver=self.solver,
-            times=self.times,
-            start=self.grid.start,
-            network=self.grid.network,
-            training=self.grid.training,
-            customise=self.grid.customise,
-            objectives=objectives,
-            networks=networks,
-            observables=self.observables,
-            critical_fraction=self.critical_fraction,
-        )
+                yield program, which
 
 
 @checked
