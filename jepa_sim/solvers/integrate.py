@@ -57,12 +57,8 @@ def integrate(
     # at a time that was not reached it is not known whether the state was finite
     values, finite = blank_unless(reached, sol.ys["values"]), sol.ys["finite"] | ~reached
     out_of_steps = sol.result == dfx.RESULTS.max_steps_reached
-    succeeded = sol.result == dfx.RESULTS.successful
-    code = jnp.where(
-        succeeded,
-        ResultCode.success,
-        jnp.where(out_of_steps, ResultCode.out_of_steps, ResultCode.not_finite),
-    )
+    code = jnp.where(out_of_steps, ResultCode.out_of_steps, ResultCode.not_finite)
+    code = jnp.where(sol.result == dfx.RESULTS.successful, ResultCode.success, code)
     stats = {"steps": sol.stats["num_steps"], "accepted": sol.stats["num_accepted_steps"]}
     if is_stabilised:
         stats["rhs"] = rhs_count(sol)

@@ -114,13 +114,9 @@ def not_empty(entries: tuple) -> tuple:
 
 def distinct(entries: tuple) -> tuple:
     """Every entry differs from those before it."""
-    raise_faults(
-        [
-            Fault((i,), "differ from the entries before it", f"is {shown(entry)}")
-            for i, entry in enumerate(entries)
-            if entry in entries[:i]
-        ]
-    )
+    rule = "differ from the entries before it"
+    repeated = [i for i, entry in enumerate(entries) if entry in entries[:i]]
+    raise_faults([Fault((i,), rule, f"is {shown(entries[i])}") for i in repeated])
     return entries
 
 
