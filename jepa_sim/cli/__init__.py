@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from jepa_sim import __version__
 from jepa_sim import config as toml
-from jepa_sim.arguments.errors import StoreError
+from jepa_sim.arguments.errors import MissingExtra, StoreError
 from jepa_sim.cli import commands
 from jepa_sim.cli.help import sweep_help
 
@@ -33,7 +33,7 @@ def _run(argv: list[str]) -> int:
             return commands.demo(argv[1:])
         arguments = _parser().parse_args(argv)
         return arguments.run(arguments)
-    except (toml.ConfigError, StoreError) as error:
+    except (toml.ConfigError, StoreError, MissingExtra) as error:
         return _complain(str(error).splitlines(), FAULT)
     except MemoryError as error:
         return _complain([f"There is not enough memory. {error}"], FAILURE)

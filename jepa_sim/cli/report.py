@@ -3,7 +3,7 @@
 import itertools
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,25 +92,19 @@ def _span(values: np.ndarray) -> str:
 
 
 def _critical_times(dataset: xr.Dataset, shown: xr.Dataset, console: Console) -> Iterator[Any]:
-    """When features are learned, by all axes but scale, seed and spectrum: lines and tables."""
-    axes, points, more = _rows(shown.critical_time)
-    columns, orders = _feature_columns(dataset), [name for name in ORDERS if name in shown]
-    for_good = "; for good: of the last time there" if "learned_order_rho" in orders else ""
-    headings = [heading for heading, _ in columns] + [ORDERS[name] for name in orders]
-    rows = []
-    for point in points:
-        here = shown.sel(point)
-        times = [_time(here.critical_time.values[i]) for _, i in columns]
-        taus = ["–" if np.isnan(here[name]) else f"{float(here[name]):.2f}" for name in orders]
-        rows.append((_words(point), times + taus))
-    yield (
-        f"[i]Time at which a feature reaches {float(shown.critical_fraction):g} of its plateau, "
-        f"from ε = {float(shown.scale):g}[/]"
-    )
-    yield from _fitting(console, list(map(_heading, axes)), headings, rows)
-    yield (
-        "[dim]flow time t = kα; start: it starts there or above; median over seeds and spectra; "
-        f"τ: Kendall's, of being learned early and ρ, or λ{for_good}{more}[/]"
+    """When features are learned, by all axes but scale, seed and spectrum."""
+    orders = {words: shown[name] for name, words in ORDERS.items() if name in shown}
+    for_good = "; for good: of the last time there" if "learned_order_rho" in shown else ""
+    return _by_feature(
+        dataset,
+        shown.critical_time,
+        _time,
+        f"Time at which a feature reaches {float(shown.critical_fraction):g} of its plateau, "
+        f"from ε = {float(shown.scale):g}",
+        "flow time t = kα; start: it starts there or above; median over seeds and spectra; "
+        f"τ: Kendall's, of being learned early and ρ, or λ{for_good}",
+        console,
+        orders,
     )
 
 
@@ -133,38 +127,60 @@ def _median(found: Any) -> Any:
 
 
 def _final_gains(dataset: xr.Dataset, gains: xr.DataArray, console: Console) -> Iterator[Any]:
-    """What became of features that were not learned, or not for good: lines and tables."""
-    axes, points, _ = _rows(gains)
+    """What became of features that were not learned, or not for good."""
+    title = "Encoder gain of each feature at the last time"
+    caption = "median over seeds and spectra"
+    return _by_feature(dataset, gains, "{:.3g}".format, title, caption, console)
+
+
+def _by_feature(
+    dataset: xr.Dataset,
+    shown: xr.DataArray,
+    words: Callable[[float], str],
+    title: str,
+    caption: str,
+    console: Console,
+    beside: Mapping[str, xr.DataArray] = {},
+) -> Iterator[Any]:
+    """The title, tables that fit on the console, and the caption.
+
+    Tables have a column for each feature, and a row for each point of the other axes of what is
+    shown.  words: of a number.  beside: numbers of the points by heading, for columns on the right.
+    """
+    axes = [str(name) for name in shown.dims if name != "feature"]
+    points = list(itertools.product(*(shown[name].values for name in axes)))
+    if len(points) > MOST_ROWS:
+        caption += f"; the first {MOST_ROWS} of {len(points)} rows"
     columns = _feature_columns(dataset)
     rows = []
-    for point in points:
-        values = gains.sel(point).values
-        rows.append((_words(point), [f"{values[i]:.3g}" for _, i in columns]))
-    yield "[i]Encoder gain of each feature at the last time[/]"
-    headings = [heading for heading, _ in columns]
-    yield from _fitting(console, list(map(_heading, axes)), headings, rows)
-    yield "[dim]median over seeds and spectra[/]"
+    for point in points[:MOST_ROWS]:
+        at = dict(zip(axes, point, strict=True))
+        values, others = shown.sel(at).values, [float(found.sel(at)) for found in beside.values()]
+        row = [value if isinstance(value, str) else f"{value:g}" for value in point]
+        row += [words(values[i]) for _, i in columns]
+        rows.append(row + ["–" if np.isnan(other) else f"{other:.2f}" for other in others])
+    headings = [*map(_heading, axes), *(heading for heading, _ in columns), *beside]
+    yield f"[i]{title}[/]"
+    yield from _fitting(console, headings, rows, len(axes))
+    yield f"[dim]{caption}[/]"
 
 
 def _fitting(
-    console: Console,
-    axes: list[str],
-    headings: list[str],
-    rows: Sequence[tuple[list[str], list[str]]],
+    console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], kept: int
 ) -> Iterator[Table]:
-    """As many tables as it takes for each to fit on the console. All have the columns of `axes`.
+    """As many tables as it takes for each to fit on the console.
 
-    rows: the point on the axes, and what stands below the headings.
+    kept: how many columns on the left every table has.
     """
 
     def part(first: int, end: int) -> Table:
-        table = _table((*axes, *headings[first:end]))
-        for point, words in rows:
-            table.add_row(*point, *words[first:end])
+        table = _table([*headings[:kept], *headings[first:end]])
+        for row in rows:
+            table.add_row(*row[:kept], *row[first:end])
         return table
 
-    endless, first = console.options.update(width=10_000), 0
-    for end in range(1, len(headings) + 1):
+    endless, first = console.options.update(width=10_000), kept
+    for end in range(kept + 1, len(headings) + 1):
         wide = console.measure(part(first, end), options=endless).maximum > console.width
         if wide and end > first + 1:
             yield part(first, end - 1)
@@ -175,18 +191,6 @@ def _fitting(
 def _table(headings: Sequence[str], **options: Any) -> Table:
     """A table that breaks long words, where others would be cut."""
     return Table(*(Column(heading, overflow="fold") for heading in headings), **options)
-
-
-def _rows(shown: xr.DataArray) -> tuple[list[str], list[dict[str, Any]], str]:
-    """All axes but the feature's, the first points of them, and what is said of the others."""
-    axes = [str(name) for name in shown.dims if name != "feature"]
-    points = list(itertools.product(*(shown[name].values for name in axes)))
-    more = "" if len(points) <= MOST_ROWS else f"; the first {MOST_ROWS} of {len(points)} rows"
-    return axes, [dict(zip(axes, point, strict=True)) for point in points[:MOST_ROWS]], more
-
-
-def _words(point: dict[str, Any]) -> list[str]:
-    return [value if isinstance(value, str) else f"{value:g}" for value in point.values()]
 
 
 def _time(value: float) -> str:
