@@ -2,7 +2,7 @@
 
     python -m benchmarks.eviction --depths 1 2 3 5 --scales 1e-2 1e-3 --dimension 8 --lanes 16
 
-Each row has fresh problems: λ ~ 1/i in random order, ρ uniform in [0.2, 0.95], JEPA with M = 1.
+Each row has fresh problems: λ ~ 1/i in random order, ρ uniform in [0.2, 0.95], JEPA.
 Starts are balanced with random frames and gains between ε/2 and 2ε (rotated), or Gaussian. The
 judge is `GradientFlow(ROCK4(), rtol=1e-6)`. Times are those at which a gain reaches half of its
 plateau, for the first time and for good. Features that start above a quarter of it are left out.
@@ -21,6 +21,7 @@ crossings only where saves are as dense as that, so `--saves` is large.
 """
 
 import argparse
+import itertools
 import time
 from typing import NamedTuple
 
@@ -32,37 +33,58 @@ import scipy.stats
 import jepa_sim as js
 from jepa_sim.results.crossings import Saves, rises
 
-LEVEL, AT_START = 0.5, 0.25  # of the plateau ρ^L
+LEVEL, AT_START = 0.5, 0.25  # of the plateau ρ^(L/M)
 NEAR, CLEAR = 0.02, 0.1  # levels to compare, and by how much their times differ at most
 LATEST = 2.0  # times the last critical time of the closed form
 
 
+class Shape(NamedTuple):
+    """L, M, the latents k and the features d."""
+
+    depth: int
+    predictor_depth: int
+    width: int
+    dimension: int
+
+    @property
+    def network(self) -> js.DeepLinear:
+        return js.DeepLinear(self.depth, self.predictor_depth, width=self.width)
+
+    @property
+    def power(self) -> float:
+        """The plateau of a gain is ρ to this power."""
+        return self.depth / self.predictor_depth
+
+
 class Lanes(NamedTuple):
-    """Problems that differ in numbers alone: λ, ρ, all factors (V last), and the last time."""
+    """Problems that differ in numbers alone: λ, ρ, all factors in turn, and the last time."""
 
     lam: np.ndarray
     rho: np.ndarray
-    factors: np.ndarray
+    factors: list[np.ndarray]
     end: np.ndarray
 
 
-def draw(
-    rng: np.random.Generator, count: int, d: int, depth: int, scale: float, start: str
-) -> Lanes:
+def draw(rng: np.random.Generator, count: int, shape: Shape, scale: float, start: str) -> Lanes:
+    d, k, layers = shape.dimension, shape.width, shape.depth + shape.predictor_depth
     lam = np.stack([rng.permutation(1 / np.arange(1.0, d + 1)) for _ in range(count)])
     rho = rng.uniform(0.2, 0.95, (count, d))
-    size = (count, depth + 1, d, d)
-    normal = rng.normal(size=size)
-    factors = scale ** (1 / depth) / np.sqrt(d) * normal
-    if start == "rotated":  # Z_a = F_a diag(s) F_{a−1}ᵀ, and V = F_L diag(s) F_Lᵀ
-        frames, _ = np.linalg.qr(normal)
-        values = (scale * 2.0 ** rng.uniform(-1, 1, (count, 1, 1, d))) ** (1 / depth)
-        after = np.concatenate([frames[:, 1:], frames[:, -1:]], axis=1)
-        factors = (after * values) @ np.swapaxes(frames, 2, 3)
+    normal = np.moveaxis(rng.normal(size=(count, layers, d, d)), 1, 0)
+    rows = [d] + [k] * layers
+    factors = [
+        scale ** (1 / shape.depth) / np.sqrt(n) * z[:, :k, :n]
+        for z, n in zip(normal, rows, strict=False)
+    ]
+    if start == "rotated":  # Z_a = F_a diag(s) F_{a−1}ᵀ, and that of V_M has F_L for F_{L+M}
+        frames = [np.linalg.qr(z[:, :n, :k])[0] for z, n in zip(normal, rows, strict=False)]
+        frames.append(frames[shape.depth])
+        values = (scale * 2.0 ** rng.uniform(-1, 1, (count, 1, k))) ** (1 / shape.depth)
+        factors = [b * values @ np.swapaxes(a, 1, 2) for a, b in itertools.pairwise(frames)]
 
     def last(lam, rho):
         moments = js.Moments.from_features(lam=lam, rho=rho)
-        problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), js.Balanced(scale))
+        network = js.DeepLinear(shape.depth, shape.predictor_depth)
+        problem = js.Problem(moments, js.JEPA(), network, js.Balanced(scale))
         return jnp.max(js.critical_times(problem, fraction=LEVEL))
 
     return Lanes(lam, rho, factors, LATEST * np.asarray(jax.vmap(last)(lam, rho)))
@@ -80,20 +102,19 @@ class Found(NamedTuple):
     seconds: float
 
 
-def run(lanes: Lanes, solver: js.AbstractSolver, saves: int) -> Found:
-    depth = lanes.factors.shape[1] - 1
+def run(lanes: Lanes, shape: Shape, solver: js.AbstractSolver, saves: int) -> Found:
     share = jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-5, 1, saves)])
 
     def one(lam, rho, factors, end):
-        start = js.Given(list(factors[:-1]), [factors[-1]])
+        start = js.Given(factors[: shape.depth], factors[shape.depth :])
         moments = js.Moments.from_features(lam=lam, rho=rho)
-        problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), start)
+        problem = js.Problem(moments, js.JEPA(), shape.network, start)
         found = js.simulate(problem, end * share, solver, observables=(js.observables.features,))
         known = Saves.of(problem, found.times, found.features, found.rates)
-        counts = found.features[0] < AT_START * rho**depth
+        counts = found.features[0] < AT_START * rho**shape.power
 
         def crossings(fraction: float) -> jax.Array:
-            level = fraction * rho**depth
+            level = fraction * rho**shape.power
             times = [rises(problem, known, level, for_good=good) for good in (False, True)]
             return jnp.where(counts, jnp.stack(times), jnp.nan)
 
@@ -101,7 +122,7 @@ def run(lanes: Lanes, solver: js.AbstractSolver, saves: int) -> Found:
         clear = (high <= (1 + CLEAR) * low) | jnp.isinf(low)
         return times, clear, found.stats["rhs"], found.result
 
-    arguments = tuple(map(jnp.asarray, lanes))
+    arguments = jax.tree.map(jnp.asarray, tuple(lanes))
     program = jax.jit(jax.vmap(one)).lower(*arguments).compile()
     begin = time.perf_counter()
     times, clear, rhs, result = jax.block_until_ready(program(*arguments))
@@ -152,10 +173,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 5])
     parser.add_argument("--scales", type=float, nargs="+", default=[1e-2])
+    parser.add_argument("--predictor-depth", type=int, default=1)
     parser.add_argument("--dimension", type=int, default=8)
+    parser.add_argument("--width", type=int, help="of a bottleneck; the dimension if not given")
     parser.add_argument("--lanes", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--saves", type=int, default=8000)
+    parser.add_argument("--saves", type=int, default=20_000)
     parser.add_argument("--rtol", type=float, nargs="+", default=[1e-3])
     parser.add_argument("--race", type=float, nargs="*", default=[], metavar="RTOL")
     given = parser.parse_args()
@@ -166,8 +189,10 @@ def main() -> None:
             for scale in given.scales:
                 kind = ("rotated", "gaussian").index(start)
                 seeds = np.random.default_rng([given.seed, depth, kind, given.dimension])
-                lanes = draw(seeds, given.lanes, given.dimension, depth, scale, start)
-                judge = run(lanes, js.GradientFlow(js.ROCK4(), rtol=1e-6), given.saves)
+                width = given.width or given.dimension
+                shape = Shape(depth, given.predictor_depth, width, given.dimension)
+                lanes = draw(seeds, given.lanes, shape, scale, start)
+                judge = run(lanes, shape, js.GradientFlow(js.ROCK4(), rtol=1e-6), given.saves)
                 name = f"L={depth} {start} ε={scale:g} "
                 print(f"{name + 'flow 1e-6':<38}{row(judge, judge)}", flush=True)
                 solvers = [("sleeping", rtol, js.SleepingFlow(rtol)) for rtol in given.rtol]
@@ -175,7 +200,7 @@ def main() -> None:
                     ("flow", rtol, js.GradientFlow(js.ROCK4(), rtol=rtol)) for rtol in given.race
                 ]
                 for what, rtol, solver in solvers:
-                    found = run(lanes, solver, given.saves)
+                    found = run(lanes, shape, solver, given.saves)
                     print(f"{f'{name}{what} {rtol:g}':<38}{row(found, judge)}", flush=True)
 
 

@@ -1,23 +1,26 @@
-"""The live block: all factors of a JEPA with one layer of predictor, in the basis of its features.
+"""The live block: all factors of a JEPA, in the basis of its features.
 
 Rows and columns that belong to sleeping latents and their features are 0, and the flow keeps them
-0. So the block keeps its shape, and needs no mask in its right-hand side.
+0. So the block keeps its shape, and needs no mask in its right-hand side. Rows that a bottleneck
+does not have are 0 too.
 """
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jepa_sim.model.objectives import layer_pulls, product
+from jepa_sim.model.objectives import Factors, layer_pulls, product
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights
 
-# (n + 1, k, k) W_1, …, W_n and V, the first applied first; the columns of W_1 are features
+# (n + m, k, k) W_1, …, W_n, V_1, …, V_m, the first applied first; the columns of W_1 are features
 Chain = Float[Array, "factors k k"]
 
 
 class Setting(eqx.Module):
-    """What does not change during a run, with k features: those beyond d have λ = 0 and no weights.
+    """What does not change during a run; k is the larger of features and latents.
+
+    Features beyond d have λ = 0 and no weights.
 
     lam, variance: (k,) λ and σ² of every feature.  moves: (n,) False for identities that pad the
     encoder; they come last here, so that W_1 is always the first.  rate: of all factors.
@@ -32,53 +35,65 @@ class Setting(eqx.Module):
     def rho(self) -> Float[Array, " k"]:
         return self.lam / self.variance
 
+    def encoder(self, chain: Chain) -> Factors:
+        """W_1, …, W_n."""
+        return tuple(chain[: self.moves.size])
+
+    def predictor(self, chain: Chain) -> Factors:
+        """V_1, …, V_m."""
+        return tuple(chain[self.moves.size :])
+
     def velocity(self, chain: Chain) -> Chain:
-        """dZ/dt of all factors: R = W̄ Λ − V W̄ S, Λ = diag(λ), S = diag(σ²)."""
-        encoder, v = tuple(chain[:-1]), chain[-1]
-        w = product(encoder)
+        """dZ/dt of all factors: R = W̄ Λ − V̄ W̄ S, Λ = diag(λ), S = diag(σ²)."""
+        encoder, predictor = self.encoder(chain), self.predictor(chain)
+        w, v = product(encoder), product(predictor)
         residual = w * self.lam[None, :] - v @ (w * self.variance[None, :])
-        speed = jnp.stack([*layer_pulls(encoder, v.T @ residual), residual @ w.T])
-        moves = jnp.append(self.moves, True)[:, None, None]
-        return jnp.where(moves, self.rate * speed, 0)
+        pulls = layer_pulls(encoder, v.T @ residual), layer_pulls(predictor, residual @ w.T)
+        return jnp.where(
+            self.all_moves(len(chain)), self.rate * jnp.stack([*pulls[0], *pulls[1]]), 0
+        )
+
+    def all_moves(self, count: int) -> Bool[Array, "factors 1 1"]:
+        """False for the identities among so many factors."""
+        more = count - self.moves.size
+        return jnp.pad(self.moves, (0, more), constant_values=True)[:, None, None]
 
 
 def to_block(weights: Weights, problem: Problem) -> tuple[Setting, Chain]:
     """The chain in the basis of the problem's features, with identities that pad it moved last."""
     features, depth = problem.features, jnp.asarray(problem.network.depth, int)
-    encoder, (v,) = weights.encoder, weights.predictor
-    k, d = v.shape[1], features.lam.size
+    encoder, predictor = weights.encoder, weights.predictor
+    d = features.lam.size
+    k = max(d, predictor[0].shape[1])
     surplus = len(encoder) - depth
     more = (0, k - d)
-    # a padded encoder is square: its widths would differ between depths otherwise
-    square = [jnp.pad(z, ((0, 0), more)) if z.shape[1] < k else z for z in encoder]
-    stack = jnp.roll(jnp.stack(square), -surplus, axis=0)
-    basis = jnp.pad(features.patterns, (more, more))
-    stack = stack.at[0].set(stack[0] @ basis)
+
+    def square(factors: Factors) -> Float[Array, "n k k"]:
+        return jnp.stack([jnp.pad(z, [(0, k - size) for size in z.shape]) for z in factors])
+
+    stack = jnp.roll(square(encoder), -surplus, axis=0)
+    stack = stack.at[0].set(stack[0] @ jnp.pad(features.patterns, (more, more)))
     setting = Setting(
         jnp.pad(features.lam, more),
         jnp.pad(features.variance, more, constant_values=1),
         jnp.arange(len(encoder)) < depth,
-        problem.training.encoder_rate.astype(v.dtype),
+        problem.training.encoder_rate.astype(stack.dtype),
     )
-    return setting, jnp.concatenate([stack, v[None]])
+    return setting, jnp.concatenate([stack, square(predictor)])
 
 
-def from_block(chain: Chain, problem: Problem) -> Weights:
+def from_block(setting: Setting, chain: Chain, problem: Problem) -> Weights:
     """The matrices in the basis of the data: the inverse of `to_block`."""
     patterns = problem.features.patterns
-    d, count = patterns.shape[0], chain.shape[0] - 1
-    surplus = count - jnp.asarray(problem.network.depth, int)
-    if chain.shape[1] > d:  # then nothing pads the encoder
-        first, rest = chain[0, :, :d] @ patterns.T, chain[1:-1]
-        return Weights((first, *rest), (chain[-1],))
-    basis = patterns.T
-    stack = chain[:-1].at[0].set(chain[0] @ basis)
-    return Weights(tuple(jnp.roll(stack, surplus, axis=0)), (chain[-1],))
-
-
-def encoder_of(chain: Chain) -> Float[Array, "k k"]:
-    """W̄ on the features."""
-    return product(tuple(chain[:-1]))
+    d, k, n = patterns.shape[0], chain.shape[1], setting.moves.size
+    latent = problem.network.latent(d)
+    stack = chain[:n].at[0].set(chain[0] @ jnp.pad(patterns.T, (0, k - d)))
+    encoder = jnp.roll(stack, n - jnp.asarray(problem.network.depth, int), axis=0)
+    # only square factors are padded, so that the first one is always (latent, d)
+    return Weights(
+        (encoder[0, :latent, :d], *encoder[1:, :latent, :latent]),
+        tuple(chain[n:, :latent, :latent]),
+    )
 
 
 def reflection(q: Float[Array, "*n k"], at: Bool[Array, " k"]) -> Float[Array, "*n k"]:

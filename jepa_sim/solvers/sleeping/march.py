@@ -82,8 +82,7 @@ class March(eqx.Module):
 
     def controller(self, chain: Chain) -> PredictiveController:
         """Errors in units of rtol (|Z| + 0.3 rms Z), root mean square over the live entries."""
-        moves = jnp.append(self.setting.moves, True)[:, None, None]
-        live = moves & (chain != 0)
+        live = self.setting.all_moves(len(chain)) & (chain != 0)
         count = jnp.sum(live.astype(chain.dtype), axis=(1, 2), keepdims=True)
         size = jnp.sqrt(jnp.sum(chain**2, axis=(1, 2), keepdims=True) / jnp.maximum(count, 1))
         total = jnp.maximum(jnp.sum(count), 1)
@@ -96,7 +95,7 @@ class March(eqx.Module):
 
     def begin(self, chain: Chain) -> Point:
         zero, none = jnp.zeros_like(self.rtol), jnp.zeros((), jnp.int32)
-        sleepers = nobody(self.setting, RATIO * jnp.sqrt(self.rtol))
+        sleepers = nobody(self.setting, len(chain), RATIO * jnp.sqrt(self.rtol))
         shapes = jax.eval_shape(self.save, zero, chain, chain, sleepers)
         count, end = self.times.size, self.times[-1]
         term, func = self.term, METHOD.func

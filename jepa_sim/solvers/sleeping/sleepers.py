@@ -6,14 +6,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jepa_sim.solvers.sleeping.block import Setting
 
+NEWTON = 6  # steps for s: from above they converge, quadratically
+
 
 class Sleepers(eqx.Module):
-    """Sleeping latents, each known by the feature o that it carries; k features, n layers.
+    """Sleeping latents, each known by the feature o that it carries; k features, n + m factors.
 
     asleep: (k,) whether the latent of this feature sleeps.  slot: (k,) its row in the latent
     spaces.  log_ratio, sign: (k, k) of r_k = (what the latent of o carries of k)/(of o), row o.
-    kappa: (n, k) w_a² − v², which the flow keeps.  gap, since: (k,) ρ − v when it fell asleep, and
-    that time.  woken_as: (k,) by slot, the feature that a latent carried when it woke; −1 for none.
+    kappa: (n + m, k) squares of the gains of all factors, less the smallest v_b² when it fell
+    asleep; the flow keeps them.  gap, since: (k,) ρ − v̄ when it fell asleep, and that time.
+    woken_as: (k,) by slot, the feature that a latent carried when it woke; −1 for none.
     most: the ratio below which a latent may sleep, and at which one that grows wakes it. What
     sleeps is linear in the ratios, so that errors are of the order of its square.
     """
@@ -22,18 +25,30 @@ class Sleepers(eqx.Module):
     slot: Int[Array, " k"]
     log_ratio: Float[Array, "k k"]
     sign: Float[Array, "k k"]
-    kappa: Float[Array, "n k"]
+    kappa: Float[Array, "factors k"]
     gap: Float[Array, " k"]
     since: Float[Array, " k"]
     woken_as: Int[Array, " k"]
     most: Float[Array, ""]
 
-    def layers(self, setting: Setting, v: Float[Array, " k"]) -> Float[Array, "n k"]:
-        """w_a = √(v² + κ_a) of all layers; 1 of those that pad."""
-        squares = v[None, :] ** 2 + self.kappa
+    def layers(self, setting: Setting, v: Float[Array, " k"]) -> Float[Array, "factors k"]:
+        """Gains √(s + κ) of all factors, 1 of those that pad; s is such that Π v_b = v."""
+        of_predictor = self.kappa[setting.moves.size :]
+        depth = len(of_predictor)
+        log_v = jnp.log(jnp.where(v > 0, v, 1))
+        x = 2 * log_v / depth  # ln s, exact where all v_b are equal; else too large
+        for _ in range(NEWTON if depth > 1 else 0):
+            s = jnp.exp(x)[None, :]
+            excess = jnp.sum(jnp.log(s + of_predictor), axis=0) / 2 - log_v
+            x = x - excess / (jnp.sum(s / (s + of_predictor), axis=0) / 2)
+        squares = jnp.where(v > 0, jnp.exp(x), 0)[None, :] + self.kappa
         some = squares > 0  # at 0 the derivative of √ is infinite
         w = jnp.where(some, jnp.sqrt(jnp.where(some, squares, 1)), 0)
-        return jnp.where(setting.moves[:, None], w, 1)
+        return jnp.where(setting.all_moves(len(w))[:, :, 0], w, 1)
+
+    def encoder(self, setting: Setting) -> Float[Array, "n k"]:
+        """Gains of the encoder's factors at rest."""
+        return self.layers(setting, setting.rho)[: setting.moves.size]
 
     def growth(self, setting: Setting) -> Float[Array, "k k"]:
         """d ln|r_k|/dt = c² ρ_o σ_k² (ρ_k − ρ_o), c the gain of the layers after the first.
@@ -41,7 +56,7 @@ class Sleepers(eqx.Module):
         Ratios to features that are not live stand still.
         """
         rho = setting.rho
-        c = jnp.prod(self.layers(setting, rho)[1:], axis=0)
+        c = jnp.prod(self.encoder(setting)[1:], axis=0)
         speed = (setting.rate * c**2 * rho)[:, None] * setting.variance[None, :]
         moves = self.asleep[:, None] & ~self.asleep[None, :]
         return jnp.where(moves, speed * (rho[None, :] - rho[:, None]), 0)
@@ -54,11 +69,15 @@ class Sleepers(eqx.Module):
         return jnp.min(jnp.where(grows, left / jnp.where(grows, growth, 1), jnp.inf), axis=1)
 
     def predictor(self, setting: Setting, t: Float[Array, ""]) -> Float[Array, " k"]:
-        """v of sleeping latents, which goes on to ρ at the rate w̄² σ²."""
+        """v̄ of sleeping latents, which goes on to ρ at the rate w̄² σ² Σ_b (v̄/v_b)²."""
         rho = setting.rho
-        w = jnp.prod(self.layers(setting, rho), axis=0)
+        gains = self.layers(setting, rho)
+        w = jnp.prod(gains[: setting.moves.size], axis=0)
+        v = gains[setting.moves.size :]
+        shares = jnp.sum((rho[None, :] / jnp.where(v > 0, v, 1)) ** 2, axis=0)
         passed = jnp.maximum(t - self.since, 0)
-        return rho - self.gap * jnp.exp(-setting.rate * w**2 * setting.variance * passed)
+        speed = setting.rate * w**2 * setting.variance * shares
+        return rho - self.gap * jnp.exp(-speed * passed)
 
     def directions(self) -> Float[Array, "k k"]:
         """(1, r)/‖·‖ over its own and the live features, one row for each sleeper."""
@@ -68,12 +87,12 @@ class Sleepers(eqx.Module):
         return ratio / jnp.linalg.norm(ratio, axis=1, keepdims=True)
 
 
-def nobody(setting: Setting, most: Float[Array, ""]) -> Sleepers:
-    """No latent sleeps."""
-    k, n, dtype = setting.lam.size, setting.moves.size, most.dtype
+def nobody(setting: Setting, count: int, most: Float[Array, ""]) -> Sleepers:
+    """No latent of a chain of so many factors sleeps."""
+    k, dtype = setting.lam.size, most.dtype
     none, no_pair = jnp.zeros(k, dtype), jnp.full((k, k), -jnp.inf, dtype)
     slots = jnp.zeros(k, int)
     return Sleepers(
-        slots > 0, slots, no_pair, jnp.ones_like(no_pair), jnp.zeros((n, k), dtype), none, none,
+        slots > 0, slots, no_pair, jnp.ones_like(no_pair), jnp.zeros((count, k), dtype), none, none,
         slots - 1, most,
     )  # fmt: skip

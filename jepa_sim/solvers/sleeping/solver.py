@@ -49,11 +49,11 @@ class SleepingFlow(AbstractMatrixSolver):
     a run at rtol/10, which changes both settings, to see which do.  max_steps: a run that needs
     more has the result code `out_of_steps`.
 
-    It takes `JEPA()` with stop-gradient, one layer of predictor, equal rates, no weight decay, no
-    bottleneck, and moments that commute. Starts are of any kind. Observables see all matrices. The
-    latent spaces are turned, layer by layer, by orthogonal matrices that no observable but
-    `weights` sees. This solver has no derivatives, because latents are taken out and put back in
-    one step.
+    It takes `JEPA()` with stop-gradient, equal rates, no weight decay, and moments that commute, at
+    all depths of encoder and predictor and with bottlenecks. Starts are of any kind. Observables
+    see all matrices. The latent spaces are turned, layer by layer, by orthogonal matrices that no
+    observable but `weights` sees. This solver has no derivatives, because latents are taken out
+    and put back in one step.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=1), js.RandomGaussian(1e-3))
@@ -97,7 +97,7 @@ class SleepingFlow(AbstractMatrixSolver):
 
         def save(t: Float[Array, ""], live: Chain, speed: Chain, sleepers: Sleepers) -> dict:
             def weights(live: Chain, t: Float[Array, ""]) -> Weights:
-                return from_block(whole(setting, live, sleepers, t), problem)
+                return from_block(setting, whole(setting, live, sleepers, t), problem)
 
             def gains(live: Chain, t: Float[Array, ""]) -> Float[Array, " d"]:
                 return weights(live, t).gains(problem.features)
@@ -134,12 +134,8 @@ def _check(problem: Problem) -> None:
         fail("objective", "be JEPA", objective.name)
     if not isinstance(objective.teacher, StopGradient):
         fail("objective.target", "be StopGradient()", objective.teacher)
-    if network.whole()[1] != 1:
-        fail("network.predictor_depth", "be 1", network.predictor_depth)
     if network.frames != (1, 1):
         fail("network.frames", "be (1, 1)", network.frames)
-    if problem.is_narrow:
-        fail("network.width", f"be at least d = {problem.features.lam.size}", network.width)
     if not training.is_scaled:
         rule = "have equal rates, no decay and a learned predictor"
         fail("training", rule, training)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jepa_sim.solvers.sleeping.block import Chain, Setting, encoder_of, reflect, reflection
+from jepa_sim.model.objectives import product
+from jepa_sim.solvers.sleeping.block import Chain, Setting, reflect, reflection
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
 SATURATED = 0.97  # of its predictor's value at rest, from where on a latent may sleep
@@ -46,9 +47,8 @@ def _unit(rows: Float[Array, "*n k"]) -> Float[Array, "*n k"]:
     return rows / jnp.where(size > 0, size, 1)
 
 
-def candidates(chain: Chain) -> Candidates:
+def candidates(w: Float[Array, "k k"]) -> Candidates:
     """q ∝ W̄ᵀW̄ e and (W̄ᵀW̄)⁸ e for every feature e; the latter finds the largest latent."""
-    w = encoder_of(chain)
     gram = w.T @ w
     power = gram
     for _ in range(SQUARINGS):
@@ -60,10 +60,10 @@ def candidates(chain: Chain) -> Candidates:
 
 def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]) -> Turn:
     """The purest latent that may sleep is taken out of the chain, and its feature with it."""
-    found = candidates(chain)
+    found = candidates(product(setting.encoder(chain)))
     size = found.q**2 @ setting.variance  # 0 of a feature that is not live
     at_rest = (found.q**2 @ setting.lam) / jnp.where(size > 0, size, 1)
-    v = jnp.einsum("ci,ij,cj->c", found.u, chain[-1], found.u)
+    v = jnp.einsum("ci,ij,cj->c", found.u, product(setting.predictor(chain)), found.u)
     own = jnp.max(jnp.abs(found.q), axis=1)
     ratio = jnp.abs(found.q) / jnp.where(own > 0, own, 1)[:, None]
     cleaner = setting.rho[None, :] > setting.rho[found.feature][:, None]
@@ -86,19 +86,21 @@ def _lay_down(
     q: Float[Array, " k"],
     o: Int[Array, ""],
 ) -> tuple[Chain, Sleepers]:
-    k = q.size
+    k, n = q.size, setting.moves.size
     path, sizes = [q], []
-    for z in chain[:-1]:
+    for z in chain:
         image = z @ path[-1]
         sizes.append(jnp.linalg.norm(image))
         path.append(image / sizes[-1])
-    v = path[-1] @ chain[-1] @ path[-1]
-    slot = jnp.argmax(jnp.abs(path[-1]))
+    path[-1] = path[n]  # the predictor's output space is that of the latents
+    sizes[-1] = path[-1] @ chain[-1] @ path[-2]
+    squares = jnp.stack(sizes) ** 2
+    v = jnp.prod(jnp.stack(sizes[n:]))
+    slot = jnp.argmax(jnp.abs(path[n]))
     own, place = jnp.arange(k) == o, jnp.arange(k) == slot
 
     turns = jnp.stack([reflection(path[0], own), *(reflection(p, place) for p in path[1:])])
-    left = jnp.concatenate([turns[1:], turns[-1:]])
-    right = jnp.concatenate([turns[:-1], turns[-1:]])
+    left, right = turns[1:], turns[:-1]
     rows = jnp.broadcast_to(place, left.shape)
     columns = rows.at[0].set(own)
     gone = rows[:, :, None] | columns[:, None, :]
@@ -120,7 +122,7 @@ def _lay_down(
         slot=jnp.where(own, slot, sleepers.slot),
         log_ratio=jnp.where(own[:, None], row[None, :], log_ratio),
         sign=jnp.where(own[:, None], jnp.where(ratio < 0, -1, 1).astype(q.dtype)[None, :], sign),
-        kappa=jnp.where(own[None, :], (jnp.stack(sizes) ** 2 - v**2)[:, None], sleepers.kappa),
+        kappa=jnp.where(own[None, :], (squares - jnp.min(squares[n:]))[:, None], sleepers.kappa),
         gap=jnp.where(own, setting.rho - v, sleepers.gap),
         since=jnp.where(own, t, sleepers.since),
         woken_as=jnp.where(place, -1, sleepers.woken_as),
@@ -145,16 +147,19 @@ def _put_back(
     # the small rows turn with the features, so that they stay orthogonal to r
     first = chain[0] - (chain[0] @ turn)[:, None] * (turn * 2 / jnp.sum(turn**2))[None, :]
     chain = chain.at[0].set(first)
-    small, v = encoder_of(chain), chain[-1]
+    n = setting.moves.size
+    small, v = product(setting.encoder(chain)), product(setting.predictor(chain))
     lam, variance = r * setting.lam, r * setting.variance
-    w = sleepers.layers(setting, setting.rho)[:, o]
+    gains = sleepers.layers(setting, setting.rho)[:, o]
+    before = jnp.prod(gains[n:-1])  # of the predictor's layers but the last
     # the predictor of the small rows follows the large latent at once
-    held = (small @ lam - v @ (small @ variance)) / (variance @ r * jnp.prod(w))
-    v = jnp.where(place[None, :], held[:, None], v)
-    v = jnp.where(place[:, None], jnp.where(place, lam @ r / (variance @ r), 0)[None, :], v)
-    first = jnp.where(place[:, None], w[0] * r[None, :], first)
-    deeper = jnp.where(place[None, :, None] & place[None, None, :], w[1:, None, None], chain[1:-1])
-    chain = jnp.concatenate([first[None], deeper, v[None]])
+    held = (small @ lam - v @ (small @ variance)) / (variance @ r * jnp.prod(gains[:n]))
+    column = jnp.where(place, lam @ r / (variance @ r), held) / before
+    last = jnp.where(place[None, :], column[:, None], jnp.where(place[:, None], 0, chain[-1]))
+    first = jnp.where(place[:, None], gains[0] * r[None, :], first)
+    corner = place[None, :, None] & place[None, None, :]
+    between = jnp.where(corner, gains[1:-1, None, None], chain[1:-1])
+    chain = jnp.concatenate([first[None], between, last[None]])
     return chain, dataclasses.replace(
         sleepers,
         asleep=sleepers.asleep & ~own,
@@ -167,19 +172,20 @@ def whole(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""
     asleep = sleepers.asleep
     r = jnp.where(asleep[:, None], sleepers.directions(), 0)
     v = jnp.where(asleep, sleepers.predictor(setting, t), 0)
-    w = sleepers.layers(setting, v)
+    gains, n = sleepers.layers(setting, v), setting.moves.size
     at = asleep[:, None] & (sleepers.slot[:, None] == jnp.arange(asleep.size)[None, :])
     place = at.astype(r.dtype)  # (k, k): sleeper o, row of the latent spaces
     first = chain[0] - (chain[0] @ r.T) @ r
     live = chain.at[0].set(first)
-    small, small_v = encoder_of(live), chain[-1]
+    small, small_v = product(setting.encoder(live)), product(setting.predictor(chain))
     # (k, k): live latent, sleeper
     pulled = small @ (r * setting.lam[None, :]).T - small_v @ (
         small @ (r * setting.variance[None, :]).T
     )
-    size = jnp.sum(r**2 * setting.variance[None, :], axis=1) * jnp.prod(w, axis=0)
+    size = jnp.sum(r**2 * setting.variance[None, :], axis=1) * jnp.prod(gains[:n], axis=0)
     held = jnp.where(asleep[None, :], pulled / jnp.where(size > 0, size, 1)[None, :], 0)
-    first = first + place.T @ (w[0][:, None] * r)
-    deeper = chain[1:-1] + jnp.einsum("os,ao,op->asp", place, w[1:], place)
-    predictor = small_v + held @ place + place.T @ (v[:, None] * place)
-    return jnp.concatenate([first[None], deeper, predictor[None]])
+    first = first + place.T @ (gains[0][:, None] * r)
+    between = chain[1:-1] + jnp.einsum("os,ao,op->asp", place, gains[1:-1], place)
+    before = jnp.prod(gains[n:-1], axis=0)
+    column = (held + place.T * v[None, :]) / jnp.where(before > 0, before, 1)[None, :]
+    return jnp.concatenate([first[None], between, (chain[-1] + column @ place)[None]])
