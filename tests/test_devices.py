@@ -18,6 +18,7 @@ import sys
 import jax
 jax.config.update("jax_enable_x64", True)
 assert len(jax.devices()) == int(sys.argv[2])
+import diffrax as dfx
 import numpy as np
 import jepa_sim as js
 
@@ -27,7 +28,7 @@ def start(scale):
 spectra = [js.Moments.from_features([1.0, 0.5], [0.9, rho]) for rho in (0.3, 0.4, 0.6)]
 grid = js.Grid(spectrum=spectra, objective=[js.JEPA(), js.MAE()], seed=range(3), start=start)
 found = {}
-for solver in (js.Modes(), js.GradientFlow(rtol=1e-6)):
+for solver in (js.Modes(), js.GradientFlow(dfx.Tsit5(), rtol=1e-6)):
     posed = grid if isinstance(solver, js.GradientFlow) else js.Grid(
         spectrum=spectra, objective=[js.JEPA(), js.MAE()], scale=[0.1, 0.2, 0.3])
     run = js.sweep(posed, solver, times=js.CriticalGrid(6), progress=False)

@@ -37,7 +37,7 @@ def flows():
     )
     return js.sweep(
         grid,
-        js.GradientFlow(rtol=1e-11),
+        js.GradientFlow(dfx.Tsit5(), rtol=1e-11),  # one program for all lanes
         times=js.CriticalGrid(count=12, first=0.05, last=12.0),
         observables=(js.observables.features, js.observables.balancedness),
         padded=True,

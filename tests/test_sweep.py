@@ -1,5 +1,6 @@
 import functools
 
+import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,7 +107,7 @@ def test_padded_depths_are_the_depths_compiled_one_by_one():
     random = grid(**axes, start=rotated)
     observables = (js.observables.features, js.observables.balancedness)
     runs = [
-        sweep(random, js.GradientFlow(rtol=1e-9), padded=padded, observables=observables)
+        sweep(random, js.GradientFlow(dfx.Tsit5(), rtol=1e-9), padded=padded, observables=observables)
         for padded in (True, False)
     ]
     np.testing.assert_allclose(runs[0].features, runs[1].features, rtol=1e-6)
@@ -145,7 +146,7 @@ def test_without_chance_seeds_are_shown_but_computed_once():
 @pytest.mark.slow
 def test_a_failed_lane_is_marked_and_the_others_go_on():
     few = grid(spectrum=OTHER, predictor_depth=[1], depth=[1], scale=[0.5, 1e-3])
-    run = sweep(few, js.GradientFlow(max_steps=128)).squeeze()
+    run = sweep(few, js.GradientFlow(dfx.Tsit5(), max_steps=128)).squeeze()
     codes = run.result.sel(objective="jepa")
     assert codes.sel(scale=0.5) == js.ResultCode.success
     assert codes.sel(scale=1e-3) == js.ResultCode.out_of_steps
