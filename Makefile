@@ -7,6 +7,8 @@ PYTHONS ?= python3.11 python3.12 python3.13
 PYTEST_FLAGS ?=
 # One process runs all tests of a file, which share programs and fixtures.
 PYTEST = $(BIN)/pytest -n 2 --dist loadfile
+# To look for these tests in all files would take longer than to run them.
+FLOAT32 = $(shell grep -l "mark.float32" tests/test_*.py)
 SIZE ?= full
 BIN = $(VENV)/bin
 COMMA = ,
@@ -42,12 +44,12 @@ systems: $(VENV)/.test  ## Run every system of notebooks/systems
 
 .PHONY: test
 test: $(VENV)/.test  ## Tests in float64, but for the slow ones, then those marked float32 without 64-bit types
-	$(PYTEST) -m "not slow" $(PYTEST_FLAGS)
-	$(PYTEST) --precision=32 $(PYTEST_FLAGS)
+	$(PYTEST) -m "not slow and not release" $(PYTEST_FLAGS)
+	$(PYTEST) --precision=32 $(PYTEST_FLAGS) $(FLOAT32)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.test  ## Tests marked slow
-	$(PYTEST) -m slow $(PYTEST_FLAGS)
+test-slow: $(VENV)/.test  ## Tests marked slow, or release
+	$(PYTEST) -m "slow or release" $(PYTEST_FLAGS)
 
 .PHONY: lint
 lint: $(VENV)/.lint  ## Formatting, style, types, and which module may import which
@@ -77,7 +79,7 @@ notebooks: $(VENV)/.docs  ## Run every notebook as a script, and say how long it
 	done
 
 .PHONY: check
-check: test test-slow demo docs lint  ## What continuous integration runs
+check: test test-slow demo docs lint  ## Everything, before a release
 
 # Each environment is new, and holds nothing but what the wheel asks for.
 RELEASE = build/release

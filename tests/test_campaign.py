@@ -231,7 +231,7 @@ def test_the_manifest_says_what_made_it(tmp_path):
     assert len(manifest["configuration_sha256"]) == 64
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_dask_workers_may_die(tmp_path, whole):
     path = tmp_path / "run"
     killed = threading.Event()
@@ -355,7 +355,7 @@ def test_dask_listens_to_this_machine_alone(tmp_path, whole):
     assert set(heard) == {"127.0.0.1"}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_scheduler_that_dies_is_one_sentence_and_the_run_goes_on(tmp_path, whole, capfd):
     import dask
 

@@ -210,7 +210,7 @@ def test_what_is_built_is_what_the_document_says(texts):
         check_built(text)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @settings(max_examples=300 // KINDS, derandomize=True, **COMMON)
 @given(documents())
 def test_many_documents_are_built(texts):
@@ -218,7 +218,7 @@ def test_many_documents_are_built(texts):
         check_built(text)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @settings(max_examples=10_000 // KINDS, derandomize=True, **COMMON)
 @given(documents())
 def test_ten_thousand_documents(texts):

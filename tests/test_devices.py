@@ -38,7 +38,7 @@ np.savez(sys.argv[1], **found)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_one_and_four_devices_find_the_same(tmp_path: Path):
     found = {}
     for count in (1, 4):

@@ -31,7 +31,7 @@ js.campaign(path, planned, shard=shard, progress=False)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_processes_of_one_cluster_share_a_run(tmp_path: Path):
     """The recipe of docs/large_sweeps.md."""
     with socket.socket() as free:

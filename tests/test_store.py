@@ -183,7 +183,7 @@ def kill_writers(path, kills, seed):
     return ended
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.release)])
 def test_a_writer_may_be_killed_at_any_moment(tmp_path, kills):
     path = tmp_path / "run"
     kill_writers(path, kills, seed=kills)
