@@ -107,7 +107,9 @@ def test_padded_depths_are_the_depths_compiled_one_by_one():
     random = grid(**axes, start=rotated)
     observables = (js.observables.features, js.observables.balancedness)
     runs = [
-        sweep(random, js.GradientFlow(dfx.Tsit5(), rtol=1e-9), padded=padded, observables=observables)
+        sweep(
+            random, js.GradientFlow(dfx.Tsit5(), rtol=1e-9), padded=padded, observables=observables
+        )
         for padded in (True, False)
     ]
     np.testing.assert_allclose(runs[0].features, runs[1].features, rtol=1e-6)
