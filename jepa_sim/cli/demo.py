@@ -78,23 +78,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         theory["light"] = (("spectrum", "feature"), share, _attrs("share of light in the variance"))
         commutator = [float(f.commutator) for f in kinds]
         theory["commutator"] = ("spectrum", commutator, _attrs("relative commutator of Σxx, Σyx"))
+    with _step(
+        console, f"flow of {d} × {d} matrices: depths {_listed(FLOW_DEPTHS)}, scale {FLOW_SCALE}"
+    ):
+        flow = _matrix_flow(moments, theory)
     shown = theory.sel(scale=SHOWN_SCALE).isel(spectrum=0)
     labels = pictures.labels(shown, _names(kinds[0], share[0] > 0.5))
-    flows = (
-        f"flow of {d} × {d} matrices: depths {_listed(FLOW_DEPTHS)}, scale {FLOW_SCALE}; "
-        f"a JEPA from a random start, on {eviction.FEATURES} features; figures of the closed form"
-    )
-    # a flow computes while the program of another is made, and while figures are drawn
-    with _step(console, flows), ThreadPoolExecutor() as pool:
-        running = pool.submit(_matrix_flow, moments, theory)
-        training = pool.submit(eviction.train, shown, labels, options.seed)
-        drawn = [
+    with _step(console, f"a JEPA from a random start, on {eviction.FEATURES} features"):
+        run = eviction.train(shown, labels, options.seed)
+    with _step(console, "figures and datasets"):
+        files = [
+            *_write(theory, flow, options.out),
             *pictures.trajectories(shown, labels, options.out),
             *pictures.learning_time(shown, options.out),
+            *eviction.draw(run, options.out),
         ]
-        flow, run = running.result(), training.result()
-    with _step(console, "datasets, figure of the random start"):
-        files = [*_write(theory, flow, options.out), *drawn, *eviction.draw(run, options.out)]
     console.print(findings.numbered(findings.found(shown, theory, flow, run)))
     console.print(*findings.tables(shown, theory, flow, LEVEL), sep="\n")
     console.print("Written: " + ", ".join(map(str, files)))
