@@ -370,7 +370,7 @@ def _in_turn(
 
 def _begin(
     program: Program, lanes: Lanes, chunk: np.ndarray, size: int
-) -> dict[str, jax.Array] | Exception:
+) -> dict[str, jax.Array] | jax.errors.JaxRuntimeError:
     """Results of a chunk that may still be computed; the error where there is no memory for it.
 
     The chunk is filled up to `size` with copies of its last lane, since every other shape would be
@@ -391,11 +391,11 @@ def _fetch(
     lanes: Lanes,
     chunk: np.ndarray,
     size: int,
-    begun: dict[str, jax.Array] | Exception,
+    begun: dict[str, jax.Array] | jax.errors.JaxRuntimeError,
 ) -> dict[str, np.ndarray]:
     """Results of a chunk on the host. One that does not fit into the memory is halved."""
     try:
-        if isinstance(begun, Exception):
+        if isinstance(begun, jax.errors.JaxRuntimeError):
             raise begun
         found = jax.device_get(begun)
     except jax.errors.JaxRuntimeError as error:
