@@ -88,9 +88,9 @@ class Plan(Shows):
         for program, which in self._programs(index):
             lanes = _with_curves(self.grid, program, every, index, which)
             for suited, chunks in in_chunks(program, lanes, which):
-                for chunk, found in _in_turn(suited, lanes, chunks):
+                for chunk, size in chunks:
                     places = _as_slice(chunk)
-                    for name, value in found.items():
+                    for name, value in _run(suited, lanes, chunk, size).items():
                         if name not in results:
                             shape = (index.shape[1], *value.shape[1:])
                             results[name] = np.empty(shape, value.dtype)
@@ -350,67 +350,26 @@ def _groups(
         yield np.flatnonzero(inside), tuple(grid.objective[i] for i in some), networks
 
 
-def _in_turn(
-    program: Program, lanes: Lanes, chunks: list[Chunk]
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Every chunk, and its results on the host.
-
-    A chunk is begun before the results of the one before it are fetched: else the devices would
-    wait while the host works.
-    """
-    before = None
-    for chunk, size in chunks:
-        begun = chunk, size, _begin(program, lanes, chunk, size)
-        if before is not None:
-            yield before[0], _fetch(program, lanes, *before)
-        before = begun
-    if before is not None:
-        yield before[0], _fetch(program, lanes, *before)
-
-
-def _begin(
-    program: Program, lanes: Lanes, chunk: np.ndarray, size: int
-) -> dict[str, jax.Array] | jax.errors.JaxRuntimeError:
-    """Results of a chunk that may still be computed; the error where there is no memory for it.
+def _run(program: Program, lanes: Lanes, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """Results of a chunk on the host.
 
     The chunk is filled up to `size` with copies of its last lane, since every other shape would be
     another program to compile. Lanes are sorted by work; they are dealt to the devices in turns, so
-    that all devices get similar work.
+    that all devices get similar work. A chunk that does not fit into their memory is halved.
     """
     devices = jax.local_device_count()
     filled = np.pad(chunk, (0, -(-size // devices) * devices - len(chunk)), mode="edge")
     which = filled.reshape(-1, devices).T.ravel()
     try:
-        return program.run(jnp.asarray(which, jnp.int32), lanes)
-    except jax.errors.JaxRuntimeError as error:
-        return error
-
-
-def _fetch(
-    program: Program,
-    lanes: Lanes,
-    chunk: np.ndarray,
-    size: int,
-    begun: dict[str, jax.Array] | jax.errors.JaxRuntimeError,
-) -> dict[str, np.ndarray]:
-    """Results of a chunk on the host. One that does not fit into the memory is halved."""
-    try:
-        if isinstance(begun, jax.errors.JaxRuntimeError):
-            raise begun
-        found = jax.device_get(begun)
+        found = jax.device_get(program.run(jnp.asarray(which, jnp.int32), lanes))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error) or len(chunk) == 1:
             raise
         half = math.ceil(len(chunk) / 2)
-        parts = [
-            _fetch(program, lanes, part, half, _begin(program, lanes, part, half))
-            for part in (chunk[:half], chunk[half:])
-        ]
+        parts = [_run(program, lanes, part, half) for part in (chunk[:half], chunk[half:])]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    devices = jax.local_device_count()
-    count = -(-size // devices) * devices
-    in_turns = _as_slice(np.arange(count).reshape(devices, -1).T.ravel()[: len(chunk)])
-    return {name: value[in_turns] for name, value in found.items()}
+    in_turns = np.arange(len(filled)).reshape(devices, -1).T.ravel()[: len(chunk)]
+    return {name: value[_as_slice(in_turns)] for name, value in found.items()}
 
 
 def _as_slice(places: np.ndarray) -> np.ndarray | slice:
