@@ -124,7 +124,7 @@ $(VENV)/.test: EXTRAS = demo,test
 $(VENV)/.lint: EXTRAS = demo,test,lint
 $(VENV)/.bench: EXTRAS = demo,test,bench
 $(VENV)/.docs: EXTRAS = docs
-# All that continuous integration needs, in one call of pip: even if it finds nothing to do, it takes 12 s.
+# All that continuous integration needs.
 $(VENV)/.ci: EXTRAS = demo,docs,lint,test
 $(VENV)/.demo $(VENV)/.explore $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.docs $(VENV)/.ci: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing jepa_sim[$(EXTRAS)] into $(VENV) (the first time takes about a minute)"
