@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 import jepa_sim as js
-from jepa_sim.campaigns import campaign
+from jepa_sim.campaigns import blocks
 from jepa_sim.campaigns.store import open_store
 
 FEATURES, TIMES = 8, 32
@@ -93,7 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     plan = planned(arguments.kind, arguments.spectra or SPECTRA[arguments.kind])
-    print(campaign.forecast(plan), flush=True)
+    print(blocks.forecast(plan), flush=True)
     measure(plan)
 
 

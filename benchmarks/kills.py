@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 import jepa_sim as js
-from jepa_sim.campaigns import campaign
+from jepa_sim.campaigns import blocks, campaign
 
 BLOCKS = 120
 LOG = "JEPA_SIM_KILLS_LOG"
@@ -42,7 +42,7 @@ def run(path: Path, engine: str) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     seeds, d, times = 8, 4, 16
-    campaign.UNSAVED_LANES = 8
+    blocks.UNSAVED_LANES = 8
     campaign.Task = Counted
     draw = np.random.default_rng(0)
     lam, rho = draw.uniform(0.1, 1, (BLOCKS, d)), draw.uniform(0.2, 0.9, (BLOCKS, d))

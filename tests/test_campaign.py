@@ -16,7 +16,7 @@ import optax
 import pytest
 
 import jepa_sim as js
-from jepa_sim.campaigns import campaign
+from jepa_sim.campaigns import blocks, campaign
 from jepa_sim.campaigns.progress import duration
 from jepa_sim.campaigns.store import open_store
 from jepa_sim.results.variables import FOR_GOOD
@@ -29,7 +29,7 @@ SOLVER = js.Descent(optax.sgd, 1e-2)
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
     """Blocks of two seeds and both spectra."""
-    monkeypatch.setattr(campaign, "UNSAVED_LANES", 4)
+    monkeypatch.setattr(blocks, "UNSAVED_LANES", 4)
 
 
 def grid(seeds=5, scales=(0.1, 0.2), lam=0.5):

@@ -24,8 +24,8 @@ assert jax.process_count() == 2 and jax.device_count() == 2 * jax.local_device_c
 spectra = [js.Moments.from_features([1.0, 0.5], [0.9, rho]) for rho in (0.3, 0.4, 0.6)]
 grid = js.Grid(spectrum=spectra, objective=[js.JEPA(), js.MAE()], depth=[1, 2])
 planned = js.plan(grid, js.ClosedForm(), times=js.CriticalGrid(4), observables=())
-from jepa_sim.campaigns import campaign
-campaign.BLOCK_BYTES = 1  # a block for each trajectory
+from jepa_sim.campaigns import blocks
+blocks.BLOCK_BYTES = 1  # a block for each trajectory
 shard = jax.process_index(), jax.process_count()
 js.campaign(path, planned, shard=shard, progress=False)
 """

@@ -5,28 +5,23 @@ the order of work, nor on the process that computes it.
 """
 
 import dataclasses
-import hashlib
-import json
 import math
 import os
-import platform
-import re
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
 import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.errors import StoreError
 from jepa_sim.arguments.kinds import checked
+from jepa_sim.campaigns.blocks import block_shape, lane_bytes
 from jepa_sim.campaigns.engine import AbstractEngine, Local
-from jepa_sim.campaigns.progress import duration, watched
+from jepa_sim.campaigns.progress import watched
+from jepa_sim.campaigns.record import is_grown, manifest, renamed
 from jepa_sim.campaigns.store import (
     Store,
     Variables,
@@ -37,16 +32,8 @@ from jepa_sim.campaigns.store import (
     open_store,
 )
 from jepa_sim.results.labels import meaning
-from jepa_sim.results.observables import name_of
-from jepa_sim.solvers.base import AbstractMatrixSolver
-from jepa_sim.sweeps.dataset import constants, coordinates, described, provenance
+from jepa_sim.sweeps.dataset import constants, coordinates
 from jepa_sim.sweeps.sweep import Plan
-
-FIRST_CALL = 15.0  # seconds to trace and compile one program for the first time
-BLOCK_BYTES = 2**26  # most bytes that are saved of a block
-# Most lanes of a block where matrices are integrated: a kill loses the block in hand, and 256 lanes
-# take seconds.
-UNSAVED_LANES = 256
 
 
 @checked
@@ -91,7 +78,7 @@ def campaign(
     """
     if shard is not None and not 0 <= shard[0] < shard[1]:
         checks.fail("shard", "be (i, n) with 0 ≤ i < n", shard)
-    asked = _manifest(planned, dict(configuration or {}), text)
+    asked = manifest(planned, dict(configuration or {}), text)
     store = _opened(Path(path), planned, asked, extend)
     fill(store, planned, engine or Local(), shard=shard, progress=progress)
     return open_run(path)
@@ -206,66 +193,6 @@ def retry(path: str | os.PathLike[str], planned: Plan, *, progress: bool = True)
     return open_run(path)
 
 
-def forecast(planned: Plan, *, in_blocks: bool = True) -> str:
-    """The size of a sweep in words: lanes, blocks, programs; time, memory and disk roughly.
-
-    in_blocks: whether it is a campaign. Without blocks all results are in memory.
-    """
-    lanes, per_lane = math.prod(planned.axes.values()), _lane_bytes(planned.shapes())
-    shape = block_shape(planned, per_lane)
-    blocks = math.prod(
-        math.ceil(n / size) for n, size in zip(planned.axes.values(), shape, strict=True)
-    )
-    programs, seconds = planned.cost()
-    block = math.prod(shape) * per_lane
-    parts, held, what = "", float(lanes * per_lane), "results"
-    if in_blocks:
-        parts, held = f", in {blocks:,} blocks of up to {math.prod(shape):,}", 3.0 * block
-        what = "blocks"
-    return "\n".join(
-        [
-            f"{lanes:,} runs{parts}",
-            f"{programs} programs to compile, about {duration(programs * FIRST_CALL)}",
-            f"computing: about {duration(seconds)} on two cores",
-            f"memory: about {_bytes(held)} for {what}, beside what JAX takes",
-            f"disk: at most {_bytes(float(lanes * per_lane))}",
-        ]
-    )
-
-
-def _lane_bytes(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
-    """Bytes that are saved of one lane."""
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in shapes.values())
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} TiB"
-
-
-def block_shape(planned: Plan, per_lane: int) -> tuple[int, ...]:
-    """How many lanes a block has along each axis.
-
-    Blocks hold whole axes, from the last axis on, while they fit.  per_lane: bytes of a lane.
-    """
-    axes = planned.axes
-    room = max(BLOCK_BYTES // per_lane, 1)
-    # a block of several depths or objectives would take several programs
-    apart = isinstance(planned.solver, AbstractMatrixSolver) and not planned.padded
-    if isinstance(planned.solver, AbstractMatrixSolver):
-        room = min(room, UNSAVED_LANES)
-    shape = []
-    for name, length in reversed(axes.items()):
-        alone = apart and name in ("objective", "depth", "predictor_depth")
-        size = 1 if alone else min(length, room)
-        shape.insert(0, size)
-        room = room // size if size == length else 1  # after an axis that is cut, one lane each
-    return tuple(shape)
-
-
 def _opened(path: Path, planned: Plan, asked: dict, extend: bool) -> Store:
     """Open the run at `path`. Make it where there is none, and extend it where `extend` says so."""
     axes = (planned.grid, planned.times, planned.critical_fraction)
@@ -275,15 +202,15 @@ def _opened(path: Path, planned: Plan, asked: dict, extend: bool) -> Store:
         extra["seed"] = name, values[:1], attrs
     known = xr.Dataset(constants(planned.grid), extra)
     if not path.exists():
-        blocks = block_shape(planned, _lane_bytes(planned.shapes()))
+        blocks = block_shape(planned, lane_bytes(planned.shapes()))
         create(path, _variables(planned), known, tuple(planned.axes), blocks, asked)
     store = open_store(path)
-    there = _renamed(store.manifest.get("configuration", {}))
+    there = renamed(store.manifest.get("configuration", {}))
     lines = differences(there, asked["configuration"])
     if not lines:
         mend(store, lambda: _variables(planned), known)
         return open_store(path)
-    grown = _grown(there, asked["configuration"], planned)
+    grown = is_grown(there, asked["configuration"], planned)
     if not (extend and grown):
         hint = "; --extend (extend=True) would add them" if grown else ""
         raise StoreError(
@@ -306,100 +233,5 @@ def _variables(planned: Plan) -> Variables:
     return variables
 
 
-def _grown(there: dict, asked: dict, planned: Plan) -> bool:
-    """Whether the configurations differ only in axes that have new values at their ends."""
-    before, after = there.get("axes", {}), asked["axes"]
-    if differences({**there, "axes": 0}, {**asked, "axes": 0}) or before.keys() != after.keys():
-        return False
-    for name, values in before.items():
-        if name == "spectrum":
-            first = [x[: values["count"]] for x in jax.tree.leaves(planned.grid.spectrum)]
-            if _digest(first) != values["sha256"]:
-                return False
-        elif after[name][: len(values)] != values:
-            return False
-    return True
-
-
-def _manifest(planned: Plan, configuration: dict, text: str) -> dict[str, Any]:
-    """The manifest of a run: its `configuration`, which must not change, and where it came from."""
-    grid = planned.grid
-    axes = {
-        "objective": [eqx.tree_pformat(o, short_arrays=False) for o in grid.objective],
-        "depth": list(map(float, grid.depth)),
-        "predictor_depth": list(map(float, grid.predictor_depth)),
-        "scale": list(map(float, grid.scale)),
-        **{name: list(map(float, values)) for name, values in grid.axes.items()},
-        "seed": list(map(int, grid.seed)),
-        "spectrum": {"count": grid.shape["spectrum"], "sha256": _digest(grid.spectrum)},
-    }
-    whole = {
-        "axes": axes,
-        "start": _named(grid.start),
-        "network": _named(grid.network),
-        "customise": _named(grid.customise),
-        "training": eqx.tree_pformat(grid.training, short_arrays=False),
-        "solver": described(planned.solver),
-        "times": repr(planned.times),
-        "observables": [name_of(o) for o in planned.observables],
-        "critical_fraction": list(planned.critical_fraction),
-        "precision": str(grid.spectrum.xx.dtype),
-        **configuration,
-    }
-    whole = json.loads(json.dumps(whole))  # as it will be read: tuples are lists there
-    return {
-        "configuration": whole,
-        "configuration_sha256": hashlib.sha256(json.dumps(whole).encode()).hexdigest(),
-        "toml": text,
-        "seeds": axes["seed"],
-        "provenance": {
-            **provenance(grid, planned.solver),
-            "git_revision": _git_revision(),
-            "host": platform.node(),
-            **({"config": text} if text else {}),
-        },
-    }
-
-
 def _plain(attrs: dict) -> dict:
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attrs.items()}
-
-
-def _digest(tree: Any) -> str:
-    found = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        found.update(np.ascontiguousarray(leaf).tobytes())
-    return found.hexdigest()
-
-
-def _named(function: Any) -> str:
-    """The name of a function and what it holds; `repr` has an address, which changes."""
-    if hasattr(function, "func"):  # a partial
-        held = ", ".join(f"{k}={v!r}" for k, v in function.keywords.items())
-        return f"partial({_named(function.func)}, {held})"
-    return _public(f"{function.__module__}.{function.__qualname__}")
-
-
-def _public(name: str) -> str:
-    """Names of jepa_sim without the modules that define them, which may move between versions."""
-    return re.sub(r"\bjepa_sim\.(?:\w+\.)*(\w+)", r"jepa_sim.\1", name)
-
-
-def _renamed(configuration: dict) -> dict:
-    """A stored configuration in the names of this version: `pose` is called `customise`."""
-    found = dict(configuration)
-    if "pose" in found:
-        found["customise"] = found.pop("pose").replace("._as_posed", ".apply")
-    named = ("start", "network", "customise")
-    return {**found, **{key: _public(found[key]) for key in named if key in found}}
-
-
-def _git_revision() -> str:
-    """The git revision of the working folder; empty where there is none."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip()

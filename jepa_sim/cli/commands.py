@@ -24,7 +24,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     path = Path(config.output.path)
     if arguments.dry_run:  # whatever there is at `path`: nothing is written
         planned = _planned(config)
-        from jepa_sim.campaigns.campaign import forecast
+        from jepa_sim.campaigns.blocks import forecast
 
         print(forecast(planned, in_blocks=not path.suffix))
         return 0

@@ -220,7 +220,7 @@ class Problem(Shows, Checked):
         alone = self.moments.per_feature(self.features, self.network.frames)
         regression = jnp.linalg.solve(alone.xx, alone.yx.swapaxes(1, 2))
         size = jnp.sqrt(jnp.sum(regression**2, axis=(1, 2)))
-        return size ** (self.depth / self.exponents[1]) * (1 if self._is_scaled else jnp.nan)
+        return size ** (self.depth / self.exponents[1]) * (1 if self._ends_at_plateaus else jnp.nan)
 
     @property
     def is_plain(self) -> bool:
@@ -232,11 +232,14 @@ class Problem(Shows, Checked):
         which the flow would keep.
         """
         has_copy = self.objective.teacher.time_constant is not None
-        return self._is_scaled and not has_copy and self.network.frames == (1, 1)
+        return self._ends_at_plateaus and not has_copy and self.network.frames == (1, 1)
 
     @property
-    def _is_scaled(self) -> bool:
-        """`is_plain`, but for what a teacher's copy and frames change."""
+    def _ends_at_plateaus(self) -> bool:
+        """Whether a learned feature ends where the regression says.
+
+        A teacher's copy changes when it gets there, and several frames how large the regression is.
+        """
         flows = self.objective.has_reduced_flow and not self.objective.teacher.passes_gradient
         return flows and self.training.is_scaled and not self.start.keeps_differences
 
