@@ -76,6 +76,7 @@ def contents(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+@pytest.mark.slow
 def test_sweep_writes_what_was_asked_for(finished: Path):
     assert contents(finished) == ["printed", "run.toml", "runs", "runs/first.nc"]
     found = result_of(finished)

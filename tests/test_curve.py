@@ -310,6 +310,7 @@ def test_derivatives_outside_of_jit_at_the_plateau_and_beside_it(mode):
     np.testing.assert_allclose(found[1:], about[1:], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
 def test_derivatives_where_no_feature_decays(mode):
     """With v = d ln u/dt, ∂ln u/∂t = v(u) and ∂ln u/∂ln u(0) = v(u)/v(u(0))."""

@@ -30,6 +30,7 @@ def short():
     return run(20)
 
 
+@pytest.mark.slow
 def test_learned_growing_and_not_learnable(short):
     diagnosis = js.diagnose(short)
     assert statuses(diagnosis) == [
@@ -95,6 +96,7 @@ def one(start, last, objective=None, **training):
     return js.simulate(problem, np.linspace(last / 50, last, 50), js.LayerModes())
 
 
+@pytest.mark.slow
 def test_values_below_the_tolerance_have_no_sign():
     moments = js.Moments.from_features([1.0, 1.0, 0.5], [0.9, 0.5, 0.2])
     objective, network = js.JEPA(js.MovingAverage(2.5)), js.DeepLinear(2)
@@ -160,6 +162,7 @@ def test_a_predictor_may_outlive_its_encoder():
     assert "predictor starts above ρ" in finding.reason
 
 
+@pytest.mark.slow
 def test_a_misaligned_predictor_may_turn():
     moments = js.Moments.from_features([1.0, 1.0], [0.9, 0.7])
     problem = js.Problem(moments, js.JEPA(), js.DeepLinear(1), js.Misaligned(0.1, 2.5))
@@ -182,6 +185,7 @@ def test_what_nothing_decides_is_undetermined():
     assert all(finding.reason for finding in found.findings)
 
 
+@pytest.mark.slow
 def test_a_bottleneck_and_a_failed_run():
     network, start = js.DeepLinear(1, width=2), js.Balanced(0.1, rotated=True)
     problem = js.Problem(FEATURES, js.MAE(), network, start)

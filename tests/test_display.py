@@ -208,6 +208,7 @@ def test_several_and_traced_ones_print_a_line():
     assert not jax.make_jaxpr(lambda p: (repr(p), p.moments.xx)[1])(problem).eqns
 
 
+@pytest.mark.slow
 def test_a_run_says_which_method_ran_and_why():
     problem = plain(two_features())
     short, long = (
@@ -239,6 +240,7 @@ def gram(t, state, problem):
     return state.gram(problem.features)
 
 
+@pytest.mark.slow
 def test_a_run_is_a_dataset_with_the_labels_of_a_sweep(tmp_path):
     problem = plain(two_features())
     saved = (js.observables.features, js.observables.loss, gram, js.observables.weights)

@@ -43,6 +43,7 @@ def end(problem, gain, late=LATE):
     return float(run.features[-1, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_feature_survives_below_the_threshold_of_decay_and_collapses_above_it(depth):
     q = 2 * depth
@@ -71,6 +72,7 @@ def test_rates_and_decays_of_their_own_move_the_threshold():
     assert end(above, 1.02 * stable) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_deep_jepa_spirals_from_the_larger_root_where_the_predictor_decays_too_little():
     """M = 1: near the threshold, η_v/η_w < (L−1)/L. A slow teacher holds it there."""
     threshold = float(at_rest(posed(2, 1e-3, ratio=0.2)).threshold[0])
@@ -146,6 +148,7 @@ def test_an_imbalance_that_is_kept_moves_the_plateau(objective):
     assert objective.name == "mae" or problem.plateaus[1] > 0 == lost.plateaus[1]
 
 
+@pytest.mark.slow
 def test_an_unknown_plateau_is_no_time():
     rule = js.Training(decay=0.01, predictor=js.DirectPred())
     moments = js.Moments.from_features([1.0, 0.8], [0.9, 0.5])

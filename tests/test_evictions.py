@@ -56,6 +56,7 @@ def crossings():
     return found
 
 
+@pytest.mark.slow
 def test_first_and_last_crossings_are_those_of_scipy(run, crossings):
     assert [len(crossings[key]) for key in ((0, True), (0, False), (1, True), (1, False))] == [
         *(1, 0, 2, 1)

@@ -61,6 +61,7 @@ def test_plateaus_and_the_end_of_time():
         np.testing.assert_array_equal(run.features.values >= 0.6 * plateau, later)
 
 
+@pytest.mark.slow
 def test_a_redrawn_figure_is_that_of_a_new_one(live: explore.Live):
     """Whether or not the limits of the axes have changed on the way."""
     assert live.png.startswith(b"\x89PNG")

@@ -42,6 +42,7 @@ def test_precision_follows_the_moments(objective):
     np.testing.assert_allclose(modes.features, exact.features, rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_all_four_levels_on_one_problem():
     import optax
 

@@ -16,6 +16,7 @@ import scipy.stats
 import jepa_sim as js
 from jepa_sim.model.dynamics import velocity
 from jepa_sim.model.objectives import product
+from jepa_sim.numerics.stabilised import ROCK4
 from jepa_sim.sweeps.dataset import described
 from tests.problems import OBJECTIVES, non_commuting, plateau, tilted, two_features
 
@@ -145,7 +146,7 @@ def test_deep_jepa_learns_in_the_order_of_rho_with_no_common_eigenbasis():
     )
     run = js.sweep(
         grid,
-        js.GradientFlow(dfx.Kvaerno5(), rtol=1e-7),
+        js.GradientFlow(ROCK4(), rtol=1e-7),
         times=js.CriticalGrid(count=400, first=1e-2, last=4.0),
         progress=False,
     ).squeeze()

@@ -202,6 +202,7 @@ class Bare(js.AbstractObjective):
         return latent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [js.GradientFlow(), js.Descent(optax.sgd, 1e-2)])
 def test_an_objective_needs_no_reduced_flow(solver):
     """It ends where the closed form of the same JEPA does; what a run alone tells is there."""

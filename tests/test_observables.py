@@ -31,6 +31,7 @@ def maps(run):
     return w, np.asarray(state.predictor[0][-1])
 
 
+@pytest.mark.slow
 def test_noise_share(seen):
     w, _ = maps(seen)
     share = 1 - np.trace(w @ MOMENTS.yx @ w.T) / np.trace(w @ MOMENTS.xx @ w.T)

@@ -164,6 +164,7 @@ def test_critical_times_of_objectives(dataset: xr.Dataset):
     assert "λ" in plot.critical_times(shallow, against="lam").get_xlabel()
 
 
+@pytest.mark.slow
 def test_critical_times_of_a_run(run: js.Trajectory):
     ax = plot.critical_times(run, fraction=0.5)
     [[rho, time]] = ax.lines[0].get_xydata()

@@ -175,6 +175,7 @@ def evicted():
     return [js.simulate(problem, times, s, observables=OBSERVED) for s in SOLVERS]
 
 
+@pytest.mark.slow
 def test_an_eviction_is_that_of_the_matrix_flow(evicted):
     ours, true = evicted
     for times in ("critical_times", "learned_times"):
@@ -212,8 +213,11 @@ def test_generic_starts_are_as_in_the_matrix_flow(depth, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "longer"),
-    [({"predictor_depth": 2}, 1), ({"predictor_depth": 3}, 30), ({"width": 2}, 1)],
-    ids=["two layers", "three layers", "bottleneck"],
+    [
+        pytest.param({"predictor_depth": 2}, 1, marks=pytest.mark.release, id="two layers"),
+        pytest.param({"predictor_depth": 3}, 30, id="three layers"),
+        pytest.param({"width": 2}, 1, id="bottleneck"),
+    ],
 )
 def test_deep_predictors_and_bottlenecks_are_as_in_the_matrix_flow(network, longer):
     problem = dataclasses.replace(problem_of(2, **network), start=js.RandomGaussian(0.02))
@@ -228,7 +232,7 @@ def test_deep_predictors_and_bottlenecks_are_as_in_the_matrix_flow(network, long
     np.testing.assert_allclose(runs[0].features[-1], runs[1].features[-1], rtol=0.01, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_depths_of_one_program_are_as_alone():
     grid = js.Grid(
         spectrum=TURNED,

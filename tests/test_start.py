@@ -284,6 +284,7 @@ def test_the_right_basis_of_random_balanced_is_that_of_its_weights(depth):
     np.testing.assert_allclose(w.T @ w, (basis * gains[None, :] ** 2) @ basis.T, atol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 3])
 def test_an_effective_start_is_aligned_with_a_gain_for_every_feature(depth):
     gains = np.array([0.3, 0.01])
@@ -297,6 +298,7 @@ def test_an_effective_start_is_aligned_with_a_gain_for_every_feature(depth):
     np.testing.assert_allclose(flow, exact, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_mae_of_two_layers_follows_its_effective_start():
     """Times of the matrix flow by scipy: the level start is off by ten times as much."""
     lam, rho = np.array([1.0, 0.5, 0.25]), np.array([0.8, 0.3, 0.6])

@@ -35,6 +35,7 @@ def runs():
     return sweep(grid(), js.Modes())
 
 
+@pytest.mark.slow
 def test_every_lane_is_the_simulation_of_its_labels(runs):
     assert dict(runs.features.sizes) == {
         "objective": 2,
@@ -179,6 +180,7 @@ def test_a_feature_that_decays_among_others_that_rise():
         np.testing.assert_allclose(rises.features, alone.features, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_further_axes_are_what_they_pose():
     def pose(problem, decay, tau):
         return js.Problem(

@@ -17,6 +17,7 @@ def posed(start, depth=1, predictor_depth=1, lam=LAM, rho=RHO, objective=None):
 
 
 # The theory leaves out products of small ratios: it is 1.3 % and 0.7 % off here.
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "within"), [(1, 0.02), (2, 0.01)])
 def test_a_takeover_is_that_of_the_matrix_flow(depth, within):
     problem = posed(js.Misaligned(1e-3, 1e-3), depth)

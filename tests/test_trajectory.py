@@ -27,6 +27,7 @@ def test_on_any_grid_as_accurate_as_the_solver(objective):
             np.testing.assert_allclose(saved.critical_times(**target), exact, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_not_reached_there_from_the_start_and_failed():
     posed = js.Problem(two_features(), js.JEPA(), js.DeepLinear(2), js.Balanced(0.2))
     run = js.simulate(posed, [0.0, 1.0], js.Modes())

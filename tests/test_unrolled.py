@@ -48,7 +48,9 @@ def test_as_diffrax_has_it(method):
 
 
 @pytest.mark.slow
-@both
+@pytest.mark.parametrize(
+    "method", [dfx.Tsit5(), pytest.param(dfx.Bosh3(), marks=pytest.mark.release)]
+)
 def test_a_gradient_in_reverse_is_that_of_diffrax(method):
     assert_same(jax.value_and_grad(solve, has_aux=True), method)
 
