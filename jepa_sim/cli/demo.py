@@ -21,8 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from diffrax import Tsit5
 from rich.console import Console
 from tqdm.auto import tqdm
 
@@ -34,9 +36,10 @@ from jepa_sim.data.images import Patches, read_photograph
 from jepa_sim.data.moments import Moments
 from jepa_sim.data.views import Lit, flat_patterns
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import JEPA, MAE, AbstractObjective
+from jepa_sim.model.objectives import JEPA, MAE, SwitchedObjective
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.starts import Balanced
+from jepa_sim.numerics.stabilised import ROCK4
 from jepa_sim.results.observables import features
 from jepa_sim.solvers.base import simulate
 from jepa_sim.solvers.closed_form import ClosedForm
@@ -165,10 +168,10 @@ def _matrix_flow(moments: Sequence[Moments], theory: xr.Dataset) -> xr.Dataset:
 
     def run(lane: tuple[int, ...]) -> None:
         i, j, k = lane
-        gains[lane] = _flow_gains(OBJECTIVES[i], FLOW_DEPTHS[j], moments[k], times[lane])
+        gains[lane] = _flow_gains(i, FLOW_DEPTHS[j], moments[k], times[lane])
 
-    lanes = list(np.ndindex(times.shape[:3]))
-    # one run computes while the program of another is made
+    # first one run of each depth, whose programs two threads make while the other computes
+    lanes = sorted(np.ndindex(times.shape[:3]), key=lambda lane: (lane[0], lane[2], lane[1]))
     with ThreadPoolExecutor(max_workers=2) as pool:
         for _ in tqdm(pool.map(run, lanes), total=len(lanes), unit="run", delay=2):
             pass
@@ -184,12 +187,12 @@ def _matrix_flow(moments: Sequence[Moments], theory: xr.Dataset) -> xr.Dataset:
     return ds
 
 
-def _flow_gains(
-    objective: AbstractObjective, depth: int, moments: Moments, times: np.ndarray
-) -> jax.Array:
-    problem = Problem(moments, objective, DeepLinear(depth), Balanced(FLOW_SCALE))
-    # of the gains alone: a shorter program
-    return simulate(problem, times, GradientFlow(rtol=1e-5), observables=(features,)).features
+def _flow_gains(objective: int, depth: int, moments: Moments, times: np.ndarray) -> jax.Array:
+    """Objectives of one depth share a program: to make four takes longer than all the runs."""
+    either = SwitchedObjective(OBJECTIVES, jnp.asarray(objective))
+    problem = Problem(moments, either, DeepLinear(depth), Balanced(FLOW_SCALE))
+    solver = GradientFlow(Tsit5() if depth == 1 else ROCK4(), rtol=1e-5)
+    return simulate(problem, times, solver, observables=(features,)).features
 
 
 def _first_times(ds: xr.Dataset, level: float | xr.DataArray) -> xr.DataArray:
