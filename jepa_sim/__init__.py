@@ -62,6 +62,8 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .results.diagnose import diagnose as diagnose
     from .results.evictions import Eviction as Eviction
     from .results.evictions import evictions as evictions
+    from .results.identify import Identification as Identification
+    from .results.identify import identify_objective as identify_objective
     from .results.measured import measure_gains as measure_gains
     from .results.status import Status as Status
     from .results.takeovers import Takeovers as Takeovers
