@@ -89,7 +89,8 @@ def test_further_axes_change_what_they_name():
     slow = posed('objective = ["mae"]\nrate_per_layer = true').training
     np.testing.assert_allclose([slow.encoder_rate, slow.predictor_rate], 1 / 3, rtol=1e-15)
     assert slow.is_scaled
-    for name, kind in (("direct_pred", js.DirectPred), ("fast", js.FastPredictor)):
+    kinds = {"direct_pred": js.DirectPred, "fast": js.FastPredictor}
+    for name, kind in {**kinds, "identity": js.IdentityPredictor}.items():
         rule = posed(f'objective = ["jepa"]\npredictor = "{name}"').training.predictor
         assert isinstance(rule, kind)
 

@@ -130,6 +130,28 @@ def test_a_formula_fits_one_layer_of_predictor_and_jepa(rule, objective, network
     js.Problem(moments, js.JEPA(), js.DeepLinear(2), start, training).check()
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_without_a_predictor_all_collapses_that_is_not_predicted_perfectly(depth):
+    """u̇ = −σ² (1 − ρ) u^{2L−1}, solved by hand; ρ = 1 stays as it is."""
+    lam, rho, size = np.array([1.0, 0.5, 2.0]), np.array([0.9, 0.3, 1.0]), 0.6
+    problem = js.Problem(
+        js.Moments.from_features(lam, rho),
+        js.JEPA(),
+        js.DeepLinear(depth),
+        js.Balanced(size),
+        js.Training(predictor=js.IdentityPredictor()),
+    )
+    times = np.array([0.5, 3.0, 20.0])
+    exponent = np.outer(times, lam / rho * (1 - rho))
+    u = size ** (1 / depth)
+    exact = u * np.exp(-exponent) if depth == 1 else u / np.sqrt(1 + 2 * u**2 * exponent)
+    for solver in (js.LayerModes(rtol=1e-9), js.GradientFlow(dfx.Tsit5(), rtol=1e-9)):
+        run = js.simulate(problem, times, solver)
+        np.testing.assert_allclose(run.features, exact**depth, rtol=1e-6, atol=1e-9)  # its floor
+    np.testing.assert_array_equal(problem.plateaus, [0, 0, np.nan])
+    assert [f.status for f in js.diagnose(run).findings[:2]] == [js.Status.collapsed] * 2
+
+
 def test_direct_pred_takes_single_frames():
     moments = js.Moments(np.eye(4), 0.5 * np.eye(4))
     network, start = js.DeepLinear(1, frames=(2, 2)), js.RandomGaussian(0.1)

@@ -88,8 +88,7 @@ class DirectPred(AbstractPredictor):
         return (basis * (jnp.sqrt(s) + self.boost * jnp.max(s))[None, :]) @ basis.T
 
     def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
-        if network.frames != (1, 1):
-            checks.fail("network.frames", "be (1, 1) with DirectPred", network.frames)
+        _check_single("DirectPred", network)
         _check_formula("DirectPred", objective, network, dimension)
 
     def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
@@ -121,13 +120,38 @@ class FastPredictor(AbstractPredictor):
         _check_formula("FastPredictor", objective, network, dimension)
 
 
+class IdentityPredictor(AbstractPredictor):
+    """V̄ = 1: the latent of x itself is the prediction, as in a Siamese network without predictor.
+
+    For one layer of predictor and JEPA. The flow of a feature then is u̇ = −σ² (1 − ρ) u^{2L−1}:
+    everything collapses but what is predicted perfectly, ρ = 1. A feature with ρ > 1 grows without
+    bound.
+
+    Raises ValueError, in `simulate` and `sweep`, where the objective or the network does not fit.
+    """
+
+    is_learned: ClassVar[bool] = False
+    is_separable: ClassVar[bool] = True
+
+    def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
+        return jnp.eye(len(maps.encoder), dtype=maps.encoder.dtype)
+
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        _check_single("IdentityPredictor", network)
+        _check_formula("IdentityPredictor", objective, network, dimension)
+
+    def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
+        """0 where ρ < 1; NaN elsewhere, where the start decides or nothing stops the growth."""
+        return jnp.where(features.rho < 1, 0, jnp.full_like(features.rho, jnp.nan))
+
+
 class Training(Checked):
     """Ż = rate · (the objective's pull on Z) − decay · Z, for every factor Z.
 
     encoder_rate, predictor_rate: learning rates relative to the unit of flow time.
     decay: weight decay η of all factors, not multiplied by the rates (as in Tian et al. 2021).
     encoder_decay, predictor_decay: η of one group of factors, in place of `decay`.
-    predictor: `Learned()` (the default), `DirectPred()` or `FastPredictor()`.
+    predictor: `Learned()`, the default, or `DirectPred()`, `FastPredictor()`, `IdentityPredictor()`.
     All numbers may be traced.
     is_scaled: whether the flow is known to be that of the reduced theory, in another unit of time:
     one rate for all factors, no decay, and a learned predictor.
@@ -175,6 +199,11 @@ class Training(Checked):
         """α_w, α_v, η_w and η_v: the rates and decays of encoder (w) and predictor (v)."""
         rates = (self.encoder_rate, self.predictor_rate)
         return [x.astype(dtype) for x in (*rates, self.encoder_decay, self.predictor_decay)]
+
+
+def _check_single(rule: str, network: DeepLinear) -> None:
+    if network.frames != (1, 1):
+        checks.fail("network.frames", f"be (1, 1) with {rule}", network.frames)
 
 
 def _check_formula(

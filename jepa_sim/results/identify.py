@@ -1,11 +1,11 @@
 """Which objective a training step follows, found by comparing fields at random points.
 
 The user's update U is a function of all layers and of a batch. A known objective with its target
-has the velocity F of the flow on the batch's second moments. If U is a step of that objective, there
-are numbers with U = c F − w Z for all layers Z of the encoder, and others for the predictor: c is
-the flow time of the step (negative where U is the gradient), w what weight decay takes away. They
-are fitted by least squares at several random points at once. What is left of U says whether it is
-that objective.
+has the velocity F of the flow on the batch's second moments. If U is a step of that objective,
+there are numbers with U = c F − w Z for all layers Z of the encoder, and others for the
+predictor: c is the flow time of the step (negative where U is the gradient), w what weight decay
+takes away. They are fitted by least squares at several random points at once. What is left of U
+says whether it is that objective.
 """
 
 import dataclasses

@@ -30,6 +30,7 @@ PREDICTORS = {
     "learned": lambda: js.Learned(),
     "direct_pred": lambda: js.DirectPred(),
     "fast": lambda: js.FastPredictor(),
+    "identity": lambda: js.IdentityPredictor(),
 }
 
 
