@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from . import data as data
+    from . import explore as explore
+    from . import plot as plot
     from .arguments.checks import AmplifiedWarning as AmplifiedWarning
     from .arguments.errors import StoreError as StoreError
     from .arguments.types import ResultCode as ResultCode
@@ -100,7 +102,7 @@ def _homes() -> dict[str, str]:
 
 
 _HOMES = _homes()
-_MODULES = ("data", "observables")  # public names that are modules themselves
+_MODULES = ("data", "explore", "observables", "plot")  # public names that are modules themselves
 _OLDER = {"Rest": "Equilibria", "Sweep": "Plan"}  # names of version 0.1, which 0.3 will not know
 _GOING = {  # names that 0.3 will not know: where they are, and what to use
     "AbstractEngine": (".campaigns.engine", "`campaign` computes shards for any scheduler")

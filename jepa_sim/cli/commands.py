@@ -74,8 +74,8 @@ def _campaign(arguments: argparse.Namespace, config: toml.Config, path: Path) ->
             text=config.text,
         )
     except KeyboardInterrupt:
-        again = f"The same command goes on with `{path}`."
-        message = f"Interrupted; what was in hand is written. {again}"
+        again = f"Run the same command again to continue `{path}`."
+        message = f"Interrupted. Every block that was computed is stored. {again}"
         raise KeyboardInterrupt(message) from None
     if not arguments.quiet and arguments.shard is None:
         from jepa_sim.cli.report import print_run

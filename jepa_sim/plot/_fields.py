@@ -18,6 +18,7 @@ LETTERS = {"rho": "ρ", "lam": "λ"}
 DECADES = 3  # positive numbers that span more are coloured by their logarithm
 NEVER, MISSING = "#222222", "#dddddd"
 MOST_TICKS = 20
+MOST_LETTERS = 36  # of all names along a horizontal axis
 MOST_NAMED = 12  # values whose names fit beside an axis
 
 
@@ -176,7 +177,10 @@ class _Axis(NamedTuple):
         if self.scale == "table":
             is_float = self.values.dtype.kind == "f"
             names = [f"{v:.4g}" if is_float else str(v) for v in self.values]
-            every = -(-len(names) // MOST_TICKS)
+            room = MOST_TICKS
+            if side == "x":  # where names are long, fewer fit side by side
+                room = min(room, max(1, MOST_LETTERS // (1 + max(map(len, names)))))
+            every = -(-len(names) // room)
             axis.set_ticks(self.places[::every], names[::every])
             axis.set_tick_params(which="both", length=0)
 

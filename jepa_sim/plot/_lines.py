@@ -109,12 +109,15 @@ def collapse(run: Result, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axe
     dataset does not have the problem: there they follow from gains and plateaus (dotted).
     axes: two. The effective rank is exp of the entropy of the encoder's singular values; where it
     was not saved, of the gains, which are the singular values where features are aligned (they are
-    not while one feature takes the latent of another).
+    not while one feature takes the latent of another). Gains of a `Trajectory` that are too small
+    for its solver (`floor`) are left out.
 
     Raises ValueError where `run` has further axes.
     """
     found = curves(run)
     fates = _fates(run, found)
+    floor = float(np.max(run.floor)) if isinstance(run, Trajectory) else 0.0
+    gains = np.where(found.gains < floor, np.nan, found.gains)
     with style():
         if axes is None:
             _, axes = panels(1, 2, (PAGE, 2.4))
@@ -122,7 +125,7 @@ def collapse(run: Result, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axe
         for status, colour in FATES.items():
             which = [i for i, fate in enumerate(fates) if fate is status]
             for i in which:
-                left.plot(found.times, found.gains[:, i], color=colour, lw=1.2)
+                left.plot(found.times, gains[:, i], color=colour, lw=1.2)
                 if found.plateau[i] > 0:
                     left.axhline(found.plateau[i], color=colour, lw=0.6, ls=":")
             if which:
@@ -130,7 +133,7 @@ def collapse(run: Result, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axe
         _mark_evictions(left, found)
         left.set(yscale="log", ylabel="encoder gain w̄")
         left.legend(frameon=False)
-        right.plot(found.times, _effective_rank(run, found), color="0.2", lw=1.4)
+        right.plot(found.times, _effective_rank(run, gains), color="0.2", lw=1.4)
         right.set(ylim=(0.9, None), ylabel=f"effective rank (of {len(found.rho)})")
         for ax in axes:
             _time_axis(ax, found.times)
@@ -192,9 +195,11 @@ def _fates(run: Result, found: Curves) -> list[Status]:
     return [by_gains(gains, plateau, is_evicted=i in lost) for i, (gains, plateau) in columns]
 
 
-def _effective_rank(run: Result, found: Curves) -> np.ndarray:
+def _effective_rank(run: Result, gains: np.ndarray) -> np.ndarray:
+    """(t,) of saved times; NaN where all gains are too small to be known."""
     saved = run.values if isinstance(run, Trajectory) else run
     if "effective_rank" in saved:
         values: xr.DataArray | Any = saved["effective_rank"]
         return np.asarray(values)
-    return np.asarray(rank_of(jnp.asarray(found.gains)))
+    ranks = rank_of(jnp.asarray(np.nan_to_num(gains)))
+    return np.where(np.isnan(gains).all(axis=-1), np.nan, ranks)

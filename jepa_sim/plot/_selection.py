@@ -56,9 +56,10 @@ def learned(run: Result, fraction: float, times: str = "critical_time") -> Learn
         features = run.problem.features
         found = run.learned_times if times == "learned_time" else run.critical_times
         late = np.asarray(found(fraction=fraction))[None]
+        late = np.where(late == float(run.times[0]), 0, late)  # see `from_start`
         rho, lam = np.asarray(features.rho), np.asarray(features.lam)
         return LearnedTimes((run.problem.objective.name,), late, rho, lam)
-    found = run[times]
+    found = from_start(run, times)
     if "critical_fraction" in found.dims:
         known = found.critical_fraction.values.tolist()
         if fraction not in known:
@@ -70,6 +71,14 @@ def learned(run: Result, fraction: float, times: str = "critical_time") -> Learn
     names = tuple(map(str, np.atleast_1d(found.objective.values)))
     values = found.transpose("objective", "feature").values
     return LearnedTimes(names, values, run.rho.values, run.lam.values)
+
+
+def from_start(ds: xr.Dataset, times: str) -> xr.DataArray:
+    """The variable `times`, 0 where a feature is there at the first saved time of a flow already.
+
+    A flow from a random start does not save its start, and has that first time there.
+    """
+    return ds[times].where(ds[times] != ds.t.isel(time=0), 0) if "t" in ds else ds[times]
 
 
 def check_axes(values: xr.DataArray, wanted: set[str], rule: str, argument: str = "run") -> None:

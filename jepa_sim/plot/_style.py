@@ -69,12 +69,18 @@ def style() -> Iterator[None]:
     plt.matplotlib.interactive(interactive)
 
 
-def save(drawn: "Figure", stem: Path) -> list[Path]:
+SUFFIXES = (".pdf", ".png")
+
+
+def save(drawn: "Figure", stem: Path | str) -> list[Path]:
     """Write the figure `drawn` to `stem`.pdf (vector) and `stem`.png, and close it.
 
-    Returns both paths.
+    stem: a path; a suffix .pdf or .png is left out first. Returns both paths.
     """
-    paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
+    stem = Path(stem)
+    # not `with_suffix` alone: of a name such as "decay_0.01" it would replace the digits
+    whole = stem.with_suffix("") if stem.suffix in SUFFIXES else stem
+    paths = [whole.with_name(whole.name + suffix) for suffix in SUFFIXES]
     for path in paths:
         drawn.savefig(path, dpi=200)
         drawn.set_layout_engine("none")  # else the second file would be laid out again

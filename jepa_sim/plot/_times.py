@@ -8,13 +8,13 @@ import xarray as xr
 
 from jepa_sim.arguments import checks
 from jepa_sim.plot._lines import Flags
-from jepa_sim.plot._selection import LearnedTimes, Result, check_axes, learned
-from jepa_sim.plot._style import FLOW_TIME, PAGE, look, one_panel, panels, style
+from jepa_sim.plot._selection import LearnedTimes, Result, check_axes, from_start, learned
+from jepa_sim.plot._style import PAGE, look, one_panel, panels, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-AGAINST = {"rho": "regression coefficient ρ", "lam": "covariance λ"}
+AGAINST = {"rho": "ρ of the feature", "lam": "λ of the feature"}
 
 
 def critical_times(
@@ -51,8 +51,8 @@ def critical_times(
             ax.plot(at[usual], late[usual], marker, label=name, ls="", ms=4, color=colour)
             _draw_at_edges(ax, at, late, (high, low), color=colour, mfc="none")
         _name_edges(ax, found.times)
-        ax.set(yscale="log", ylim=(low / 1.5, high * 1.5), ylabel=f"learned at {FLOW_TIME}")
-        ax.set_xlabel(f"{AGAINST[against]} of the feature")
+        ax.set(yscale="log", ylabel="learned at t (in 1/λ)", xlabel=AGAINST[against])
+        _widen(ax, low / 1.5, high * 1.5)
         widest = max(1.0 if against == "rho" else 0.0, *np.abs(at))
         ax.set_xlim(min(0.0, 1.05 * at.min()), 1.05 * widest)
         ax.legend(frameon=False, handletextpad=0.1)
@@ -83,7 +83,7 @@ def learning_time(
     """
     delays, rho = delays_of(ds, times), ds.rho.values
     noisy = np.zeros(len(rho), bool) if noisy is None else np.asarray(noisy)
-    edge = 1.25 * delays[np.isfinite(delays)].max(initial=2.0)
+    edge = 1.25 * delays[np.isfinite(delays)].max(initial=1.0)
     with style():
         if axes is None:
             _, axes = panels(1, ds.sizes["depth"], (PAGE, 2.2), sharey=True)
@@ -96,7 +96,8 @@ def learning_time(
                     ax.plot(rho[reached], delay[reached], marker, **points)
                     edges = (edge, 0.03 * edge)
                     _draw_at_edges(ax, rho[chosen], delay[chosen], edges, **points)
-                ax.plot([], [], marker, ms=4, color=colour, label=name)
+                face = colour if noisy.any() else "none"
+                ax.plot([], [], marker, ls="", ms=4, mec=colour, mfc=face, label=name)
             ax.set(xlim=(0, 1.04), xticks=(0, 0.5, 1), xlabel="ρ of the feature")
             ax.set_ylim(0, 1.06 * edge)
             ax.set_title(f"depth L = {depth:g}")
@@ -104,6 +105,13 @@ def learning_time(
         axes[0].set_ylabel("λt* over that of\nthe cleanest feature")
         axes[0].legend(frameon=False, handletextpad=0.1, loc="upper left")
     return axes
+
+
+def _widen(ax: "Axes", low: float, high: float) -> None:
+    """Show y from `low` to `high`, and all that axes with the same y axis show already."""
+    ax.dataLim.update_from_data_y([low, high], ignore=False)
+    ax.margins(y=0)
+    ax.autoscale_view(scalex=False)
 
 
 EDGES = {"^": "never", "v": "from the start"}  # triangles along the upper and the lower edge
@@ -133,7 +141,7 @@ def delays_of(ds: xr.Dataset, times: str) -> np.ndarray:
     """
     axes = ("objective", "depth", "feature")
     check_axes(ds[times], set(axes), "have the axes `objective`, `depth` and `feature` alone", "ds")
-    scaled, rho = (ds[times] * ds.lam).transpose(*axes).values, ds.rho.values
+    scaled, rho = (from_start(ds, times) * ds.lam).transpose(*axes).values, ds.rho.values
     learned = np.isfinite(scaled) & (scaled > 0)
     cleanest = np.where(learned, rho, -np.inf).argmax(axis=-1)
     reference = np.take_along_axis(scaled, cleanest[..., None], axis=-1)

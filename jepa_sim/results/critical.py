@@ -102,8 +102,8 @@ def trust(
     >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=1), js.Balanced(scale=1e-4))
     >>> print(js.trust(problem, fraction=0.5))
-    Feature 0 (ρ 0.9) will displace feature 1 (ρ 0.3) at t ≈ 5.21e+03: its critical time is at most
-    that, not 1e+04.
+    Feature 0 (ρ 0.9) will displace feature 1 (ρ 0.3) at t ≈ 5.21e+03, and is learned by then. The
+    reduced theory says 1e+04.
 
     Raises ValueError where the start is not balanced or the target out of range.
     """

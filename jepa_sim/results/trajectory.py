@@ -200,7 +200,7 @@ class Trajectory(Shows, eqx.Module):
             "times": f"{times.size:,} from {number(times[0])} to {number(times[-1])}",
             "saved": listed(sorted(self.values)),
             "result": ResultCode(int(self.result)).reason,
-            "known": f"gains above {floor:.1g}" if floor > 0 else "",
+            "resolves": f"gains above {floor:.1g}; smaller ones are noise" if floor > 0 else "",
             "trust": str(self.trust) if self.keeps_apart else "",
         }
         columns = columns_of(problem)

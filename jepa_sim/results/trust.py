@@ -69,10 +69,10 @@ class Trust(Shows, eqx.Module):
             return "Features keep apart until they are learned: the reduced theory holds."
         i, j = int(found.cleaner), int(found.noisier)
         cleaner, noisier = (float(rho) for rho in self.rho)
-        wrong = f"{float(found.expected):.3g}" if np.isfinite(float(found.expected)) else "later"
+        late = f"{float(found.expected):.3g}" if np.isfinite(float(found.expected)) else "later"
         return (
             f"Feature {i} (ρ {cleaner:.2g}) will displace feature {j} (ρ {noisier:.2g}) at t ≈ "
-            f"{float(found.time):.3g}: its critical time is at most that, not {wrong}."
+            f"{float(found.time):.3g}, and is learned by then. The reduced theory says {late}."
         )
 
 

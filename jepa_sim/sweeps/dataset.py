@@ -62,12 +62,12 @@ def remarks(dataset: xr.Dataset) -> list[str]:
             f"Nothing in it is random: all {dataset.sizes['seed']} seeds are copies of one run."
         )
     times = dataset.critical_time
-    at_start = int((times == 0).sum())
+    at_start = int(((times == 0) | (times == dataset.t.isel(time=0))).sum())
     if at_start:
         found.append(
-            f"{at_start:,} of {times.size:,} critical times are 0: there the start ε is at or "
-            "above that fraction of the plateau, and the time says nothing of learning. Use a "
-            "smaller ε."
+            f"{at_start:,} of {times.size:,} critical times are 0 or the first saved time: there "
+            "the start ε is at or above that fraction of the plateau, and the time says nothing of "
+            "learning. Use a smaller ε."
         )
     if "trust" in dataset:
         wrong = int((dataset.trust < HOLDS_FROM).sum())
