@@ -1,5 +1,7 @@
 """Figures draw without warnings, are labelled, and refuse data with further axes."""
 
+import itertools
+
 import matplotlib
 import matplotlib.pyplot
 import numpy as np
@@ -164,6 +166,24 @@ def test_critical_times_of_objectives(dataset: xr.Dataset):
     assert "λ" in plot.critical_times(shallow, against="lam").get_xlabel()
 
 
+def test_critical_times_beside_each_other_are_all_seen(dataset: xr.Dataset):
+    _, axes = plot.panels(1, 2, (plot.PAGE, 2.0), sharey=True)
+    late = dataset.assign(critical_time=100 * dataset.critical_time)
+    for ax, found in zip(axes, (dataset, late), strict=True):
+        plot.critical_times(found.sel(depth=1), ax)
+    low, high = axes[0].get_ylim()
+    assert low < 5.0
+    assert high > 2000.0
+
+
+def test_a_feature_that_is_there_at_the_first_saved_time_has_no_time(dataset: xr.Dataset):
+    start = dataset.copy(deep=True)
+    start.critical_time[0, 0, 0] = 1.0  # the first saved time
+    ax = plot.critical_times(start.sel(depth=1))
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["JEPA", "MAE", "from the start"]
+
+
 @pytest.mark.slow
 def test_critical_times_of_a_run(run: js.Trajectory):
     ax = plot.critical_times(run, fraction=0.5)
@@ -292,6 +312,30 @@ def test_collapse_says_what_became_of_features(run: js.Trajectory):
     assert left.format_coord(400.0, 0.8).startswith("t = 400: feature 0 (λ = 1, ρ = 0.909) has w̄")
 
 
+def test_what_is_too_small_for_the_solver_is_not_drawn():
+    moments = js.data.Static(signal=[1.0, 1.0, 0.5], noise=[0.1, 1.0, 2.0]).exact_moments()
+    training, start = js.Training(decay=0.1), js.Balanced(0.2)
+    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(2), start, training)
+    run = js.simulate(problem, np.linspace(0.0, 1000.0, 101), js.LayerModes())
+    assert (run.features[-1] < run.floor).all()
+    left, right = plot.collapse(run)
+    drawn = np.concatenate([line.get_ydata() for line in left.lines if len(line.get_ydata()) > 2])
+    assert np.nanmin(drawn) >= float(run.floor.max())
+    assert np.isnan(right.lines[0].get_ydata()[-1])
+
+
+def test_names_along_an_axis_do_not_overlap():
+    decays = [0.0, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1]
+    values = xr.DataArray(
+        np.ones((2, 10)), {"scale": [0.1, 0.2], "decay": decays}, ("scale", "decay")
+    )
+    ax = plot.phase_diagram(values)
+    ax.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert len(boxes) > 3
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
 def test_evictions_are_marked(dataset: xr.Dataset):
     """A takeover at t = 40, with gains as in one latent: feature 0 is the cleaner one."""
     run = dataset.sel(objective="jepa", depth=1).copy(deep=True)
@@ -353,8 +397,12 @@ def test_figures_are_saved_as_vectors_and_pixels(dataset: xr.Dataset, tmp_path):
     plot.learning_time(dataset, axes)
     plot.trajectories(dataset.isel(objective=0, depth=0), axes[0])
     plot.rho_bar(figure, axes)
+    (tmp_path / "other").mkdir()
     paths = plot.save(figure, tmp_path / "drawn")
     assert [path.name for path in paths] == ["drawn.pdf", "drawn.png"]
+    for stem, name in (("decay_0.01", "decay_0.01"), ("drawn.png", "drawn")):
+        paths_again = plot.save(plot.panels(1, 1, (1.0, 1.0))[0], str(tmp_path / "other" / stem))
+        assert [path.name for path in paths_again] == [f"{name}.pdf", f"{name}.png"]
     assert paths[0].read_bytes().startswith(b"%PDF")
     assert paths[1].read_bytes().startswith(b"\x89PNG")
     assert matplotlib.pyplot.get_fignums() == []

@@ -142,8 +142,8 @@ def test_overlapping_patterns_are_trusted_less():
 def test_a_run_says_how_far_it_can_be_trusted():
     run = js.simulate(posed(), [300.0, 1100.0], js.ClosedForm())
     np.testing.assert_allclose(
-        trust_of(run).ratio, js.trust(posed(), fraction=0.5).ratio, rtol=1e-6
-    )
+        trust_of(run).ratio, js.trust(posed(), fraction=0.5).ratio, rtol=1e-12
+    )  # its times are exact: nothing is interpolated on this coarse grid
     assert "will displace feature 1" in str(run)
     short = js.simulate(posed(), [300.0, 600.0], js.ClosedForm())
     assert trust_of(short).holds  # it ends before that

@@ -51,7 +51,7 @@ def critical_times(
             ax.plot(at[usual], late[usual], marker, label=name, ls="", ms=4, color=colour)
             _draw_at_edges(ax, at, late, (high, low), color=colour, mfc="none")
         _name_edges(ax, found.times)
-        ax.set(yscale="log", ylabel="learned at t (in 1/λ)", xlabel=AGAINST[against])
+        ax.set(yscale="log", ylabel="learned at t = kα (in 1/λ)", xlabel=AGAINST[against])
         _widen(ax, low / 1.5, high * 1.5)
         widest = max(1.0 if against == "rho" else 0.0, *np.abs(at))
         ax.set_xlim(min(0.0, 1.05 * at.min()), 1.05 * widest)

@@ -124,6 +124,12 @@ def times_and_trust(
 
 @eqx.filter_jit
 def _exact(problem: Problem, fraction: Target, level: Target) -> tuple[Float[Array, " d"], Trust]:
+    times = exact_times(problem, fraction, level)
+    return times, trust_in(problem, times, jnp.zeros_like(times[0]))
+
+
+def exact_times(problem: Problem, fraction: Target, level: Target = None) -> Float[Array, " d"]:
+    """(d,) critical times of the reduced flow, to be called in a compiled program."""
     flow = problem.flow
     # ln(u/u*) of the target. For a fraction it does not depend on the plateau, so that it is exact;
     # through the plateau it would be rounded.
@@ -132,8 +138,7 @@ def _exact(problem: Problem, fraction: Target, level: Target) -> tuple[Float[Arr
         log_ratio = log_level - flow.log_plateau
     else:
         log_ratio = jnp.broadcast_to(jnp.log(fraction) / flow.depth, flow.lam.shape)
-    times = flow.hitting_time(log_ratio)
-    return times, trust_in(problem, times, jnp.zeros_like(times[0]))
+    return flow.hitting_time(log_ratio)
 
 
 @checked

@@ -62,11 +62,14 @@ def remarks(dataset: xr.Dataset) -> list[str]:
             f"Nothing in it is random: all {dataset.sizes['seed']} seeds are copies of one run."
         )
     times = dataset.critical_time
-    at_start = int(((times == 0) | (times == dataset.t.isel(time=0))).sum())
+    is_there = times == 0
+    if RISES_ONCE not in dataset.attrs:  # a flow from a random start saves no time before
+        is_there = is_there | (times == dataset.t.isel(time=0))
+    at_start = int(is_there.sum())
     if at_start:
         found.append(
             f"{at_start:,} of {times.size:,} critical times are 0 or the first saved time: there "
-            "the start ε is at or above that fraction of the plateau, and the time says nothing of "
+            "the start is at or above that fraction of the plateau, and the time says nothing of "
             "learning. Use a smaller ε."
         )
     if "trust" in dataset:

@@ -97,6 +97,5 @@ def _default(field: dataclasses.Field) -> Any:
 def _is_same(value: Any, default: Any) -> bool:
     arrays = (jax.Array, np.ndarray)
     if isinstance(value, arrays) or isinstance(default, arrays):
-        same_shape = np.shape(value) == np.shape(default)
-        return default is not dataclasses.MISSING and same_shape and bool(np.all(value == default))
+        return default is not dataclasses.MISSING and np.array_equal(value, default)
     return value is default or (type(value) is type(default) and bool(value == default))
