@@ -12,7 +12,7 @@ import pytest
 
 import jepa_sim as js
 from jepa_sim import data
-from jepa_sim.config import ConfigError, parse
+from jepa_sim.config import Config, ConfigError, parse
 from jepa_sim.config.build import build
 
 FEATURES = 'kind = "features"\nlam = [1.0, 0.5]\nrho = [0.9, 0.8]'
@@ -20,16 +20,18 @@ GRID = 'objective = ["mae", "jepa"]\ndepth = [1, 2]\nscale = [0.1]'
 TIMES = 'times = { kind = "critical", count = 20 }\n'
 
 
-def built(
+def parsed(
     data: str = FEATURES,
     grid: str = GRID,
     solve: str = 'solver = "closed_form"',
     times: str = TIMES,
-) -> js.Plan:
+) -> Config:
     output = 'path = "a.nc"\ncritical_fraction = [0.25]'
-    return build(
-        parse(f"[data]\n{data}\n[grid]\n{grid}\n[solve]\n{times}{solve}\n[output]\n{output}\n")
-    )
+    return parse(f"[data]\n{data}\n[grid]\n{grid}\n[solve]\n{times}{solve}\n[output]\n{output}\n")
+
+
+def built(**tables: str) -> js.Plan:
+    return build(parsed(**tables))
 
 
 def test_grid():
@@ -253,6 +255,13 @@ def test_samples(tmp_path: Path):
     expected = js.Moments.from_samples(x, y)
     np.testing.assert_allclose(spectrum.xx[0], expected.xx, rtol=1e-12)
     np.testing.assert_allclose(spectrum.yx[0], expected.yx, rtol=1e-12)
+
+    shrunk = built(data=f"{data}\nshrinkage = 0.25").grid.spectrum
+    kept = parsed(data=data).beside_axes["data"]
+    assert kept == {"kind": "samples", "path": f"{tmp_path}/views.npz"}  # as in version 0.1
+    mean = np.trace(expected.xx) / 2  # Ledoit and Wolf's target is this multiple of the identity
+    np.testing.assert_allclose(shrunk.xx[0], 0.75 * expected.xx + 0.25 * mean * np.eye(2))
+    np.testing.assert_allclose(shrunk.yx[0], 0.75 * expected.yx)
 
     minibatches = 'solver = "descent"\nlearning_rate = 0.1\nbatch_size = 4'
     drawn_from = built(data=data, solve=minibatches).solver.samples

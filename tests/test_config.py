@@ -120,6 +120,7 @@ FAULTS = [
     ({"grid": 'objective = ["mae"]\nscale = [1]'}, "grid.depth"),
     ({"grid": GRID + "\nseed = {}"}, "grid.seed.stop"),
     ({"data": 'kind = "samples"'}, "data.path"),
+    ({"data": 'kind = "samples"\npath = "s.npz"\nshrinkage = 1.0'}, "data.shrinkage"),
     ({"solve": DESCENT.replace("learning_rate = 1e-2", "")}, "solve.learning_rate"),
     # wrong types
     ({"data": FEATURES.replace("0.5]", "true]")}, "data.lam[2]"),

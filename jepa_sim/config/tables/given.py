@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 import jepa_sim as js
 from jepa_sim.config.arrays import SamplesFile, file_faults, matrix_faults
@@ -61,10 +62,16 @@ class Features(Data):
 
 
 class Samples(Data):
-    """Pairs of views: an .npz file with arrays `x` and `y`, both of shape (n, d)."""
+    """Pairs of views: an .npz file with arrays `x` and `y`, both of shape (n, d).
+
+    shrinkage: for few samples, how far Σxx moves towards a multiple of the identity (see
+    `jepa_sim.Moments.from_samples`). Minibatches are drawn from the samples as they are.
+    """
 
     kind: Literal["samples"]
     path: str
+    # runs of older versions do not have the key, and must resume: so 0 is not written down
+    shrinkage: Annotated[float, Field(ge=0, lt=1, exclude_if=lambda s: s == 0)] = 0.0
 
     def faults(self) -> Iterator[Fault]:
         """A file that can be read."""
@@ -76,7 +83,7 @@ class Samples(Data):
         return SamplesFile(Path(self.path))
 
     def build(self) -> "js.Moments":
-        return js.Moments.from_samples(self.file.batches())
+        return js.Moments.from_samples(self.file.batches(), shrinkage=self.shrinkage)
 
     def samples(self) -> tuple[Any, Any]:
         """All pairs, centred as the moments are."""
