@@ -46,6 +46,47 @@ def test_standard_errors_are_those_of_fresh_samples():
     np.testing.assert_allclose(np.array(found) * np.sqrt(20), spread, rtol=0.1)
 
 
+RHO = np.array([0.9, 0.65, 0.4, 0.15])
+
+
+def scenes(rng, n: int, rho=RHO, views: int = 2):
+    """(n, d) Gaussian views of n scenes, with variance 1 and these ρ."""
+    z = rng.normal(size=(n, len(rho))) * np.sqrt(rho)
+    return [z + rng.normal(size=z.shape) * np.sqrt(1 - rho) for _ in range(views)]
+
+
+def three_views(rng, n: int):
+    """All six ordered pairs of three views of each scene, which share views."""
+    views = scenes(rng, n, views=3)
+    pairs = [(i, j) for i in range(3) for j in range(3) if i != j]
+    return [np.concatenate([views[pair[k]] for pair in pairs]) for k in (0, 1)]
+
+
+def ratio(draw_pairs, repeats: int = 1000, **options):
+    """(2, d): the mean standard error of data sets over the spread of their estimates."""
+    rng = np.random.default_rng(3)
+    spread = np.std([estimates(*draw_pairs(rng)) for _ in range(repeats)], axis=0)
+    errors = [js.data.standard_errors(*draw_pairs(rng), **options) for _ in range(50)]
+    return np.mean(errors, axis=0) / spread
+
+
+def test_standard_errors_hold_from_a_hundred_samples_a_dimension():
+    np.testing.assert_allclose(ratio(lambda rng: scenes(rng, 400)), 1, atol=0.1)
+
+
+def test_pairs_that_share_views_are_one_group():
+    groups = np.tile(np.arange(400), 6)
+    np.testing.assert_allclose(ratio(lambda rng: three_views(rng, 400), groups=groups), 1, atol=0.1)
+    assert (ratio(lambda rng: three_views(rng, 400))[1, 1:] < 0.75).all()  # as the docstring says
+
+
+@pytest.mark.parametrize(("apart", "low", "high"), [(6, 0.9, 1.1), (0, 1.08, 1.4)])
+def test_standard_errors_of_features_that_are_close_are_too_large(apart, low, high):
+    rho = 0.5 + np.array([0.5, -0.5]) * apart * 0.027  # the standard error at n = 1000
+    found = ratio(lambda rng: scenes(rng, 1000, rho))[1]
+    assert ((low < found) & (found < high)).all()
+
+
 def test_of_gaussian_samples_it_is_the_error_of_a_regression():
     rng = np.random.default_rng(2)
     x = rng.normal(size=(40_000, 1)) * 2

@@ -276,3 +276,11 @@ def test_short_words():
     assert listed(range(10)) == "0, 1, 2, 3, 4, … 9"
     assert described(js.DeepLinear(3)) == "DeepLinear(depth=3)"
     assert described(js.MAE()) == "MAE"
+
+
+def test_equilibria_show_their_numbers():
+    found = plain(two_features()).equilibria
+    table = cells(str(found), 4)
+    expected = np.column_stack([np.arange(2), found.threshold, found.stable, found.edge])
+    np.testing.assert_allclose(np.array(table, float), expected, rtol=1e-3)
+    assert "<table>" in found._repr_html_()

@@ -192,14 +192,22 @@ class Bare(js.AbstractObjective):
     def teacher(self):
         return self.base.teacher
 
-    def pulls(self, maps, moments):
-        return self.base.pulls(maps, moments)
-
     def loss(self, maps, moments):
         return self.base.loss(maps, moments)
 
     def output_basis(self, latent, target):
         return latent
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=lambda o: o.name)
+def test_pulls_follow_from_the_loss(objective):
+    maps = js.Maps(*map(jnp.asarray, np.random.default_rng(1).normal(size=(3, 3, 3))))
+    own = objective.pulls(maps, MOMENTS)
+    taken = js.AbstractObjective.pulls(objective, maps, MOMENTS)
+    np.testing.assert_allclose(taken.encoder, own.encoder, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(taken.predictor, own.predictor, rtol=1e-11, atol=1e-11)
+    if objective.teacher.passes_gradient:
+        np.testing.assert_allclose(taken.teacher, own.teacher, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.slow

@@ -45,12 +45,26 @@ def standard_errors(
     number may depend on each other, such as crops of one image, frames of one film, or a pair that
     is given in both orders. None takes all samples to be independent.
 
-    The errors are those of the delta method: right to first order in 1/√n for samples of any law
-    with fourth moments, Gaussian or not. They do not include the bias of the estimates, which is of
-    order 1/n: the largest ρ comes out too large and the smallest too small, most where ρ are close.
-    With ten features whose ρ are drawn between 0.1 and 0.95 the bias is above the standard error
-    in half of the features at n = 10 d, and in a quarter of them at n = 50 d. Compare with ρ of the
-    same features from other samples, vᵀΣyx v / vᵀΣxx v.
+    The errors are those of the delta method, which is right to first order in 1/√n. They can be
+    used where all of the following holds; the figures compare with the spread over fresh data sets.
+
+    - There are many samples, or groups, for each dimension. Errors of four Gaussian features were
+      within 6 % at n = 100 d, and those of ρ within 10 % at n = 25 d. At n = 10 d errors of λ were
+      up to half too large, and at n = 2 d those of ρ up to 40 % too small.
+    - Each ρ is more than four standard errors from the next. Features that are closer are mixed
+      with each other differently in every data set. Errors of ρ are then up to 25 % too large.
+      Those of λ have 1/(ρ_i − ρ_j), where moments do not commute, and can be many times too large.
+    - The samples have fourth moments. They need not be Gaussian: for a t distribution with 6
+      degrees of freedom errors were within 10 %. Near 4 degrees they come out too small.
+    - Samples that depend on each other have one number in `groups`. With three views of each
+      scene, as six pairs, errors of λ are half of the right ones if `groups` is left out.
+    - The moments are not shrunk. There is no formula here for `from_samples(shrinkage=…)`.
+
+    They do not include the bias of the estimates, which is of order 1/n: the largest ρ comes out
+    too large and the smallest too small, most where ρ are close. With ten features whose ρ are
+    drawn between 0.1 and 0.95 the bias is above the standard error in half of the features at
+    n = 10 d, and in a quarter of them at n = 50 d. Compare with ρ of the same features from other
+    samples, vᵀΣyx v / vᵀΣxx v.
 
     >>> rng = np.random.default_rng(0)
     >>> z = rng.normal(size=(1000, 2)) * np.array([2.0, 1.0])

@@ -33,6 +33,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jepa_sim.model.training import Training
+from jepa_sim.numerics.display.sheet import Sheet, column
+from jepa_sim.numerics.display.shows import Shows, require_single
 
 BISECTIONS = 60  # more than float64 has bits, so that a bracket shrinks to rounding
 SMALL_START = 0.02  # a start whose squares are below this share of the plateau's is as good as 0
@@ -62,8 +64,8 @@ def level(encoder: Float[Array, " d"], predictor: Float[Array, " d"]) -> Layers:
     return Layers(encoder[None, :], predictor[None, :], ones, ones > 0, largest)
 
 
-class Equilibria(eqx.Module):
-    """States at rest of every feature, as encoder gains w̄.
+class Equilibria(Shows, eqx.Module):
+    """States at rest of every feature, as encoder gains w̄. `print` shows them in a table.
 
     threshold: (d,) the encoder's weight decay η_w at and above which only 0 is at rest; 0 where
     λ ≤ 0. The ratio of the two decays and the rates stay as they are: 0 where the encoder alone
@@ -78,6 +80,16 @@ class Equilibria(eqx.Module):
     threshold: Float[Array, " d"]
     stable: Float[Array, " d"]
     edge: Float[Array, " d"]
+
+    def _sheet(self) -> Sheet:
+        require_single(*((values, 1) for values in vars(self).values()))
+        columns = {
+            "feature": list(range(self.stable.size)),
+            "survives weight decay below": column(self.threshold),
+            "settles at w̄": column(self.stable),
+            "from starts above w̄": column(self.edge),
+        }
+        return Sheet("Equilibria", columns=columns)
 
 
 # Compiled: else every call would trace its loops again.

@@ -4,6 +4,7 @@ import abc
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -24,7 +25,7 @@ Coefficients = tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]  # λ a
 
 
 class AbstractObjective(Checked):
-    """An objective owns its pulls, its loss, and, if it has one, its reduced flow.
+    """An objective owns its loss, its pulls, and, if it has one, its reduced flow.
 
     The reduced flow u̇ = u^a (λ − σ² u^b) is given by the methods `exponents` and `coefficients`.
     An objective that leaves them out works with every solver that integrates: `GradientFlow`,
@@ -59,9 +60,14 @@ class AbstractObjective(Checked):
         """
         return StopGradient()
 
-    @abc.abstractmethod
     def pulls(self, maps: Maps, moments: Moments) -> Maps:
-        """Minus the gradient with respect to each of the maps by itself."""
+        """Minus the gradient of the loss with respect to each of the maps by itself.
+
+        Here it is taken by autodiff. A formula of the objective's own is faster; those of jepa_sim
+        override this.
+        """
+        gradient = jax.grad(lambda maps: self.loss(maps, moments))(maps)
+        return jax.tree.map(jnp.negative, gradient)
 
     @abc.abstractmethod
     def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
