@@ -89,7 +89,7 @@ class AmplifiedWarning(UserWarning):
 
 
 def amplified(rho: ArrayLike) -> str:
-    """What to say of ρ above 1; empty where there is none."""
+    """A sentence about ρ above 1; empty where no ρ is above 1."""
     largest = float(np.max(to_numpy(rho)))
     if largest <= 1 + MATRIX_TOLERANCE:
         return ""
@@ -109,7 +109,7 @@ def warn_where_amplified(rho: ArrayLike) -> None:
 
 @contextlib.contextmanager
 def amplification_expected() -> Iterator[None]:
-    """No such warning, for data of which a part predicts the whole."""
+    """Switch that warning off, for data where a part predicts the whole."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmplifiedWarning)
         yield
@@ -157,7 +157,7 @@ def check_covariance(
 
 
 def _own_type(value: ArrayLike) -> np.dtype:
-    """The floating-point type that a value came in."""
+    """The floating-point type of a value as it was given."""
     dtype = np.dtype(getattr(value, "dtype", np.float64))
     return dtype if dtype.kind == "f" else np.dtype(np.float64)
 

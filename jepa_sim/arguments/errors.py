@@ -20,7 +20,10 @@ class MissingExtra(ImportError):
     """A package is not installed that an extra of jepa_sim has."""
 
 
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}  # modules named unlike their package
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+}  # modules whose name differs from that of their package
 
 
 def check_extra(extra: str, what: str, *modules: str) -> None:

@@ -93,7 +93,7 @@ def _of_constructor(cls: type) -> dict[str, Any]:
 
 
 class _Kind(NamedTuple):
-    """rule: what to say of a value that does not fit.  entries: annotation of a list's entries."""
+    """rule: the words for what a value must be.  entries: annotation of a list's entries."""
 
     fits: Callable[[Any], bool]
     rule: Callable[[Any], str]

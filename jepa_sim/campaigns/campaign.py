@@ -48,7 +48,7 @@ def campaign(
     configuration: Mapping[str, Any] | None = None,
     text: str = "",
 ) -> xr.Dataset:
-    """Compute a sweep into the folder `path`, block by block; blocks that are there stay.
+    """Compute a sweep into the folder `path`, block by block; blocks that are already stored are kept.
 
     planned: `plan(…)`, which takes the arguments of `sweep`.  engine: `Local()`, the default, or
     `Dask(…)`.
@@ -114,7 +114,7 @@ def fill(
         own = set(store.blocks[first::step])
         blocks = [block for block in blocks if block in own]
         with watched(total, done, len(blocks), progress) as watcher:
-            here = isinstance(engine, Local)  # other processes tell of whole blocks alone
+            here = isinstance(engine, Local)  # other processes report whole blocks only
             task = Task(planned, str(store.path), again, watcher.computed if here else _untold)
             for mark in engine.run(task, blocks):
                 if not here:

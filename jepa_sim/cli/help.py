@@ -46,7 +46,11 @@ COLUMN = 30  # of a name, before what is said of it
 
 def sweep_help() -> str:
     """The example, and then all keys, table by table."""
-    lines = [EXAMPLE, "", "all keys; those in brackets may be left out, and have the value shown:"]
+    lines = [
+        EXAMPLE,
+        "",
+        "all keys; those in brackets are optional, and default to the value shown:",
+    ]
     for name in ("data", "grid", "solve", "output"):
         lines += ["", f"  [{name}]", *_described(wanted_at(Config, name), "    ")]
     return "\n".join(lines)

@@ -50,7 +50,7 @@ class Trajectory(Shows, eqx.Module):
       times   2 from 100 to 1e+05
       saved   features, loss, predictor_gains
       result  The trajectory reached its last time.
-      trust   Features keep apart until they are learned: the reduced theory holds.
+      trust   No feature displaces another before both are learned: the reduced theory holds.
       feature  λ    ρ     σ²  plateau w̄*  w̄ at the end
             0  1  0.9  1.111         0.81           0.81
             1  1  0.3  3.333         0.09           0.09
@@ -135,7 +135,7 @@ class Trajectory(Shows, eqx.Module):
         """How far a run of the reduced theory can be trusted (see `jepa_sim.trust`).
 
         It is judged by the times at which the run has features at half of their plateaus. None for
-        a solver of all matrices, which does not suppose that features keep apart.
+        a solver of all matrices, in which features can displace each other.
         """
         if not self.keeps_apart:
             return None

@@ -59,14 +59,16 @@ class Trust(Shows, eqx.Module):
     def _sentence(self) -> str:
         ratio, found = float(self.ratio), self.displacement
         if np.isnan(ratio):
-            return "It is not known how long features keep apart for this start and training."
+            return (
+                "It is not known whether features displace each other with this start and training."
+            )
         if ratio == 0:
             return (
                 "The start is not aligned with the features: the reduced theory takes it as if it "
                 "were, and its times and order are not those of the matrix flow."
             )
         if self.holds:
-            return "Features keep apart until they are learned: the reduced theory holds."
+            return "No feature displaces another before both are learned: the reduced theory holds."
         i, j = int(found.cleaner), int(found.noisier)
         cleaner, noisier = (float(rho) for rho in self.rho)
         late = f"{float(found.expected):.3g}" if np.isfinite(float(found.expected)) else "later"

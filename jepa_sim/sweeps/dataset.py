@@ -78,8 +78,8 @@ def remarks(dataset: xr.Dataset) -> list[str]:
             found.append(
                 f"In {wrong:,} of {dataset.trust.size:,} cases (runs and fractions) the reduced "
                 "theory does not hold: a cleaner feature displaces a noisier one before the theory "
-                "has it learned, and some critical time is off by more than 10 %. `trust` says in "
-                "which cases, `GradientFlow` what happens in them."
+                "has it learned, and some critical time is off by more than 10 %. The variable "
+                "`trust` says in which cases. `GradientFlow` computes what happens in them."
             )
     if "learned_time" in dataset and RISES_ONCE not in dataset.attrs:
         last = dataset.learned_time

@@ -51,7 +51,7 @@ class Features(Data):
             for i, (a, b) in enumerate(zip(lam, rho, strict=True)):
                 found = f"is {shown(b)} with λ = {shown(a)}"
                 if a == 0:
-                    rule = "not be zero (the variance λ/ρ would be)"
+                    rule = "not be zero (else the variance λ/ρ is zero)"
                     yield Fault(("lam", *at, i), rule, f"is {shown(a)}")
                 elif b == 0:
                     rule = "not be zero (the variance λ/ρ is undefined)"

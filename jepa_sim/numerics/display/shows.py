@@ -1,4 +1,4 @@
-"""What classes inherit that show themselves by a sheet."""
+"""The base class of objects that print a sheet of their numbers."""
 
 import jax
 import numpy as np
