@@ -18,6 +18,7 @@ from tests.problems import two_features
 
 MOMENTS = two_features()
 PROBLEM = js.Problem(MOMENTS, js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
+DEEPER = dataclasses.replace(PROBLEM, start=js.Given([np.eye(2)], [np.eye(2)]))
 WIDE = js.Moments(np.eye(3), np.ones((2, 3)) / 9)  # y of two entries, x of three
 
 
@@ -60,6 +61,15 @@ WIDE = js.Moments(np.eye(3), np.ones((2, 3)) / 9)  # y of two entries, x of thre
         (lambda: js.Modes(dfx.KenCarp4()), "`solver` must be a diffrax method for ODEs"),
         (lambda: js.Descent(optax.sgd, "0.1"), "`learning_rate` must be one real number"),
         (lambda: js.diagnose(PROBLEM), "`run` must be a `Trajectory` object, but is an object of"),
+        (lambda: MOMENTS.features(2), "`frames` must be a list of 2 entries"),
+        (lambda: WIDE.features((2, 1)), r"`frames\[0\]` must divide the 3 entries of x, but is 2"),
+        (lambda: js.open_run(5), "`path` must be a string or a `PathLike` object, but is 5"),
+        (lambda: js.Dask(workers=0), "`workers` must be a whole number, at least 1, but is 0"),
+        (
+            lambda: PROBLEM.weights(3),
+            "`key` must be a key, as `jax.random.key.0.` makes it, but is 3",
+        ),
+        (lambda: DEEPER.plateaus, "`start.encoder` must have 2 factors, one for each layer"),
     ],
 )
 def test_what_is_not_of_its_kind_is_refused(call, message):

@@ -48,7 +48,7 @@ def campaign(
     configuration: Mapping[str, Any] | None = None,
     text: str = "",
 ) -> xr.Dataset:
-    """Compute a sweep into the folder `path`, block by block; blocks that are already stored are kept.
+    """Compute a sweep into the folder `path`, block by block; blocks that are stored are kept.
 
     planned: `plan(…)`, which takes the arguments of `sweep`.  engine: `Local()`, the default, or
     `Dask(…)`.

@@ -14,7 +14,9 @@ from typing import Any
 
 import jax
 
+from jepa_sim.arguments import checks
 from jepa_sim.arguments.errors import check_extra
+from jepa_sim.arguments.kinds import check_kind
 from jepa_sim.campaigns.store import open_store
 
 Block = tuple[int, ...]
@@ -69,7 +71,8 @@ class Dask(AbstractEngine):
     marks of blocks go through the scheduler. If a worker dies, another one computes its block.
     Needs `pip install 'jepa_sim[dask]'`.
 
-    Raises ImportError where Dask is not installed, and ConnectionError, in `campaign`, where the
+    Raises ValueError where `workers` is not a whole number from 1 on or `scheduler` is no string,
+    ImportError where Dask is not installed, and ConnectionError, in `campaign`, where the
     scheduler cannot be reached or is lost.
     """
 
@@ -77,6 +80,9 @@ class Dask(AbstractEngine):
     workers: int = 2
 
     def __post_init__(self) -> None:
+        check_kind("scheduler", self.scheduler, str | None)
+        check_kind("workers", self.workers, int)
+        checks.check_integer_from("workers", self.workers, 1)
         check_extra("dask", "Engine `Dask`", "distributed")
 
     def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:

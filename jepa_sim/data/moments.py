@@ -153,6 +153,7 @@ class Moments(Shows, Checked):
         """dy, the dimension of y."""
         return self.yx.shape[-2]
 
+    @checked
     def features(self, frames: tuple[int, int] = (1, 1)) -> Features:
         """The generalised eigenvectors of (Σyx, Σxx), by falling ρ, or as given to `from_features`.
 
@@ -167,6 +168,8 @@ class Moments(Shows, Checked):
         Where dy ≠ d features are those of the regression of y on x: with Σxx = C Cᵀ and the
         singular values Σyx C⁻ᵀ = Σ s u rᵀ they have v ∝ C⁻ᵀ r, target basis u and λρ = s². The
         d − dy last ones of a smaller target have λ = 0.
+
+        Raises ValueError where x and y are not stacks of so many frames.
         """
         if self._known is not None:
             return self._known
@@ -223,6 +226,11 @@ class Moments(Shows, Checked):
         return Features(*numbers, basis, patterns, *targets, *gaps, _overlap(patterns))
 
     def _per_frame(self, frames: tuple[int, int]) -> "Moments":
+        sizes = {"x": (self.dimension, frames[0]), "y": (self.target_dimension, frames[1])}
+        for i, (name, (size, count)) in enumerate(sizes.items()):
+            checks.check_integer_from(f"frames[{i}]", count, 1)
+            if size % count:
+                checks.fail(f"frames[{i}]", f"divide the {size} entries of {name}", count)
         xx, yx, yy = self._blocks(frames)
         xx, yy = (jnp.einsum("iaib->ab", blocks) / len(blocks) for blocks in (xx, yy))
         mean = (xx, jnp.mean(yx, axis=(0, 2)), yy)

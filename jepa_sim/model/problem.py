@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
-from jepa_sim.arguments.kinds import Checked
+from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import OptionalKey, is_concrete, to_numpy
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
@@ -253,10 +253,14 @@ class Problem(Shows, Checked):
         """Whether all features have the gain ε at time 0."""
         return self.start.is_level and not self.is_narrow
 
+    @checked
     def weights(self, key: OptionalKey = None) -> Weights:
         """The matrices at time 0, with the teacher's copy where the objective keeps one.
 
-        ValueError where the start is random and there is no key, or does not fit the network.
+        key: for a random start.
+
+        Raises ValueError where the start is random and there is no key, where `key` is no key, and
+        where the start does not fit the network.
         """
         self.check_key(key)
         found = self.start.weights(self.moments, self.objective, self.network, key)

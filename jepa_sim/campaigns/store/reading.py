@@ -10,6 +10,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from jepa_sim.arguments.kinds import checked
 from jepa_sim.campaigns.store.contents import coordinates, inventory
 from jepa_sim.campaigns.store.errors import undamaged
 from jepa_sim.campaigns.store.store import Store, open_store
@@ -17,6 +18,7 @@ from jepa_sim.campaigns.store.template import PENDING
 from jepa_sim.results.variables import with_learned
 
 
+@checked
 def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     """Open the dataset of a run, finished or not. Arrays are loaded lazily.
 
@@ -26,8 +28,9 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     dask, with one chunk for each block. Lanes that are not there yet are NaN, and −1 in `result`.
     Where the run came from is in `attrs`.
 
-    Raises StoreError where there is no run, or none of this format, or where its coordinates,
-    constants or the layout of its arrays are damaged. Damaged blocks raise it when they are loaded.
+    Raises ValueError where `path` is no path. Raises StoreError where there is no run, or none of
+    this format, or where its coordinates, constants or the layout of its arrays are damaged.
+    Damaged blocks raise it when they are loaded.
     """
     store = open_store(path)
     arrays, faults = inventory(store)
