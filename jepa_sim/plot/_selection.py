@@ -78,7 +78,9 @@ def from_start(ds: xr.Dataset, times: str) -> xr.DataArray:
 
     A flow from a random start does not save its start, and has that first time there.
     """
-    return ds[times].where(ds[times] != ds.t.isel(time=0), 0) if "t" in ds else ds[times]
+    if "t" not in ds or "time" not in ds.t.dims:
+        return ds[times]
+    return ds[times].where(ds[times] != ds.t.isel(time=0), 0)
 
 
 def check_axes(values: xr.DataArray, wanted: set[str], rule: str, argument: str = "run") -> None:
