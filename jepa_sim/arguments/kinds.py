@@ -111,8 +111,8 @@ def _is_number(value: Any) -> bool:
 
 def _is_real(value: Any, axes: int | None = None) -> bool:
     """Whether it is an array of real numbers, or lists of them, with so many axes."""
-    if isinstance(value, str | bytes) or value is None:
-        return False
+    if isinstance(value, str | bytes | collections.abc.Iterator) or value is None:
+        return False  # JAX warns of an iterator
     if not hasattr(value, "dtype"):
         try:
             value = np.asarray(jax.tree.map(_as_type, value, is_leaf=_is_array))

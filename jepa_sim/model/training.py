@@ -151,7 +151,8 @@ class Training(Checked):
     encoder_rate, predictor_rate: learning rates relative to the unit of flow time.
     decay: weight decay η of all factors, not multiplied by the rates (as in Tian et al. 2021).
     encoder_decay, predictor_decay: η of one group of factors, in place of `decay`.
-    predictor: `Learned()`, the default, or `DirectPred()`, `FastPredictor()`, `IdentityPredictor()`.
+    predictor: `Learned()`, the default, or `DirectPred()`, `FastPredictor()` or
+    `IdentityPredictor()`.
     All numbers may be traced.
     is_scaled: whether the flow is known to be that of the reduced theory, in another unit of time:
     one rate for all factors, no decay, and a learned predictor.

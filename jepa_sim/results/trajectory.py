@@ -1,6 +1,5 @@
 """The result of one simulation: saved observables, and when features are learned."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import equinox as eqx
@@ -138,14 +137,10 @@ class Trajectory(Shows, eqx.Module):
         It is judged by the times at which the run has features at half of their plateaus. None for
         a solver of all matrices, in which features can displace each other.
         """
-        return self._judged(_exact_trust)
-
-    def _judged(self, exact: Callable[[Problem, Times], Trust]) -> Trust | None:
-        """`trust`, by the program `exact` where times are exact and need no interpolation."""
         if not self.keeps_apart:
             return None
-        if self.atol is None and self.problem.is_plain:
-            return exact(self.problem.with_known_curve(), self.times)
+        if self.atol is None and self.problem.is_plain:  # no times need to be interpolated
+            return _exact_trust(self.problem.with_known_curve(), self.times)
         return _trust(self._bare(), self.critical_times(fraction=0.5))
 
     def _bare(self) -> "Trajectory":
@@ -211,7 +206,7 @@ class Trajectory(Shows, eqx.Module):
             "saved": listed(sorted(self.values)),
             "result": ResultCode(int(self.result)).reason,
             "resolves": f"gains above {floor:.1g}; smaller ones are noise" if floor > 0 else "",
-            "trust": str(self._judged(_exact_trust_once)) if self.keeps_apart else "",
+            "trust": str(self.trust) if self.keeps_apart else "",
         }
         columns = columns_of(problem)
         if columns and "features" in self.values:
@@ -224,17 +219,10 @@ def _trust(run: Trajectory, times: Float[Array, " d"]) -> Trust:
     return trust_in(run.problem, times, run.times[-1])
 
 
-def _of_exact_times(problem: Problem, saved: Times) -> Trust:
+@eqx.filter_jit
+def _exact_trust(problem: Problem, saved: Times) -> Trust:
     times, end = exact_times(problem, jnp.asarray(0.5, saved.dtype)), saved[-1]
     return trust_in(problem, jnp.where(times <= end, times, jnp.inf), end)
-
-
-_exact_trust = eqx.filter_jit(_of_exact_times)
-# To print one run XLA need not make the program fast: it then compiles in .26 s, not .36 s. JAX
-# refuses such options within another program, so `trust` has none.
-_exact_trust_once = eqx.filter_jit(  # pyright: ignore[reportCallIssue]
-    _of_exact_times, compiler_options={"xla_backend_optimization_level": 0}
-)
 
 
 @eqx.filter_jit
