@@ -163,14 +163,14 @@ def _called(
     made = update(encoder, predictor, x, y)
     if len(made) != 2:
         checks.fail("update", "return the changes of encoder and predictor, two lists", len(made))
-    given = (encoder, predictor)
-    changes = tuple([np.asarray(layer, float) for layer in part] for part in made)
+    of_encoder, of_predictor = ([np.asarray(layer, float) for layer in part] for part in made)
     found, wanted = (
-        [[layer.shape for layer in part] for part in parts] for parts in (changes, given)
+        [[layer.shape for layer in part] for part in parts]
+        for parts in ((of_encoder, of_predictor), (encoder, predictor))
     )
     if found != wanted:
         checks.fail("update", f"return changes of the shapes {wanted}", f"of {found}")
-    return changes
+    return of_encoder, of_predictor
 
 
 def _fit(
