@@ -6,8 +6,8 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
-from jepa_sim.arguments.types import Scalar, is_concrete
-from jepa_sim.model.objectives import JEPA
+from jepa_sim.arguments.types import OptionalKey, Scalar, is_concrete
+from jepa_sim.model.objectives import JEPA, product
 from jepa_sim.model.problem import Problem
 from jepa_sim.theory.takeovers import Takeovers, takeovers
 
@@ -15,7 +15,7 @@ NEARLY = 0.1  # a start whose δ is larger is not nearly aligned
 
 
 @checked
-def takeover_times(problem: Problem, *, fraction: Scalar) -> Takeovers:
+def takeover_times(problem: Problem, *, fraction: Scalar, key: OptionalKey = None) -> Takeovers:
     """When each feature is learned, if cleaner features take over the latents of noisier ones.
 
     fraction: of each feature's own plateau, in (0, 1). The result has `first`, `last`: (d,) flow
@@ -45,27 +45,38 @@ def takeover_times(problem: Problem, *, fraction: Scalar) -> Takeovers:
     checks.check_open_unit("fraction", fraction)
     if not isinstance(problem.objective, JEPA):
         checks.fail("objective", "be JEPA for `takeover_times`", problem.objective.name)
-    problem = problem.reduced("takeover_times").with_known_curve()
+    reduced = problem.reduced("takeover_times").with_known_curve()
     delta = problem.start.misalignment(problem.features.lam.size)
     if is_concrete(delta) and float(delta) > NEARLY:
         rule = f"be nearly aligned (δ at most {NEARLY}) for `takeover_times`"
         checks.fail("start", rule, f"off by {float(delta):.3g}")
-    return _events(problem, jnp.asarray(fraction, problem.moments.xx.dtype))
+    turned = _turned(problem, key)
+    return _events(reduced, turned, jnp.asarray(fraction, problem.moments.xx.dtype))
 
 
 @eqx.filter_jit
-def _events(problem: Problem, fraction: Float[Array, ""]) -> Takeovers:
-    features, (lam, variance) = problem.features, problem.coefficients
-    depths, flow = (problem.depth, problem.predictor_depth), problem.flow
-    delta = problem.start.misalignment(lam.size).astype(lam.dtype)
-    delta = jnp.log(jnp.maximum(delta, jnp.finfo(lam.dtype).eps))
+def _events(problem: Problem, turned: Float[Array, "d d"], fraction: Float[Array, ""]) -> Takeovers:
+    flow, lam = problem.flow, problem.flow.lam
     # where patterns overlap, a learned latent carries at least as much of another feature
     decay = 1 - lam[None, :] / jnp.where(lam == 0, 1, lam)[:, None]
-    overlap = jnp.log(features.overlap) + decay * (flow.log_plateau - flow.log_start)[:, None]
-    return takeovers(
-        flow,
-        depths[1].astype(lam.dtype),
-        problem.objective.turning(lam, variance, *depths),
-        jnp.maximum(delta, overlap),
-        fraction,
-    )
+    overlap = problem.features.overlap * jnp.exp(decay * (flow.log_plateau - flow.log_start)[:, None])
+    least = jnp.maximum(jnp.maximum(overlap, overlap.T), jnp.finfo(lam.dtype).eps)
+    return takeovers(flow, jnp.where(jnp.eye(lam.size) == 1, 0, least), turned, fraction)
+
+
+def _turned(problem: Problem, key: OptionalKey) -> Float[Array, "d d"]:
+    """(d, d) how much the predictor is turned, in the basis of latents, at the start.
+
+    Without a key all pairs are turned by the root mean square.
+    """
+    features = problem.features
+    size = features.lam.size
+    if key is None:
+        delta = problem.start.misalignment(size).astype(features.lam.dtype)
+        above = jnp.triu(jnp.full((size, size), delta), 1)
+    else:
+        weights = problem.weights(key)
+        latents = product(weights.encoder) @ features.patterns / problem.scale
+        gain = problem.scale ** (problem.predictor_depth / problem.depth)
+        above = latents.T @ product(weights.predictor) @ latents / gain / 2
+    return above - above.T

@@ -1,29 +1,30 @@
 """When features are learned while cleaner ones take over the latents of noisier ones.
 
-From a start that is aligned but for small ratios r_ji (what latent j carries of feature i, over
-what it carries of its own), training is a sequence of two kinds of events, each in closed form.
+Near alignment each latent l carries one feature, and little of the others. Its gain w̄ = u^L grows
+by the reduced flow. What two latents have in common is p_lk, off the diagonal of P = (W̄ᵀW̄)^{1/2L}
+in the basis of features. To first order in p, with X = u_k and Y = u_l,
 
-- A rise: the latent of a feature grows by the reduced flow. On the way r_ji changes by
+    d ln p/dt = K_lk + K_kl,   K_lk = T (m_1 λ_k − m_2 σ_k²),   T = Y (Y^{2L} − X^{2L})/(Y² − X²)
+    m_n = (Y^{2L+nM−1} − X^{2L+nM−1})/(Y^{2L} − X^{2L})
 
-      ln r_ji(t) = ln r_ji(0) + (λ_i/λ_j − 1) ln(u_j(t)/u_j(0))
-                   + (σ_i²/σ_j²) (ρ_i/ρ_j − 1) (1/M) [−ln((1 − z(t))/(1 − z(0)))]
+If a latent is turned from its predictor, p has a source: with V̄_kl − V̄_lk = 2 α in the basis of
+latents, which stays as it is until a latent has learned its feature,
 
-  with z = (u_j/u_j*)^M.
+    ṗ = … + 2 α/(X^M + Y^M) · (XY)^L (X − Y)/(X^{2L} − Y^{2L}) · (T_lk Y^{M−1} λ_k − T_kl X^{M−1} λ_l)
 
-- A takeover: r_ji has grown to 1 while i is not learned. The latent then carries i. In its
-  course, with the predictor at its best, v(r) = (r² λ_i + λ_j)/(r² σ_i² + σ_j²),
+For X < Y the ratio r = p (Y^{2L} − X^{2L})/((Y − X) Y^{2L}) is what the latent l carries of k's
+feature, over what it carries of its own. It may grow to order 1. Then moments mix:
+λ' = (λ_l + Σ r² λ_k)/(1 + Σ r²), σ'² alike, and u follows them. At r = 1 there is a *takeover*:
+l carries k's feature from then on, and k that of l. In its course the plane of both turns by 90°.
+What l carried of a third feature, relative to its old one, goes to the latent k with the old one;
+all else turns along.
 
-      d ln r/dt = v^{1+2(L−1)/M} (λ_i − λ_j − v (σ_i² − σ_j²)),   gains  v^{L/M} (r, 1)/√(1 + r²)
-
-  The small latent that would have learned i carries j from then on, and learns it again. What
-  other latents carry of j is what they carried of i: the takeover turns the space by 90°.
-
-Each latent is followed by itself. So products of several small ratios are left out, and the sizes
-of latents that are still small. The formulas were found by trial and are measured by
-`python -m benchmarks.takeovers`.
+All of it is integrated in steps of ln u and of ln r. The formulas are exact to first order
+(`tests/test_takeovers.py`), takeovers are those of latents of very different size, and
+`python -m benchmarks.takeovers` measures the whole.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -33,15 +34,18 @@ from jaxtyping import Bool, Float, Int
 
 from jepa_sim.theory.flow import ReducedFlow
 
-SATURATED = 1e-4  # 1 − u/u* from which on 1 − z falls exponentially
-NODES, EARLY, LATE = 200, -5.0, 6.0  # of the quadrature of a takeover, in ln r
+STEP = 0.3  # change of ln r in a step, while moments mix; of ln(u^{1−a}), twice that
+MIXED = 4.0  # |ln r| up to which moments mix: beyond, r² < 4e-4
+RESTS = 5e-3  # a latent that can change ln(u^{1−a}) by no more than this does not limit a step
+APART = 0.6  # of the size of a latent: smaller ones can be taken into it
+MOST_STEPS = 2000  # for every feature; tens to hundreds are usual
 
 
 class Takeovers(eqx.Module):
     """first, last: (d,) when each feature is learned for the first time, and for good.
 
     taken: (d, d) when feature i last took the latent of feature j, at [i, j]. Times are inf where
-    there was no such event.
+    there was no such event, and NaN where the computation did not come to an end.
     """
 
     first: Float[Array, " d"]
@@ -49,234 +53,247 @@ class Takeovers(eqx.Module):
     taken: Float[Array, "d d"]
 
 
-class _Latents(eqx.Module):
+class Latents(eqx.Module):
     """The latents at a moment.
 
-    feature: (d,) what each carries.  risen: (d,) whether it has learned that.
-    since, log_u: (d,) a time, and ln u of its feature at that time; it moves by the reduced flow
-    from there.  log_ratio: (d, d) ln r_ji at that time, for latent j and feature i.
+    feature: (d,) what each carries.  log_u: (d,) its size.  log_own: (d,) ln of what it carries of
+    its own feature, over u: it is 0 until moments mix, and is not normalised.  p: (d, d) what two
+    have in common, symmetric.  alpha: (d, d) α_kl, antisymmetric.
     """
 
     feature: Int[Array, " d"]
-    risen: Bool[Array, " d"]
-    since: Float[Array, " d"]
     log_u: Float[Array, " d"]
-    log_ratio: Float[Array, "d d"]
+    log_own: Float[Array, " d"]
+    p: Float[Array, "d d"]
+    alpha: Float[Array, "d d"]
 
 
-class _Event(NamedTuple):
-    """When, of which latent, and which feature it carries from then on."""
+class _Rates(eqx.Module):
+    """ratio, grows: (d, d) r_lk for u_k < u_l, else 0, and d ln r/dt.  pair: (d, d) d ln p/dt.
 
-    time: Float[Array, ""]
-    latent: Int[Array, ""]
-    feature: Int[Array, ""]
+    source: (d, d) of p.  fades: (d, d) −d ln α/dt.
+    """
+
+    ratio: Float[Array, "d d"]
+    grows: Float[Array, "d d"]
+    pair: Float[Array, "d d"]
+    source: Float[Array, "d d"]
+    fades: Float[Array, "d d"]
 
 
 def takeovers(
     flow: ReducedFlow,
-    predictor_depth: Float[Array, ""],
-    turning: Float[Array, "d d"],
-    log_ratio: Float[Array, "d d"],
+    ratio: Float[Array, "d d"],
+    turned: Float[Array, "d d"],
     fraction: Float[Array, ""],
 ) -> Takeovers:
-    """The events of a JEPA, from (d, d) ln r_ji at the start.
+    """The events of a JEPA with b = M and a = 2L + M − 1.
 
-    turning: (d, d) g_ji, the rate at which r_ji grows once j is learned.  fraction: of the
-    plateau, from which on a feature counts as learned.
+    ratio: (d, d) p/u at the start, symmetric.  turned: (d, d) α/u^M.  fraction: of the plateau,
+    from which on a feature counts as learned.
     """
-    return _Setting(flow, predictor_depth, turning, fraction).run(log_ratio)
+    return _Setting(flow, fraction).run(ratio, turned)
 
 
 class _Setting(eqx.Module):
-    """What does not change from event to event."""
+    """What does not change from step to step."""
 
     flow: ReducedFlow
-    predictor_depth: Float[Array, ""]
-    turning: Float[Array, "d d"]
     fraction: Float[Array, ""]
 
-    def run(self, log_ratio: Float[Array, "d d"]) -> Takeovers:
-        size, never = self.flow.lam.size, jnp.full_like(self.flow.lam, jnp.inf)
-        start = _Latents(
-            jnp.arange(size),
-            jnp.zeros(size, bool),
-            jnp.zeros_like(never),
-            self.flow.log_start + jnp.zeros_like(never),
-            log_ratio,
+    def run(self, ratio: Float[Array, "d d"], turned: Float[Array, "d d"]) -> Takeovers:
+        flow, size = self.flow, self.flow.lam.size
+        never = jnp.full_like(flow.lam, jnp.inf)
+        log_u = flow.log_start + jnp.zeros_like(never)
+        u = jnp.exp(log_u[:, None])
+        start = Latents(
+            jnp.arange(size), log_u, jnp.zeros_like(never), ratio * u, turned * u**flow.b
         )
-        course = self._course()
-        most = 2 * size * size  # of d features, d (d − 1)/2 pairs can meet, each a few times
+        gains = jnp.log(flow.scale) + jnp.zeros_like(never)
+        begun = jnp.where(gains >= self._level, 0, never)
+        events = Takeovers(begun, begun, jnp.full((size, size), jnp.inf, never.dtype))
 
         def goes_on(state: tuple) -> Bool[Array, ""]:
             count, now, *_ = state
-            return (count < most) & jnp.isfinite(now)
+            return (count < MOST_STEPS * size) & jnp.isfinite(now)
 
-        def happen(state: tuple) -> tuple:
-            count, now, latents, events = state
-            saturates, learns = self._ahead(latents)
-            event = self._next(latents, now, saturates, learns, course)
-            is_takeover = latents.risen[event.latent].astype(int)
-            kind = jnp.isfinite(event.time).astype(int) * (1 + is_takeover)
-            latents, events = jax.lax.switch(
-                kind,
-                [
-                    lambda: (latents, events),
-                    lambda: self._rise(latents, events, event),
-                    lambda: self._take(latents, events, event, saturates),
-                ],
-            )
-            return count + 1, event.time, latents, events
+        def advance(state: tuple) -> tuple:
+            count, now, latents, gains, events = state
+            rates = self._rates(latents)
+            step = self._step(latents, rates)
+            moved = self._move(latents, rates, jnp.where(jnp.isfinite(step), step, 0))
+            after = self._gains(moved, self._rates(moved).ratio)
+            events = self._cross(events, now, step, gains, after)
+            latents, events = self._take(moved, events, now + step)
+            return count + 1, now + step, latents, after, events
 
-        events = Takeovers(never, never, jnp.full((size, size), jnp.inf, never.dtype))
-        begin = (0, jnp.zeros_like(never[0]), start, events)
-        return jax.lax.while_loop(goes_on, happen, begin)[3]
+        begin = (0, jnp.zeros_like(never[0]), start, gains, events)
+        _, now, _, _, events = jax.lax.while_loop(goes_on, advance, begin)
+        ended = jnp.isinf(now)
+        return jax.tree.map(lambda x: jnp.where(ended | jnp.isfinite(x), x, jnp.nan), events)
 
-    def _ahead(self, latents: _Latents) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-        """(d,) when each latent comes within `SATURATED` of its plateau, and when it has learned.
+    @property
+    def _level(self) -> Float[Array, " d"]:
+        """(d,) ln of the gain from which on a feature is learned; inf where λ ≤ 0."""
+        level = jnp.log(self.fraction) + self.flow.depth * self.flow.log_plateau
+        return jnp.where(self.flow.is_learned, level, jnp.inf)
 
-        inf where λ ≤ 0.
-        """
-        own = self._flow_of(latents)
-        ahead = latents.log_u - own.log_plateau
-        saturated = jnp.log1p(-jnp.asarray(SATURATED, ahead.dtype))
-        begin = jnp.minimum(ahead, saturated)
+    def _rates(self, latents: Latents) -> _Rates:
+        depth, m = self.flow.depth, self.flow.b
+        lam, variance = self.flow.lam[latents.feature], self.flow.variance[latents.feature]
+        x = latents.log_u
+        q = x[None, :] - x[:, None]  # ln(X/Y); X at columns
+        y = jnp.exp(x)[:, None]
+        below = q < 0
+        q = jnp.where(jnp.abs(q) < 1e-6, 1e-6, q)  # no 0/0 where X = Y
+        whole = jnp.expm1(2 * depth * q)
+        turns = y ** (2 * depth - 1) * whole / jnp.expm1(2 * q)  # T
+        shape = whole / jnp.expm1(q)  # Σ_n (X/Y)^n, n < 2L
 
-        def reach(goal: Array) -> Array:
-            wait = own.travel_time(begin, jnp.full_like(begin, goal))
-            return latents.since + jnp.where(jnp.isnan(wait), jnp.inf, wait)
+        def power(n: int) -> Array:
+            """m_n."""
+            return y ** (n * m - 1) * jnp.expm1((2 * depth + n * m - 1) * q) / whole
 
-        return tuple(jax.vmap(reach)(jnp.stack([saturated, jnp.log(self.fraction) / own.depth])))
+        half = turns * (power(1) * lam[None, :] - power(2) * variance[None, :])
+        pair = half + half.T
+        ratio = latents.p * shape * jnp.exp(-latents.log_own[:, None]) / y
+        own = self._speed(x, lam, variance)
+        drive = turns * y ** (m - 1) * lam[None, :]
+        a = 2 * latents.alpha / (y**m + y.T**m)
+        learns = y ** (2 * depth + 2 * m - 2) * m * variance[:, None]
+        return _Rates(
+            ratio=jnp.where(below, ratio, 0),
+            grows=pair - own[:, None],
+            pair=pair,
+            source=a * y * jnp.exp(depth * q) / shape * (drive.T - drive),
+            fades=(y**m * learns + (y**m * learns).T) / (y**m + y.T**m),
+        )
 
-    def _next(
-        self,
-        latents: _Latents,
-        now: Float[Array, ""],
-        saturates: Float[Array, " d"],
-        learns: Float[Array, " d"],
-        course: Float[Array, "d d"],
-    ) -> _Event:
-        """The next event; its time is inf where there is none."""
-        rise = jnp.where(latents.risen, jnp.inf, learns)
-        carried = jnp.zeros_like(latents.risen).at[latents.feature].max(latents.risen)
-        rate = self.turning[latents.feature]
-        can = latents.risen[:, None] & ~carried[None, :] & (rate > 0)
-        # from there on the logarithm of the ratio is a straight line
-        missing = jnp.maximum(-self._at_saturation(latents), 0) / jnp.where(can, rate, 1)
-        take = saturates[:, None] + missing + course[latents.feature]
-        every = jnp.concatenate([rise[:, None], jnp.where(can, take, jnp.inf)], axis=1)
-        latent, which = jnp.unravel_index(jnp.argmin(every), every.shape)
-        time = jnp.maximum(every[latent, which], now)
-        return _Event(time, latent, jnp.where(which == 0, latents.feature[latent], which - 1))
+    def _speed(self, log_u: Array, lam: Array, variance: Array) -> Array:
+        """d ln u/dt with these moments."""
+        a, b = self.flow.a, self.flow.b
+        return jnp.exp((a - 1) * log_u) * (lam - variance * jnp.exp(b * log_u))
 
-    def _rise(
-        self, latents: _Latents, events: Takeovers, event: _Event
-    ) -> tuple[_Latents, Takeovers]:
-        """A latent has learned its own feature."""
-        risen = latents.risen.at[event.latent].set(True)
-        return eqx.tree_at(lambda x: x.risen, latents, risen), self._learn(events, event)
+    def _mixed(self, latents: Latents, ratio: Array) -> tuple[Array, Array]:
+        """(d,) λ' and σ'² of each latent: of what it carries, and of what larger ones took."""
+        square = jnp.minimum(ratio**2, 1e6)
+        own = self.flow.lam[latents.feature], self.flow.variance[latents.feature]
+
+        def mix(moment: Array) -> Array:
+            carried = (moment + square @ moment) / (1 + square.sum(1))
+            return (carried + square.T @ moment) / (1 + square.sum(0))
+
+        return mix(own[0]), mix(own[1])
+
+    def _step(self, latents: Latents, rates: _Rates) -> Float[Array, ""]:
+        """How far to go: inf where nothing is left to happen."""
+        a, b, x = self.flow.a, self.flow.b, latents.log_u
+        lam, variance = self._mixed(latents, rates.ratio)
+        left = (a - 1) / b * jnp.abs(lam / (variance * jnp.exp(b * x)) - 1)
+        speed = (a - 1) * jnp.abs(self._speed(x, lam, variance))
+        moves = (left > RESTS) & (lam > 0)
+        log_r = jnp.log(jnp.abs(rates.ratio))  # −inf where there is none
+        mixes, grows = jnp.abs(log_r) < MIXED, jnp.abs(rates.grows)
+        later = (log_r <= -MIXED) & jnp.isfinite(log_r) & (rates.grows > 0)
+        missing = jnp.maximum(-MIXED - log_r, 0) + STEP / 2
+        return jnp.minimum(
+            jnp.min(jnp.where(moves, 2 * STEP / jnp.where(moves, speed, 1), jnp.inf)),
+            jnp.min(
+                jnp.where(
+                    mixes | later,
+                    jnp.where(later, missing, STEP) / jnp.where(mixes | later, grows, 1),
+                    jnp.inf,
+                )
+            ),
+        )
+
+    def _move(self, latents: Latents, rates: _Rates, step: Float[Array, ""]) -> Latents:
+        """The latents after a step."""
+        flow, x = self.flow, latents.log_u
+        halfway = jnp.exp(jnp.minimum(rates.grows * step / 2, 1))
+        lam, variance = self._mixed(latents, rates.ratio * halfway)
+        slope = -flow.b * variance * jnp.exp((flow.a + flow.b - 1) * x)
+        log_u = _exponential_step(lambda x: self._speed(x, lam, variance), x, slope, flow.a - 1, step)
+        feature = latents.feature
+
+        def apart(x: Array) -> Array:
+            """d ln(own/u)/dt."""
+            own = self._speed(x, flow.lam[feature], flow.variance[feature])
+            return own - self._speed(x, lam, variance)
+
+        log_own = latents.log_own + step / 2 * (apart(x) + apart(log_u))
+        alpha = latents.alpha * jnp.exp(-rates.fades * step)
+        moved = Latents(feature, log_u, log_own, latents.p, alpha)
+        then = self._rates(moved)
+        growth = jnp.exp(jnp.clip(step / 2 * (rates.pair + then.pair), -300, 300))
+        p = (latents.p + step / 2 * rates.source) * growth + step / 2 * then.source
+        return eqx.tree_at(lambda s: s.p, moved, p)
+
+    def _gains(self, latents: Latents, ratio: Array) -> Float[Array, " d"]:
+        """(d,) ln w̄ of the features."""
+        square = jnp.minimum(ratio**2, 1e6)
+        each = jnp.exp(2 * self.flow.depth * latents.log_u) / (1 + square.sum(1))
+        carried = each + square.T @ each
+        return jnp.log(jnp.zeros_like(each).at[latents.feature].set(carried)) / 2
+
+    def _cross(
+        self, events: Takeovers, now: Array, step: Array, before: Array, after: Array
+    ) -> Takeovers:
+        """Features that pass their level within the step, on which u^{1−a} is linear in time."""
+        level, power = self._level, (1 - self.flow.a) / self.flow.depth
+        passes = (before < level) & (after >= level)
+        gap = jnp.where(passes, after - before, 1)
+        share = jnp.expm1(power * jnp.where(passes, level - before, 0)) / jnp.expm1(power * gap)
+        time = now + share * jnp.where(jnp.isfinite(step), step, 0)
+        first = jnp.where(passes, jnp.minimum(events.first, time), events.first)
+        last = jnp.where(passes, time, jnp.where(after < level, jnp.inf, events.last))
+        return Takeovers(first, last, events.taken)
 
     def _take(
-        self,
-        latents: _Latents,
-        events: Takeovers,
-        event: _Event,
-        saturates: Float[Array, " d"],
-    ) -> tuple[_Latents, Takeovers]:
-        """The latent carries the feature from now on, and another one carries what it carried."""
-        time, latent, feature = event
-        lost, small = latents.feature[latent], jnp.argmax(latents.feature == feature)
-        log_u, log_ratio = self._at(latents, time, saturates)
-        # the takeover turns the space by 90°
-        log_ratio = log_ratio.at[:, lost].set(log_ratio[:, feature])
-        pair, swapped = jnp.stack([latent, small]), jnp.stack([feature, lost])
-        log_ratio = log_ratio.at[pair[:, None], swapped].set(-jnp.inf)
-        moved = _Latents(
-            latents.feature.at[pair].set(swapped),
-            latents.risen.at[small].set(False),
-            jnp.full_like(latents.since, time),
-            log_u.at[latent].set(self.flow.log_plateau[feature]),
-            log_ratio,
-        )
-        events = self._learn(events, event)
-        last, taken = events.last.at[lost].set(jnp.inf), events.taken.at[feature, lost].set(time)
-        return moved, eqx.tree_at(lambda x: (x.last, x.taken), events, (last, taken))
+        self, latents: Latents, events: Takeovers, now: Array
+    ) -> tuple[Latents, Takeovers]:
+        """The takeover of the largest ratio, where it has come to 1."""
+        u, size = jnp.exp(latents.log_u), latents.log_u.size
+        ratio = self._rates(latents).ratio
+        ratio = jnp.where(u[None, :] < APART * u[:, None], ratio, 0)
+        large, small = jnp.unravel_index(jnp.argmax(jnp.abs(ratio)), ratio.shape)
+        found = ratio[large, small]
+        happens, sign = jnp.abs(found) >= 1, jnp.where(found < 0, -1, 1).astype(u.dtype)
+        pair = jnp.stack([large, small])
+        feature = latents.feature.at[pair].set(latents.feature[pair[::-1]])
+        log_own = latents.log_own.at[large].add(jnp.log(jnp.abs(found)))
+        # in the course of it the plane turns by 90°: e_l → ± e_k, e_k → ∓ e_l
+        turn = jnp.ones_like(u).at[pair].set(jnp.stack([sign, -sign]))
+        turn = turn[:, None] * turn[None, :]
+        p, alpha = latents.p * turn, latents.alpha * turn
+        inherited = jnp.where(jnp.arange(size) == small, 0, ratio[large]) * (u[small] - u)
+        p = p.at[small].add(inherited).at[:, small].add(inherited)
+        mutual = -latents.p[large, small] / found**2 * jnp.abs(found)
+        p = p.at[pair, pair[::-1]].set(mutual * sign * sign)
+        alpha = alpha.at[pair, pair[::-1]].set(0)
+        swapped = Latents(feature, latents.log_u, log_own, p, alpha)
+        taken = events.taken.at[latents.feature[small], latents.feature[large]].set(now)
+        choose = lambda new, old: jnp.where(happens, new, old)  # noqa: E731
+        latents = jax.tree.map(choose, swapped, latents)
+        return latents, eqx.tree_at(lambda e: e.taken, events, choose(taken, events.taken))
 
-    def _learn(self, events: Takeovers, event: _Event) -> Takeovers:
-        time, _, feature = event
-        first, last = events.first.at[feature].min(time), events.last.at[feature].set(time)
-        return eqx.tree_at(lambda x: (x.first, x.last), events, (first, last))
 
-    def _flow_of(self, latents: _Latents) -> ReducedFlow:
-        """The reduced flow of what each latent carries, from where it is."""
-        flow = self.flow
-        return ReducedFlow(
-            flow.lam[latents.feature],
-            flow.variance[latents.feature],
-            jnp.exp(latents.log_u * flow.depth),
-            flow.depth,
-            flow.a,
-            flow.b,
-            flow.curve,
-        )
+def _exponential_step(
+    speed: Callable[[Array], Array], x: Array, slope: Array, power: Array, step: Array
+) -> Array:
+    """ln u after a step of the third-order method exprb32, applied to w = u^{−power}.
 
-    def _at(
-        self, latents: _Latents, time: Float[Array, ""], saturates: Float[Array, " d"]
-    ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
-        """(d,) ln u of all latents at a time, and (d, d) ln r_ji."""
-        own = self._flow_of(latents)
-        late = jnp.maximum(time - saturates, 0)
-        # each latent has gone on for a time of its own
-        moved, left = own.evolve(jnp.where(late > 0, 0, time - latents.since))
-        log_u = jax.lax.select(late > 0, own.log_plateau, jnp.diagonal(moved))
-        gap = jnp.where(late > 0, SATURATED, jnp.maximum(jnp.diagonal(left), SATURATED))
-        straight = late[:, None] * self.turning[latents.feature]
-        return log_u, self._on_the_way(latents, own, log_u, gap) + straight
+    speed: of ln u, dx/dt.  slope: (d/dw) dw/dt, negative. Exact where u is small or nearly at rest.
+    """
 
-    def _at_saturation(self, latents: _Latents) -> Float[Array, "d d"]:
-        """(d, d) ln r_ji when each latent comes within `SATURATED` of its plateau."""
-        own = self._flow_of(latents)
-        gap = jnp.full_like(own.lam, SATURATED)
-        return self._on_the_way(latents, own, own.log_plateau, gap)
+    def rate(x: Array) -> Array:
+        """dw/dt over the w of the start."""
+        return -power * speed(x) * jnp.exp(-power * (x - begin))
 
-    def _on_the_way(
-        self,
-        latents: _Latents,
-        own: ReducedFlow,
-        log_u: Float[Array, " d"],
-        gap: Float[Array, " d"],
-    ) -> Float[Array, "d d"]:
-        """(d, d) ln r_ji when latents have come to u, with 1 − u/u* = `gap`."""
-        flow, m = self.flow, self.predictor_depth
-
-        def log_rest(gap: Array) -> Array:
-            """ln(1 − z)."""
-            return jnp.log(-jnp.expm1(m * jnp.log1p(-gap)))
-
-        begun = jnp.maximum(-jnp.expm1(latents.log_u - own.log_plateau), SATURATED)
-        risen, fallen = log_u - latents.log_u, log_rest(begun) - log_rest(gap)
-        lam = flow.lam[None, :] / jnp.where(own.lam == 0, 1, own.lam)[:, None]
-        variance = flow.variance[None, :] / own.variance[:, None]
-        rho = flow.rho[None, :] / own.rho[:, None]
-        grown = (lam - 1) * risen[:, None] + variance * (rho - 1) / m * fallen[:, None]
-        return latents.log_ratio + grown
-
-    def _course(self) -> Float[Array, "d d"]:
-        """(d, d) how much later than r_ji = 1, by its straight line, i is learned."""
-        flow, m = self.flow, self.predictor_depth
-        lam_j, lam_i = flow.lam[:, None, None], flow.lam[None, :, None]
-        var_j, var_i = flow.variance[:, None, None], flow.variance[None, :, None]
-        log_r = jnp.linspace(EARLY, LATE, NODES, dtype=flow.lam.dtype)[None, None, :]
-        square = jnp.exp(2 * log_r)
-        v = (square * lam_i + lam_j) / (square * var_i + var_j)
-        v = jnp.maximum(v, jnp.finfo(v.dtype).tiny)
-        rate = v ** (1 + 2 * (flow.depth - 1) / m) * (lam_i - lam_j - v * (var_i - var_j))
-        turns = (self.turning > 0)[:, :, None]
-        slowness = 1 / jnp.where(turns, rate, 1)
-        step = (LATE - EARLY) / (NODES - 1)
-        time = jnp.cumsum((slowness[..., 1:] + slowness[..., :-1]) / 2 * step, axis=-1)
-        time = jnp.concatenate([jnp.zeros_like(time[..., :1]), time], axis=-1)
-        gain = v ** (flow.depth / m) * jnp.sqrt(square / (1 + square))
-        wanted = self.fraction * flow.rho ** (flow.depth / m)
-        reached = jnp.sum(gain < wanted[None, :, None], axis=-1)  # gains of i rise with r
-        after = jnp.take_along_axis(time, jnp.minimum(reached, NODES - 1)[..., None], -1)[..., 0]
-        return after + EARLY / jnp.where(self.turning > 0, self.turning, 1)
+    begin, z = x, slope * step
+    grown = rate(x) * jnp.expm1(z) / slope
+    bend = rate(x - jnp.log1p(grown) / power) - rate(x) - slope * grown
+    short = jnp.abs(z) < 0.02
+    safe = jnp.where(short, 1, z)
+    phi = jnp.where(short, 1 / 6 + z / 24, (jnp.expm1(safe) - safe - safe**2 / 2) / safe**3)
+    return x - jnp.log1p(grown + 2 * step * phi * bend) / power
