@@ -35,9 +35,9 @@ from jaxtyping import Bool, Float, Int
 from jepa_sim.theory.flow import ReducedFlow
 
 STEP = 0.3  # change of ln r in a step, while moments mix; of ln(u^{1−a}), twice that
-MIXED = 4.0  # |ln r| up to which moments mix: beyond, r² < 4e-4
+MIXED = 3.0  # |ln r| up to which moments mix: beyond, r² < 0.25 %
 RESTS = 5e-3  # a latent that can change ln(u^{1−a}) by no more than this does not limit a step
-APART = 0.6  # of the size of a latent: smaller ones can be taken into it
+NEAR = 0.02  # of the plateau: steps of ln u are shorter from there
 MOST_STEPS = 2000  # for every feature; tens to hundreds are usual
 
 
@@ -68,17 +68,23 @@ class Latents(eqx.Module):
     alpha: Float[Array, "d d"]
 
 
-class _Rates(eqx.Module):
-    """ratio, grows: (d, d) r_lk for u_k < u_l, else 0, and d ln r/dt.  pair: (d, d) d ln p/dt.
+class _Pairs(eqx.Module):
+    """What pairs of latents do because of their sizes; l in rows, k in columns, X = u_k, Y = u_l.
 
-    source: (d, d) of p.  fades: (d, d) −d ln α/dt.
+    with_lam, with_variance: (d, d) T m_1 and T m_2.  shape: (d, d) Σ_n (X/Y)^n/Y over n < 2L where
+    X < Y, else 0.  drive: (d, d) how α acts on p for T_lk Y^{M−1} λ_k − ….  learns: (d, d) −d ln α/dt
+    for σ² = 1.
     """
 
-    ratio: Float[Array, "d d"]
-    grows: Float[Array, "d d"]
-    pair: Float[Array, "d d"]
-    source: Float[Array, "d d"]
-    fades: Float[Array, "d d"]
+    with_lam: Float[Array, "d d"]
+    with_variance: Float[Array, "d d"]
+    shape: Float[Array, "d d"]
+    drive: Float[Array, "d d"]
+    learns: Float[Array, "d d"]
+
+    def ratio(self, latents: Latents) -> Float[Array, "d d"]:
+        """r_lk where X < Y, else 0."""
+        return latents.p * self.shape * jnp.exp(-latents.log_own[:, None])
 
 
 def takeovers(
@@ -109,7 +115,7 @@ class _Setting(eqx.Module):
         start = Latents(
             jnp.arange(size), log_u, jnp.zeros_like(never), ratio * u, turned * u**flow.b
         )
-        gains = jnp.log(flow.scale) + jnp.zeros_like(never)
+        gains = flow.depth * log_u
         begun = jnp.where(gains >= self._level, 0, never)
         events = Takeovers(begun, begun, jnp.full((size, size), jnp.inf, never.dtype))
 
@@ -118,17 +124,22 @@ class _Setting(eqx.Module):
             return (count < MOST_STEPS * size) & jnp.isfinite(now)
 
         def advance(state: tuple) -> tuple:
-            count, now, latents, gains, events = state
-            rates = self._rates(latents)
-            step = self._step(latents, rates)
-            moved = self._move(latents, rates, jnp.where(jnp.isfinite(step), step, 0))
-            after = self._gains(moved, self._rates(moved).ratio)
-            events = self._cross(events, now, step, gains, after)
-            latents, events = self._take(moved, events, now + step)
-            return count + 1, now + step, latents, after, events
+            count, now, step, latents, gains, events = state
+            pairs = self._pairs(latents.log_u)
+            latents = self._drift(latents, pairs, step / 2)  # the last step's second half
+            ratio = pairs.ratio(latents)
+            after = self._gains(latents, ratio)
+            events = self._cross(events, now - step, step, gains, after)
+            latents, events = self._take(latents, events, ratio, now)
+            step = self._step(latents, pairs)
+            taken = jnp.where(jnp.isfinite(step), step, 0)
+            latents = self._drift(latents, pairs, taken / 2)
+            latents = self._grow(latents, pairs.ratio(latents), taken)
+            return count + 1, now + step, taken, latents, after, events
 
-        begin = (0, jnp.zeros_like(never[0]), start, gains, events)
-        _, now, _, _, events = jax.lax.while_loop(goes_on, advance, begin)
+        zero = jnp.zeros_like(never[0])
+        begin = (0, zero, zero, start, gains, events)
+        _, now, *_, events = jax.lax.while_loop(goes_on, advance, begin)
         ended = jnp.isinf(now)
         return jax.tree.map(lambda x: jnp.where(ended | jnp.isfinite(x), x, jnp.nan), events)
 
@@ -138,36 +149,38 @@ class _Setting(eqx.Module):
         level = jnp.log(self.fraction) + self.flow.depth * self.flow.log_plateau
         return jnp.where(self.flow.is_learned, level, jnp.inf)
 
-    def _rates(self, latents: Latents) -> _Rates:
+    def _pairs(self, log_u: Float[Array, " d"]) -> _Pairs:
         depth, m = self.flow.depth, self.flow.b
-        lam, variance = self.flow.lam[latents.feature], self.flow.variance[latents.feature]
-        x = latents.log_u
-        q = x[None, :] - x[:, None]  # ln(X/Y); X at columns
-        y = jnp.exp(x)[:, None]
-        below = q < 0
-        q = jnp.where(jnp.abs(q) < 1e-6, 1e-6, q)  # no 0/0 where X = Y
-        whole = jnp.expm1(2 * depth * q)
-        turns = y ** (2 * depth - 1) * whole / jnp.expm1(2 * q)  # T
-        shape = whole / jnp.expm1(q)  # Σ_n (X/Y)^n, n < 2L
+        u, to_m, to_2l = jnp.exp(log_u), jnp.exp(m * log_u), jnp.exp(2 * depth * log_u)
+        y, ym = u[:, None], to_m[:, None]
+        e, em, e2l = u[None, :] / y, to_m[None, :] / ym, to_2l[None, :] / to_2l[:, None]
+        alike = jnp.abs(e - 1) < jnp.finfo(u.dtype).eps ** 0.5
 
-        def power(n: int) -> Array:
-            """m_n."""
-            return y ** (n * m - 1) * jnp.expm1((2 * depth + n * m - 1) * q) / whole
+        def over(numerator: Array, denominator: Array, limit: Array) -> Array:
+            """Their ratio, each a difference from 1 that is 0 where X = Y."""
+            return jnp.where(alike, limit, numerator / jnp.where(alike, 1, denominator))
 
-        half = turns * (power(1) * lam[None, :] - power(2) * variance[None, :])
-        pair = half + half.T
-        ratio = latents.p * shape * jnp.exp(-latents.log_own[:, None]) / y
-        own = self._speed(x, lam, variance)
-        drive = turns * y ** (m - 1) * lam[None, :]
-        a = 2 * latents.alpha / (y**m + y.T**m)
-        learns = y ** (2 * depth + 2 * m - 2) * m * variance[:, None]
-        return _Rates(
-            ratio=jnp.where(below, ratio, 0),
-            grows=pair - own[:, None],
-            pair=pair,
-            source=a * y * jnp.exp(depth * q) / shape * (drive.T - drive),
-            fades=(y**m * learns + (y**m * learns).T) / (y**m + y.T**m),
+        both = 2 * depth
+        turns = to_2l[:, None] / y * over(e2l - 1, e**2 - 1, depth) * ym / y  # T Y^{M−1}
+        shape = over(e2l - 1, e - 1, both)
+        learns = m * to_2l * to_m**3 / u**2
+        return _Pairs(
+            with_lam=turns * over(e2l * em / e - 1, e2l - 1, 1 + (m - 1) / both),
+            with_variance=turns * ym * over(e2l * em**2 / e - 1, e2l - 1, 1 + (2 * m - 1) / both),
+            shape=jnp.where(e < 1, shape / y, 0),
+            drive=2 / (ym + ym.T) * y * jnp.sqrt(e2l) / shape * turns,
+            learns=learns[:, None] / (ym + ym.T),
         )
+
+    def _growth(self, latents: Latents, pairs: _Pairs) -> Float[Array, "d d"]:
+        """(d, d) d ln p/dt."""
+        lam, variance = self._own(latents)
+        half = pairs.with_lam * lam[None, :] - pairs.with_variance * variance[None, :]
+        return half + half.T
+
+    def _own(self, latents: Latents) -> tuple[Array, Array]:
+        """(d,) λ and σ² of what each latent carries."""
+        return self.flow.lam[latents.feature], self.flow.variance[latents.feature]
 
     def _speed(self, log_u: Array, lam: Array, variance: Array) -> Array:
         """d ln u/dt with these moments."""
@@ -177,57 +190,53 @@ class _Setting(eqx.Module):
     def _mixed(self, latents: Latents, ratio: Array) -> tuple[Array, Array]:
         """(d,) λ' and σ'² of each latent: of what it carries, and of what larger ones took."""
         square = jnp.minimum(ratio**2, 1e6)
-        own = self.flow.lam[latents.feature], self.flow.variance[latents.feature]
 
         def mix(moment: Array) -> Array:
             carried = (moment + square @ moment) / (1 + square.sum(1))
             return (carried + square.T @ moment) / (1 + square.sum(0))
 
-        return mix(own[0]), mix(own[1])
+        lam, variance = self._own(latents)
+        return mix(lam), mix(variance)
 
-    def _step(self, latents: Latents, rates: _Rates) -> Float[Array, ""]:
+    def _step(self, latents: Latents, pairs: _Pairs) -> Float[Array, ""]:
         """How far to go: inf where nothing is left to happen."""
+        power, b, x = self.flow.a - 1, self.flow.b, latents.log_u
+        ratio = pairs.ratio(latents)
+        lam, variance = self._mixed(latents, ratio)
+        full = variance * jnp.exp(b * x) / jnp.where(lam > 0, lam, 1)  # (u/u*)^b
+        moves = (power / b * jnp.abs(1 / full - 1) > RESTS) & (lam > 0)
+        most = STEP * jnp.where(full > NEAR**b, 0.5, 2)
+        speed = power * jnp.abs(self._speed(x, lam, variance))
+        grows = self._growth(latents, pairs) - self._speed(x, *self._own(latents))[:, None]
+        log_r = jnp.log(jnp.abs(ratio))
+        mixes = jnp.abs(log_r) < MIXED
+        later = (log_r <= -MIXED) & (ratio != 0) & (grows > 0)
+        change = jnp.where(later, STEP / 2 - MIXED - log_r, STEP)
+
+        def least(change: Array, speed: Array, limits: Array) -> Array:
+            return jnp.min(jnp.where(limits, change / jnp.where(limits, speed, 1), jnp.inf))
+
+        return jnp.minimum(least(most, speed, moves), least(change, jnp.abs(grows), mixes | later))
+
+    def _drift(self, latents: Latents, pairs: _Pairs, step: Float[Array, ""]) -> Latents:
+        """What latents carry after a step in which their sizes stay."""
+        own, x = self._own(latents), latents.log_u
+        mixed = self._mixed(latents, pairs.ratio(latents))
+        log_own = latents.log_own + step * (self._speed(x, *own) - self._speed(x, *mixed))
+        growth = jnp.exp(jnp.clip(step * self._growth(latents, pairs), -300, 300))
+        drive = pairs.drive * own[0][None, :]
+        p = latents.p * growth + step * latents.alpha * (drive.T - drive)
+        learns = pairs.learns * own[1][:, None]
+        alpha = latents.alpha * jnp.exp(-step * (learns + learns.T))
+        return Latents(latents.feature, x, log_own, p, alpha)
+
+    def _grow(self, latents: Latents, ratio: Array, step: Float[Array, ""]) -> Latents:
+        """Latents of other sizes after a step."""
+        lam, variance = self._mixed(latents, ratio)
         a, b, x = self.flow.a, self.flow.b, latents.log_u
-        lam, variance = self._mixed(latents, rates.ratio)
-        left = (a - 1) / b * jnp.abs(lam / (variance * jnp.exp(b * x)) - 1)
-        speed = (a - 1) * jnp.abs(self._speed(x, lam, variance))
-        moves = (left > RESTS) & (lam > 0)
-        log_r = jnp.log(jnp.abs(rates.ratio))  # −inf where there is none
-        mixes, grows = jnp.abs(log_r) < MIXED, jnp.abs(rates.grows)
-        later = (log_r <= -MIXED) & jnp.isfinite(log_r) & (rates.grows > 0)
-        missing = jnp.maximum(-MIXED - log_r, 0) + STEP / 2
-        return jnp.minimum(
-            jnp.min(jnp.where(moves, 2 * STEP / jnp.where(moves, speed, 1), jnp.inf)),
-            jnp.min(
-                jnp.where(
-                    mixes | later,
-                    jnp.where(later, missing, STEP) / jnp.where(mixes | later, grows, 1),
-                    jnp.inf,
-                )
-            ),
-        )
-
-    def _move(self, latents: Latents, rates: _Rates, step: Float[Array, ""]) -> Latents:
-        """The latents after a step."""
-        flow, x = self.flow, latents.log_u
-        halfway = jnp.exp(jnp.minimum(rates.grows * step / 2, 1))
-        lam, variance = self._mixed(latents, rates.ratio * halfway)
-        slope = -flow.b * variance * jnp.exp((flow.a + flow.b - 1) * x)
-        log_u = _exponential_step(lambda x: self._speed(x, lam, variance), x, slope, flow.a - 1, step)
-        feature = latents.feature
-
-        def apart(x: Array) -> Array:
-            """d ln(own/u)/dt."""
-            own = self._speed(x, flow.lam[feature], flow.variance[feature])
-            return own - self._speed(x, lam, variance)
-
-        log_own = latents.log_own + step / 2 * (apart(x) + apart(log_u))
-        alpha = latents.alpha * jnp.exp(-rates.fades * step)
-        moved = Latents(feature, log_u, log_own, latents.p, alpha)
-        then = self._rates(moved)
-        growth = jnp.exp(jnp.clip(step / 2 * (rates.pair + then.pair), -300, 300))
-        p = (latents.p + step / 2 * rates.source) * growth + step / 2 * then.source
-        return eqx.tree_at(lambda s: s.p, moved, p)
+        slope = -b * variance * jnp.exp((a + b - 1) * x)
+        log_u = _exponential_step(lambda x: self._speed(x, lam, variance), x, slope, a - 1, step)
+        return eqx.tree_at(lambda s: s.log_u, latents, log_u)
 
     def _gains(self, latents: Latents, ratio: Array) -> Float[Array, " d"]:
         """(d,) ln w̄ of the features."""
@@ -244,18 +253,16 @@ class _Setting(eqx.Module):
         passes = (before < level) & (after >= level)
         gap = jnp.where(passes, after - before, 1)
         share = jnp.expm1(power * jnp.where(passes, level - before, 0)) / jnp.expm1(power * gap)
-        time = now + share * jnp.where(jnp.isfinite(step), step, 0)
+        time = now + share * step
         first = jnp.where(passes, jnp.minimum(events.first, time), events.first)
         last = jnp.where(passes, time, jnp.where(after < level, jnp.inf, events.last))
         return Takeovers(first, last, events.taken)
 
     def _take(
-        self, latents: Latents, events: Takeovers, now: Array
+        self, latents: Latents, events: Takeovers, ratio: Array, now: Array
     ) -> tuple[Latents, Takeovers]:
         """The takeover of the largest ratio, where it has come to 1."""
         u, size = jnp.exp(latents.log_u), latents.log_u.size
-        ratio = self._rates(latents).ratio
-        ratio = jnp.where(u[None, :] < APART * u[:, None], ratio, 0)
         large, small = jnp.unravel_index(jnp.argmax(jnp.abs(ratio)), ratio.shape)
         found = ratio[large, small]
         happens, sign = jnp.abs(found) >= 1, jnp.where(found < 0, -1, 1).astype(u.dtype)
@@ -268,8 +275,8 @@ class _Setting(eqx.Module):
         p, alpha = latents.p * turn, latents.alpha * turn
         inherited = jnp.where(jnp.arange(size) == small, 0, ratio[large]) * (u[small] - u)
         p = p.at[small].add(inherited).at[:, small].add(inherited)
-        mutual = -latents.p[large, small] / found**2 * jnp.abs(found)
-        p = p.at[pair, pair[::-1]].set(mutual * sign * sign)
+        mutual = sign * latents.p[large, small] / jnp.where(happens, found, 1)
+        p = p.at[pair, pair[::-1]].set(mutual)
         alpha = alpha.at[pair, pair[::-1]].set(0)
         swapped = Latents(feature, latents.log_u, log_own, p, alpha)
         taken = events.taken.at[latents.feature[small], latents.feature[large]].set(now)
