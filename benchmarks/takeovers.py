@@ -2,14 +2,14 @@
 
     python -m benchmarks.takeovers [--runs 16] [--seed 0]
 
-The problems and starts are those of `benchmarks.trust`, for a JEPA. The judge is `SleepingFlow`,
-which is within 1 % of the flow of all matrices. Errors are of the times at which features reach
-half of their plateaus, in % (median and 90th percentile); τ is Kendall's, between the orders of the
-theory and of the flow, the mean over runs. Then the time of one lane of a batch.
+The problems are those of `benchmarks.trust`, for a JEPA, from starts that are aligned but for
+rounding, or off by a known δ. The judge is `GradientFlow`, which is given the same key. Errors are
+of the times at which features reach half of their plateaus, in % (median and 90th percentile); τ is
+Kendall's, between the orders of the theory and of the flow, the mean over runs. Then the time of one
+lane of a batch.
 """
 
 import argparse
-import dataclasses
 import time
 import warnings
 
@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 import jepa_sim as js
-from benchmarks.trust import DEPTHS, STARTS, D, noise, posed
+from benchmarks.trust import DEPTHS, STARTS, D, posed
 
 
 def main() -> None:
@@ -32,29 +32,26 @@ def main() -> None:
     print("| start | L | closed form: first | τ | takeovers: first | τ | last | τ |")
     print("|---|---|---|---|---|---|---|---|")
     for name, (delta, noisy) in STARTS.items():
+        if noisy:  # the theory knows the sizes of such starts only nearly
+            continue
         for depth in DEPTHS:
-            runs = [
-                judge(depth, delta, noisy, np.random.default_rng([options.seed, depth, i]))
-                for i in range(options.runs)
-            ]
+            draws = (np.random.default_rng([options.seed, depth, i]) for i in range(options.runs))
+            runs = [judge(depth, delta, draw) for draw in draws]
             cells = [cell(*pair) for pair in zip(*runs, strict=True)]
             print(f"| {name} | {depth} | {' | '.join(cells)} |", flush=True)
     print(f"\na lane of d = {D} features, L = 2, in a batch of 1,000: {lane() * 1e6:.0f} µs")
 
 
 def judge(
-    depth: int, delta: float, noisy: bool, draw: np.random.Generator
+    depth: int, delta: float, draw: np.random.Generator
 ) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """Times of theory and flow: first of the closed form; first, and last, with takeovers."""
     problem, key = posed(js.JEPA(), depth, delta, draw)
     apart = np.asarray(js.critical_times(problem, fraction=0.5))
-    found = js.takeover_times(problem, fraction=0.5)
-    begun = noise(problem, delta, key) if noisy else problem.start
-    judged = js.Problem(problem.moments, problem.objective, problem.network, begun)
-    saves = np.geomspace(1e-2 * apart.min(), 1.5 * apart.max(), 600)
-    flow = js.simulate(judged, saves, js.SleepingFlow(), key=key)
-    # the plateaus of a start with noise are not known, but they are those without
-    flow = dataclasses.replace(flow, problem=problem)
+    found = js.takeover_times(problem, fraction=0.5, key=key)
+    # a crossing may last for less than 0.5 % of its time
+    saves = np.geomspace(1e-2 * apart.min(), 1.5 * apart.max(), 5000)
+    flow = js.simulate(problem, saves, js.GradientFlow(), key=key)
     first, last = (
         np.asarray(times(fraction=0.5)) for times in (flow.critical_times, flow.learned_times)
     )

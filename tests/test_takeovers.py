@@ -5,7 +5,10 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import jepa_sim as js
-from jepa_sim.theory.takeovers import EARLY, _Setting
+from jepa_sim.model.dynamics import velocity
+from jepa_sim.model.objectives import product
+from jepa_sim.model.state import Weights
+from jepa_sim.theory.takeovers import Latents, _Setting
 
 LAM, RHO = np.array([1.0, 2.0]), np.array([0.9, 0.3])
 
@@ -16,62 +19,104 @@ def posed(start, depth=1, predictor_depth=1, lam=LAM, rho=RHO, objective=None):
     return js.Problem(moments, objective or js.JEPA(), network, start)
 
 
-# The theory leaves out products of small ratios: it is 1.3 % and 0.7 % off here.
-@pytest.mark.slow
-@pytest.mark.parametrize(("depth", "within"), [(1, 0.02), (2, 0.01)])
-def test_a_takeover_is_that_of_the_matrix_flow(depth, within):
-    problem = posed(js.Misaligned(1e-3, 1e-3), depth)
-    found = js.takeover_times(problem, fraction=0.5)
+@pytest.mark.parametrize(("depth", "predictor_depth"), [(1, 1), (3, 1), (2, 2)])
+def test_pairs_move_as_in_the_matrix_flow(depth, predictor_depth):
+    """d ln p/dt, and the source of p, of the velocity of all factors near a diagonal state."""
+    lam, rho = np.array([1.0, 2.0, 0.7]), np.array([0.9, 0.3, 0.5])
+    problem = posed(js.Balanced(1e-2), depth, predictor_depth, lam, rho)
+    u, off, alpha = jnp.array([0.2, 0.25, 0.1]), 1e-6, 1e-6
+    ones = jnp.triu(jnp.ones((3, 3)), 1)
+    p, alpha = off * (ones + ones.T), alpha * (ones - ones.T)
+    power = u[:, None] ** predictor_depth
+    turn = 2 * alpha / (power + power.T)
+
+    def root(weights):
+        """P of the weights, by eigenvalues of W̄ᵀW̄."""
+        whole = product(weights.encoder)
+        w, q = jnp.linalg.eigh(whole.T @ whole)
+        return q @ jnp.diag(w ** (1 / (2 * depth))) @ q.T
+
+    def speed(turn):
+        """dP/dt of balanced factors."""
+        factor = jnp.diag(u) + p
+        predictor = [factor] * (predictor_depth - 1) + [(jnp.eye(3) + turn) @ factor]
+        weights = Weights(tuple([factor] * depth), tuple(predictor))
+        return jax.jvp(root, (weights,), (velocity(problem, weights),))[1]
+
+    found, turned = speed(0 * turn), speed(turn)
+    setting = _Setting(problem.reduced("this test").flow, jnp.asarray(0.5))
+    latents = Latents(jnp.arange(3), jnp.log(u), jnp.zeros(3), p, alpha)
+    pairs = setting._pairs(latents.log_u)
+    apart = ~np.eye(3, dtype=bool)
+    growth = np.asarray(setting._growth(latents, pairs))[apart]
+    # what is left out is of second order
+    np.testing.assert_allclose(growth, (found / p)[apart], rtol=1e-4)
+    drive = pairs.drive * jnp.asarray(lam)[None, :]
+    source = np.asarray(alpha * (drive.T - drive))[apart]
+    np.testing.assert_allclose(source, (turned - found)[apart], rtol=1e-4)
+
+
+# What latents of sizes that are not far apart do in a takeover is left out: up to 1.4 % and 1.6 % here.
+@pytest.mark.parametrize(
+    ("depth", "scale", "within"),
+    [(1, 3e-3, 0.015), pytest.param(2, 3e-3, 0.02, marks=pytest.mark.slow)],
+)
+def test_takeovers_are_those_of_the_matrix_flow(depth, scale, within):
+    """Two takeovers one after the other: the second one needs what the first one left behind."""
+    lam, rho = [1.0, 0.5, 0.25], [0.2, 0.6, 0.9]
+    problem, key = posed(js.Misaligned(scale, 2e-3), depth, 1, lam, rho), jax.random.key(1)
+    found = js.takeover_times(problem, fraction=0.5, key=key)
     with pytest.warns(js.DisplacementWarning):
         apart = js.critical_times(problem, fraction=0.5)
-    assert found.first[0] < 0.65 * apart[0]
-    times = np.linspace(0, 1.1 * float(found.last.max()), 1001)[1:]
-    flow = js.simulate(problem, times, js.GradientFlow(rtol=1e-6), key=jax.random.key(0))
+    assert found.first[2] < 0.8 * apart[2]
+    times = np.linspace(0, 1.1 * float(found.last.max()), 2001)[1:]
+    flow = js.simulate(problem, times, js.GradientFlow(rtol=1e-6), key=key)
     np.testing.assert_allclose(found.first, flow.critical_times(fraction=0.5), rtol=within)
     np.testing.assert_allclose(found.last, flow.learned_times(fraction=0.5), rtol=within)
-    assert found.taken[0, 1] == found.first[0]
-    assert np.isinf(np.asarray(found.taken)[[0, 1, 1], [0, 0, 1]]).all()
+    assert found.last[0] > found.first[0]
 
 
 @pytest.mark.parametrize("predictor_depth", [1, 2])
 def test_a_takeover_takes_as_long_as_its_one_dimensional_flow(predictor_depth):
-    depth, fraction = 2, 0.5
+    """A latent of feature 1 at rest, with a share r of feature 0, whose own latent is small."""
+    depth, fraction, log_r = 2, 0.5, -5.0
     problem = posed(js.Balanced(1e-2), depth, predictor_depth).reduced("this test")
-    turning = problem.objective.turning(
-        jnp.asarray(LAM), jnp.asarray(LAM / RHO), depth, predictor_depth
-    )
-    setting = _Setting(
-        problem.flow, jnp.asarray(1.0 * predictor_depth), turning, jnp.asarray(fraction)
-    )
-    found = float(setting._course()[1, 0])  # feature 0 takes the latent of feature 1
+    rest = float(np.log(RHO[1]) / predictor_depth)
+    p = float(np.exp(log_r + rest)) * (1 - jnp.eye(2))
+    latents = Latents(jnp.arange(2), jnp.array([-12.0, rest]), jnp.zeros(2), p, 0 * p)
+    found = _Setting(problem.flow, jnp.asarray(fraction)).run(latents)
     (lam_i, lam_j), (var_i, var_j) = LAM, LAM / RHO
 
     def predictor(r):
         return (r**2 * lam_i + lam_j) / (r**2 * var_i + var_j)
 
-    def rate(t, log_r):
-        v = predictor(np.exp(log_r))
-        power = 1 + 2 * (depth - 1) / predictor_depth
-        return v**power * (lam_i - lam_j - v * (var_i - var_j))
+    def rate(t, state):
+        """Of ln r, and of the predictor, which follows: u = v^{1/M}."""
+        log_r, log_u = state
+        r, u = np.exp(log_r), np.exp(log_u)
+        power, share = u ** (2 * depth + predictor_depth - 2), r**2 / (1 + r**2)
+        v = u**predictor_depth
+        lam, variance = lam_j + share * (lam_i - lam_j), var_j + share * (var_i - var_j)
+        return [power * (lam_i - lam_j - v * (var_i - var_j)), power * (lam - v * variance)]
 
-    def learned(t, log_r):
-        r = np.exp(log_r[0])
-        gain = predictor(r) ** (depth / predictor_depth) * r / np.hypot(1, r)
+    def learned(t, state):
+        gain = np.exp(depth * state[1]) / np.hypot(1, np.exp(-state[0]))
         return gain - fraction * RHO[0] ** (depth / predictor_depth)
 
     learned.terminal = True
-    run = solve_ivp(rate, (0, 1e6), [EARLY], events=learned, rtol=1e-9, atol=1e-12)
-    straight = -EARLY / float(turning[1, 0])
-    # the package integrates by 200 nodes in ln r
-    np.testing.assert_allclose(found, run.t[-1] - straight, rtol=0.02)
+    run = solve_ivp(rate, (0, 1e6), [log_r, rest], events=learned, rtol=1e-9, atol=1e-12)
+    # the package takes steps of 0.3 in ln r
+    np.testing.assert_allclose(found.first[0], run.t[-1], rtol=5e-3)
+    assert 0 < found.taken[0, 1] < found.first[0]
 
 
 def test_features_that_keep_apart_are_learned_at_their_critical_times():
-    problem = posed(js.Balanced(1e-2), 3, lam=[2.0, 1.0, 0.5, -1.0], rho=[0.9, 0.6, 0.3, -0.5])
+    problem = posed(js.Balanced(1e-3), 3, lam=[2.0, 1.0, 0.5, -1.0], rho=[0.9, 0.6, 0.3, -0.5])
     found = js.takeover_times(problem, fraction=0.7)
     exact = js.critical_times(problem, fraction=0.7)
-    np.testing.assert_allclose(found.first, exact, rtol=1e-12)
-    np.testing.assert_allclose(found.last, exact, rtol=1e-12)
+    # in steps, where those of `critical_times` are exact
+    np.testing.assert_allclose(found.first, exact, rtol=1e-4)
+    np.testing.assert_array_equal(found.last, found.first)
     assert np.isinf(found.taken).all()
 
 

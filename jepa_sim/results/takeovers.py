@@ -8,7 +8,7 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import OptionalKey, Scalar, is_concrete
 from jepa_sim.model.objectives import JEPA, product
-from jepa_sim.model.problem import Problem
+from jepa_sim.model.problem import Problem, split_key
 from jepa_sim.theory.takeovers import Takeovers, takeovers
 
 NEARLY = 0.1  # a start whose δ is larger is not nearly aligned
@@ -18,20 +18,19 @@ NEARLY = 0.1  # a start whose δ is larger is not nearly aligned
 def takeover_times(problem: Problem, *, fraction: Scalar, key: OptionalKey = None) -> Takeovers:
     """When each feature is learned, if cleaner features take over the latents of noisier ones.
 
-    fraction: of each feature's own plateau, in (0, 1). The result has `first`, `last`: (d,) flow
-    times at which a feature reaches it for the first time, and for good, and `taken`: (d, d) when
-    feature i last took the latent of feature j, at [i, j]; inf where that does not happen.
+    fraction: of each feature's own plateau, in (0, 1).  key: that of `simulate`, for a random
+    start. The result has `first`, `last`: (d,) flow times at which a feature reaches it for the
+    first time, and for good, and `taken`: (d, d) when feature i last took the latent of feature j,
+    at [i, j]; inf where that does not happen.
 
     `critical_times` assumes that no feature ever takes over the latent of another one. Here what
-    each latent carries of other features grows as well, from a share δ at the start: that of
-    `Misaligned`, or rounding for `Balanced`. Takeovers follow each other, each in closed form
-    (`jepa_sim/theory/takeovers.py`).
+    each latent carries of other features grows as well, from the start: for `Misaligned` with this
+    key (without one, all pairs are off alike), from rounding for `Balanced`. It is integrated to
+    first order, and takeovers follow each other (`jepa_sim/theory/takeovers.py`).
 
-    From an aligned start 90 % of first times are within 0.5 % of the matrix flow's, while those of
-    `critical_times` are up to 14 % off. From a start that is off by 1e-3 or 1e-2, 90 % are within 4
-    to 18 %, in place of 25 to 150 % (`python -m benchmarks.takeovers`). Last times are less exact:
-    90 % are within 20 to 30 %. `SleepingFlow` is exact to 1 % from any start, but takes longer.
-    There are no derivatives.
+    From an aligned start, and from one that is off by 1e-3 or 1e-2, 90 % of first times are within
+    RANGE of the matrix flow's, where those of `critical_times` are up to 150 % off. Last times are
+    less exact: 90 % are within LAST (`python -m benchmarks.takeovers`). There are no derivatives.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=1), js.Misaligned(1e-3, 1e-3))
@@ -59,7 +58,9 @@ def _events(problem: Problem, turned: Float[Array, "d d"], fraction: Float[Array
     flow, lam = problem.flow, problem.flow.lam
     # where patterns overlap, a learned latent carries at least as much of another feature
     decay = 1 - lam[None, :] / jnp.where(lam == 0, 1, lam)[:, None]
-    overlap = problem.features.overlap * jnp.exp(decay * (flow.log_plateau - flow.log_start)[:, None])
+    overlap = problem.features.overlap * jnp.exp(
+        decay * (flow.log_plateau - flow.log_start)[:, None]
+    )
     least = jnp.maximum(jnp.maximum(overlap, overlap.T), jnp.finfo(lam.dtype).eps)
     return takeovers(flow, jnp.where(jnp.eye(lam.size) == 1, 0, least), turned, fraction)
 
@@ -75,7 +76,7 @@ def _turned(problem: Problem, key: OptionalKey) -> Float[Array, "d d"]:
         delta = problem.start.misalignment(size).astype(features.lam.dtype)
         above = jnp.triu(jnp.full((size, size), delta), 1)
     else:
-        weights = problem.weights(key)
+        weights = problem.weights(split_key(key)[0])
         latents = product(weights.encoder) @ features.patterns / problem.scale
         gain = problem.scale ** (problem.predictor_depth / problem.depth)
         above = latents.T @ product(weights.predictor) @ latents / gain / 2

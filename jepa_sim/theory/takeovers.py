@@ -1,27 +1,31 @@
 """When features are learned while cleaner ones take over the latents of noisier ones.
 
-Near alignment each latent l carries one feature, and little of the others. Its gain w̄ = u^L grows
-by the reduced flow. What two latents have in common is p_lk, off the diagonal of P = (W̄ᵀW̄)^{1/2L}
-in the basis of features. To first order in p, with X = u_k and Y = u_l,
+Near alignment each latent carries one feature, and little of the others. Its size u, with the gain
+w̄ = u^L, grows by the reduced flow. What two latents l and k have in common is p, an entry of
+P = (W̄ᵀW̄)^{1/2L} off the diagonal, in the basis of features. With Y = u_l and X = u_k, and to first
+order in p,
 
-    d ln p/dt = K_lk + K_kl,   K_lk = T (m_1 λ_k − m_2 σ_k²),   T = Y (Y^{2L} − X^{2L})/(Y² − X²)
+    d ln p/dt = K_lk + K_kl,      K_lk = T_lk (m_1 λ_k − m_2 σ_k²)
+    T_lk = Y (Y^{2L} − X^{2L})/(Y² − X²)
     m_n = (Y^{2L+nM−1} − X^{2L+nM−1})/(Y^{2L} − X^{2L})
 
-If a latent is turned from its predictor, p has a source: with V̄_kl − V̄_lk = 2 α in the basis of
-latents, which stays as it is until a latent has learned its feature,
+At X ≪ Y this is the growth rate of a learned latent's share of another feature, and T has the terms
+that count while X grows. Where the predictor is turned from the encoder, p has a source: with
+α = (V̄ − V̄ᵀ)/2 in the basis of latents, which fades once one of the two is learned,
 
-    ṗ = … + 2 α/(X^M + Y^M) · (XY)^L (X − Y)/(X^{2L} − Y^{2L}) · (T_lk Y^{M−1} λ_k − T_kl X^{M−1} λ_l)
+    ṗ_kl = … + 2 α_kl/(X^M + Y^M) · (XY)^L (X − Y)/(X^{2L} − Y^{2L})
+               · (T_lk Y^{M−1} λ_k − T_kl X^{M−1} λ_l)
 
-For X < Y the ratio r = p (Y^{2L} − X^{2L})/((Y − X) Y^{2L}) is what the latent l carries of k's
-feature, over what it carries of its own. It may grow to order 1. Then moments mix:
-λ' = (λ_l + Σ r² λ_k)/(1 + Σ r²), σ'² alike, and u follows them. At r = 1 there is a *takeover*:
-l carries k's feature from then on, and k that of l. In its course the plane of both turns by 90°.
-What l carried of a third feature, relative to its old one, goes to the latent k with the old one;
-all else turns along.
+For X < Y the ratio r = p (Y^{2L} − X^{2L})/((Y − X) Y^{2L}) is what l carries of k's feature, over
+what it carries of its own. It may grow to order 1. Both latents then move by mixed moments, as
+λ' = (λ_l + r² λ_k)/(1 + r²) of l, and what l carries of its own changes too. At r = 1 there is a
+takeover: from there on l carries k's feature, and k that of l. In its course the plane of the two
+turns by 90°, and all that others have in common with them turns along. What l had of a third
+feature goes with its old feature to the latent k.
 
-All of it is integrated in steps of ln u and of ln r. The formulas are exact to first order
-(`tests/test_takeovers.py`), takeovers are those of latents of very different size, and
-`python -m benchmarks.takeovers` measures the whole.
+All of it is integrated in steps of ln u and ln r. It is exact to first order in what latents have
+in common (but for α where M > 1), and a takeover is that of latents of very different sizes.
+`python -m benchmarks.takeovers` measures how far it is right.
 """
 
 from collections.abc import Callable
@@ -34,11 +38,11 @@ from jaxtyping import Bool, Float, Int
 
 from jepa_sim.theory.flow import ReducedFlow
 
-STEP = 0.3  # change of ln r in a step, while moments mix; of ln(u^{1−a}), twice that
+STEP = 0.3  # most change of ln r in a step, while moments mix
 MIXED = 3.0  # |ln r| up to which moments mix: beyond, r² < 0.25 %
+NEAR = 0.02  # of the plateau: a step of ln(u^{1−a}) is at most 2 STEP below, and STEP/2 above it
 RESTS = 5e-3  # a latent that can change ln(u^{1−a}) by no more than this does not limit a step
-NEAR = 0.02  # of the plateau: steps of ln u are shorter from there
-MOST_STEPS = 2000  # for every feature; tens to hundreds are usual
+MOST = 2000  # steps for every feature; about 50 are usual
 
 
 class Takeovers(eqx.Module):
@@ -72,8 +76,8 @@ class _Pairs(eqx.Module):
     """What pairs of latents do because of their sizes; l in rows, k in columns, X = u_k, Y = u_l.
 
     with_lam, with_variance: (d, d) T m_1 and T m_2.  shape: (d, d) Σ_n (X/Y)^n/Y over n < 2L where
-    X < Y, else 0.  drive: (d, d) how α acts on p for T_lk Y^{M−1} λ_k − ….  learns: (d, d) −d ln α/dt
-    for σ² = 1.
+    X < Y, else 0.  drive: (d, d) the factor of α λ_k in ṗ.  learns: (d, d) that of σ_l² in
+    −d ln α/dt.
     """
 
     with_lam: Float[Array, "d d"]
@@ -98,30 +102,28 @@ def takeovers(
     ratio: (d, d) p/u at the start, symmetric.  turned: (d, d) α/u^M.  fraction: of the plateau,
     from which on a feature counts as learned.
     """
-    return _Setting(flow, fraction).run(ratio, turned)
+    log_u = flow.log_start + jnp.zeros_like(flow.lam)
+    u, features = jnp.exp(flow.log_start), jnp.arange(flow.lam.size)
+    start = Latents(features, log_u, jnp.zeros_like(log_u), ratio * u, turned * u**flow.b)
+    return _Setting(flow, fraction).run(start)
 
 
 class _Setting(eqx.Module):
-    """What does not change from step to step."""
+    """What does not change from step to step: a step of sizes between two halves of one of p."""
 
     flow: ReducedFlow
     fraction: Float[Array, ""]
 
-    def run(self, ratio: Float[Array, "d d"], turned: Float[Array, "d d"]) -> Takeovers:
-        flow, size = self.flow, self.flow.lam.size
-        never = jnp.full_like(flow.lam, jnp.inf)
-        log_u = flow.log_start + jnp.zeros_like(never)
-        u = jnp.exp(log_u[:, None])
-        start = Latents(
-            jnp.arange(size), log_u, jnp.zeros_like(never), ratio * u, turned * u**flow.b
-        )
-        gains = flow.depth * log_u
+    def run(self, start: Latents) -> Takeovers:
+        """All that happens from these latents on, which carry nothing but their features yet."""
+        size, never = start.log_u.size, jnp.full_like(start.log_u, jnp.inf)
+        gains = self._gains(start, jnp.zeros((size, size), never.dtype))
         begun = jnp.where(gains >= self._level, 0, never)
         events = Takeovers(begun, begun, jnp.full((size, size), jnp.inf, never.dtype))
 
         def goes_on(state: tuple) -> Bool[Array, ""]:
             count, now, *_ = state
-            return (count < MOST_STEPS * size) & jnp.isfinite(now)
+            return (count < MOST * size) & jnp.isfinite(now)
 
         def advance(state: tuple) -> tuple:
             count, now, step, latents, gains, events = state
@@ -161,7 +163,7 @@ class _Setting(eqx.Module):
             return jnp.where(alike, limit, numerator / jnp.where(alike, 1, denominator))
 
         both = 2 * depth
-        turns = to_2l[:, None] / y * over(e2l - 1, e**2 - 1, depth) * ym / y  # T Y^{M−1}
+        turns = to_2l[:, None] * ym / y**2 * over(e2l - 1, e**2 - 1, depth)  # T Y^{M−1}
         shape = over(e2l - 1, e - 1, both)
         learns = m * to_2l * to_m**3 / u**2
         return _Pairs(
@@ -221,11 +223,12 @@ class _Setting(eqx.Module):
     def _drift(self, latents: Latents, pairs: _Pairs, step: Float[Array, ""]) -> Latents:
         """What latents carry after a step in which their sizes stay."""
         own, x = self._own(latents), latents.log_u
-        mixed = self._mixed(latents, pairs.ratio(latents))
+        growth = jnp.exp(jnp.clip(step / 2 * self._growth(latents, pairs), -30, 30))
+        halfway = eqx.tree_at(lambda s: s.p, latents, latents.p * growth)
+        mixed = self._mixed(latents, pairs.ratio(halfway))
         log_own = latents.log_own + step * (self._speed(x, *own) - self._speed(x, *mixed))
-        growth = jnp.exp(jnp.clip(step * self._growth(latents, pairs), -300, 300))
         drive = pairs.drive * own[0][None, :]
-        p = latents.p * growth + step * latents.alpha * (drive.T - drive)
+        p = halfway.p * growth + step * latents.alpha * (drive.T - drive)
         learns = pairs.learns * own[1][:, None]
         alpha = latents.alpha * jnp.exp(-step * (learns + learns.T))
         return Latents(latents.feature, x, log_own, p, alpha)
@@ -248,11 +251,10 @@ class _Setting(eqx.Module):
     def _cross(
         self, events: Takeovers, now: Array, step: Array, before: Array, after: Array
     ) -> Takeovers:
-        """Features that pass their level within the step, on which u^{1−a} is linear in time."""
-        level, power = self._level, (1 - self.flow.a) / self.flow.depth
+        """Features that pass their level within the step, in which ln w̄ is linear in time."""
+        level = self._level
         passes = (before < level) & (after >= level)
-        gap = jnp.where(passes, after - before, 1)
-        share = jnp.expm1(power * jnp.where(passes, level - before, 0)) / jnp.expm1(power * gap)
+        share = jnp.where(passes, level - before, 0) / jnp.where(passes, after - before, 1)
         time = now + share * step
         first = jnp.where(passes, jnp.minimum(events.first, time), events.first)
         last = jnp.where(passes, time, jnp.where(after < level, jnp.inf, events.last))
@@ -269,7 +271,7 @@ class _Setting(eqx.Module):
         pair = jnp.stack([large, small])
         feature = latents.feature.at[pair].set(latents.feature[pair[::-1]])
         log_own = latents.log_own.at[large].add(jnp.log(jnp.abs(found)))
-        # in the course of it the plane turns by 90°: e_l → ± e_k, e_k → ∓ e_l
+        # e_l → ± e_k and e_k → ∓ e_l
         turn = jnp.ones_like(u).at[pair].set(jnp.stack([sign, -sign]))
         turn = turn[:, None] * turn[None, :]
         p, alpha = latents.p * turn, latents.alpha * turn
@@ -280,9 +282,8 @@ class _Setting(eqx.Module):
         alpha = alpha.at[pair, pair[::-1]].set(0)
         swapped = Latents(feature, latents.log_u, log_own, p, alpha)
         taken = events.taken.at[latents.feature[small], latents.feature[large]].set(now)
-        choose = lambda new, old: jnp.where(happens, new, old)  # noqa: E731
-        latents = jax.tree.map(choose, swapped, latents)
-        return latents, eqx.tree_at(lambda e: e.taken, events, choose(taken, events.taken))
+        after = swapped, Takeovers(events.first, events.last, taken)
+        return jax.tree.map(lambda x, y: jnp.where(happens, x, y), after, (latents, events))
 
 
 def _exponential_step(
