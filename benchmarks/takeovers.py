@@ -5,8 +5,8 @@
 The problems are those of `benchmarks.trust`, for a JEPA, from starts that are aligned but for
 rounding, or off by a known δ. The judge is `GradientFlow`, which is given the same key. Errors are
 of the times at which features reach half of their plateaus, in % (median and 90th percentile); τ is
-Kendall's, between the orders of the theory and of the flow, the mean over runs. Then the time of one
-lane of a batch.
+Kendall's, between the orders of the theory and of the flow, the mean over runs. Then comes the time
+of one lane of a batch.
 """
 
 import argparse

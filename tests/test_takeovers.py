@@ -24,7 +24,7 @@ def test_pairs_move_as_in_the_matrix_flow(depth, predictor_depth):
     """d ln p/dt, and the source of p, of the velocity of all factors near a diagonal state."""
     lam, rho = np.array([1.0, 2.0, 0.7]), np.array([0.9, 0.3, 0.5])
     problem = posed(js.Balanced(1e-2), depth, predictor_depth, lam, rho)
-    u, off, alpha = jnp.array([0.2, 0.25, 0.1]), 1e-6, 1e-6
+    u, off, alpha = jnp.array([0.2, 0.25, 0.1]), 1e-8, 1e-6
     ones = jnp.triu(jnp.ones((3, 3)), 1)
     p, alpha = off * (ones + ones.T), alpha * (ones - ones.T)
     power = u[:, None] ** predictor_depth
@@ -56,7 +56,7 @@ def test_pairs_move_as_in_the_matrix_flow(depth, predictor_depth):
     np.testing.assert_allclose(source, (turned - found)[apart], rtol=1e-4)
 
 
-# What latents of sizes that are not far apart do in a takeover is left out: up to 1.4 % and 1.6 % here.
+# Left out is what latents of similar sizes do in a takeover: up to 1.4 % and 1.6 % here.
 @pytest.mark.parametrize(
     ("depth", "scale", "within"),
     [(1, 3e-3, 0.015), pytest.param(2, 3e-3, 0.02, marks=pytest.mark.slow)],

@@ -110,4 +110,5 @@ def trust_in(problem: Problem, times: Float[Array, " d"], horizon: Float[Array, 
 def warn_where_displaced(found: Trust, *, stacklevel: int) -> None:
     """A `DisplacementWarning` where known times are wrong."""
     if is_concrete(found.ratio) and not found.holds:
-        warnings.warn(str(found), DisplacementWarning, stacklevel=stacklevel)
+        message = f"{found} `takeover_times` has the times of a JEPA with takeovers."
+        warnings.warn(message, DisplacementWarning, stacklevel=stacklevel)
