@@ -44,7 +44,7 @@ def test_pairs_move_as_in_the_matrix_flow(depth, predictor_depth):
         return jax.jvp(root, (weights,), (velocity(problem, weights),))[1]
 
     found, turned = speed(0 * turn), speed(turn)
-    setting = _Setting(problem.reduced("this test").flow, jnp.asarray(0.5))
+    setting = _Setting(problem.reduced("this test").flow, jnp.asarray(0.0), jnp.asarray(0.5))
     latents = Latents(jnp.arange(3), jnp.log(u), jnp.zeros(3), p, alpha)
     pairs = setting._pairs(latents.log_u)
     apart = ~np.eye(3, dtype=bool)
@@ -84,7 +84,7 @@ def test_a_takeover_takes_as_long_as_its_one_dimensional_flow(predictor_depth):
     rest = float(np.log(RHO[1]) / predictor_depth)
     p = float(np.exp(log_r + rest)) * (1 - jnp.eye(2))
     latents = Latents(jnp.arange(2), jnp.array([-12.0, rest]), jnp.zeros(2), p, 0 * p)
-    found = _Setting(problem.flow, jnp.asarray(fraction)).run(latents)
+    found = _Setting(problem.flow, jnp.asarray(0.0), jnp.asarray(fraction)).run(latents)
     (lam_i, lam_j), (var_i, var_j) = LAM, LAM / RHO
 
     def predictor(r):

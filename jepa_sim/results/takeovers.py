@@ -56,14 +56,8 @@ def takeover_times(problem: Problem, *, fraction: Scalar, key: OptionalKey = Non
 
 @eqx.filter_jit
 def _events(problem: Problem, turned: Float[Array, "d d"], fraction: Float[Array, ""]) -> Takeovers:
-    flow, lam = problem.flow, problem.flow.lam
     # where patterns overlap, a learned latent carries at least as much of another feature
-    decay = 1 - lam[None, :] / jnp.where(lam == 0, 1, lam)[:, None]
-    overlap = problem.features.overlap * jnp.exp(
-        decay * (flow.log_plateau - flow.log_start)[:, None]
-    )
-    least = jnp.maximum(jnp.maximum(overlap, overlap.T), jnp.finfo(lam.dtype).eps)
-    return takeovers(flow, jnp.where(jnp.eye(lam.size) == 1, 0, least), turned, fraction)
+    return takeovers(problem.flow, turned, problem.features.overlap, fraction)
 
 
 def _turned(problem: Problem, key: OptionalKey) -> Float[Array, "d d"]:

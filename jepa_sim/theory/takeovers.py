@@ -41,6 +41,7 @@ from jepa_sim.theory.flow import ReducedFlow
 STEP = 0.3  # most change of ln r in a step, while moments mix
 MIXED = 3.0  # |ln r| up to which moments mix: beyond, r² < 0.25 %
 NEAR = 0.02  # of the plateau: a step of ln(u^{1−a}) is at most 2 STEP below, and STEP/2 above it
+LEAST = 0.04  # of `least`: latents that mix for ever would never come to an end
 RESTS = 5e-3  # a latent that can change ln(u^{1−a}) by no more than this does not limit a step
 MOST = 2000  # steps for every feature; about 50 are usual
 
@@ -93,25 +94,28 @@ class _Pairs(eqx.Module):
 
 def takeovers(
     flow: ReducedFlow,
-    ratio: Float[Array, "d d"],
     turned: Float[Array, "d d"],
+    least: Float[Array, ""],
     fraction: Float[Array, ""],
 ) -> Takeovers:
     """The events of a JEPA with b = M and a = 2L + M − 1.
 
-    ratio: (d, d) p/u at the start, symmetric.  turned: (d, d) α/u^M.  fraction: of the plateau,
-    from which on a feature counts as learned.
+    turned: (d, d) α/u^M at the start, where p is what rounding leaves.  least: ratio r below which
+    none falls, since patterns overlap.  fraction: of the plateau, from which on a feature counts as
+    learned.
     """
     log_u = flow.log_start + jnp.zeros_like(flow.lam)
     u, features = jnp.exp(flow.log_start), jnp.arange(flow.lam.size)
-    start = Latents(features, log_u, jnp.zeros_like(log_u), ratio * u, turned * u**flow.b)
-    return _Setting(flow, fraction).run(start)
+    rounding = jnp.finfo(u.dtype).eps * u * (1 - jnp.eye(features.size, dtype=u.dtype))
+    start = Latents(features, log_u, jnp.zeros_like(log_u), rounding, turned * u**flow.b)
+    return _Setting(flow, least, fraction).run(start)
 
 
 class _Setting(eqx.Module):
     """What does not change from step to step: a step of sizes between two halves of one of p."""
 
     flow: ReducedFlow
+    least: Float[Array, ""]
     fraction: Float[Array, ""]
 
     def run(self, start: Latents) -> Takeovers:
@@ -229,6 +233,9 @@ class _Setting(eqx.Module):
         log_own = latents.log_own + step * (self._speed(x, *own) - self._speed(x, *mixed))
         drive = pairs.drive * own[0][None, :]
         p = halfway.p * growth + step * latents.alpha * (drive.T - drive)
+        u = jnp.exp(x)
+        floor = jnp.minimum(self.least, LEAST) * jnp.abs(u[:, None] - u[None, :])
+        p = jnp.where(jnp.abs(p) < floor, jnp.where(p < 0, -floor, floor), p)
         learns = pairs.learns * own[1][:, None]
         alpha = latents.alpha * jnp.exp(-step * (learns + learns.T))
         return Latents(latents.feature, x, log_own, p, alpha)
