@@ -45,15 +45,19 @@ def test_pairs_move_as_in_the_matrix_flow(depth, predictor_depth):
 
     found, turned = speed(0 * turn), speed(turn)
     setting = _Setting(problem.reduced("this test").flow, jnp.asarray(0.0), jnp.asarray(0.5))
-    latents = Latents(jnp.arange(3), jnp.log(u), jnp.zeros(3), p, alpha)
-    pairs = setting._pairs(latents.log_u)
+    pairs, step = setting._pairs(jnp.log(u)), 1e-3
+
+    def after(alpha):
+        """p after a short step."""
+        start = Latents(jnp.arange(3), jnp.log(u), jnp.zeros(3), p, alpha)
+        return np.asarray(setting._drift(start, pairs, jnp.asarray(step)).p)
+
     apart = ~np.eye(3, dtype=bool)
-    growth = np.asarray(setting._growth(latents, pairs))[apart]
+    growth = np.log(after(0 * alpha)[apart] / off) / step
     # what is left out is of second order
-    np.testing.assert_allclose(growth, (found / p)[apart], rtol=1e-4)
-    drive = pairs.drive * jnp.asarray(lam)[None, :]
-    source = np.asarray(alpha * (drive.T - drive))[apart]
-    np.testing.assert_allclose(source, (turned - found)[apart], rtol=1e-4)
+    np.testing.assert_allclose(growth, (found / off)[apart], rtol=1e-4)
+    source = (after(alpha) - after(0 * alpha)) / step
+    np.testing.assert_allclose(source[apart], (turned - found)[apart], rtol=1e-4)
 
 
 # Left out is what latents of similar sizes do in a takeover: up to 1.4 % and 1.6 % here.

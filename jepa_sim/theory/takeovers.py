@@ -41,7 +41,7 @@ from jepa_sim.theory.flow import ReducedFlow
 STEP = 0.3  # most change of ln r in a step, while moments mix
 MIXED = 3.0  # |ln r| up to which moments mix: beyond, r² < 0.25 %
 NEAR = 0.02  # of the plateau: a step of ln(u^{1−a}) is at most 2 STEP below, and STEP/2 above it
-LEAST = 0.04  # of `least`: latents that mix for ever would never come to an end
+LEAST = 0.04  # most for `least`: a ratio that stays above e^{−MIXED} would limit steps for ever
 RESTS = 5e-3  # a latent that can change ln(u^{1−a}) by no more than this does not limit a step
 MOST = 2000  # steps for every feature; about 50 are usual
 
@@ -235,7 +235,7 @@ class _Setting(eqx.Module):
         p = halfway.p * growth + step * latents.alpha * (drive.T - drive)
         u = jnp.exp(x)
         floor = jnp.minimum(self.least, LEAST) * jnp.abs(u[:, None] - u[None, :])
-        p = jnp.where(jnp.abs(p) < floor, jnp.where(p < 0, -floor, floor), p)
+        p = jnp.where(p < 0, -1, 1).astype(p.dtype) * jnp.maximum(jnp.abs(p), floor)
         learns = pairs.learns * own[1][:, None]
         alpha = latents.alpha * jnp.exp(-step * (learns + learns.T))
         return Latents(latents.feature, x, log_own, p, alpha)
