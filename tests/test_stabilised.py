@@ -200,11 +200,13 @@ def test_the_power_iteration_finds_the_radius_and_keeps_it():
         return matrix @ y
 
     y, vector = jnp.ones(3), jnp.array([0.1, 0.2, 1.0])
-    radius, vector, count = power_iteration(field, 0.0, y, None, vector, jnp.zeros(()), 50)
+    radius, vector, count = power_iteration(
+        field, 0.0, y, matrix @ y, None, vector, jnp.zeros(()), 50
+    )
     true = float(jnp.max(jnp.abs(jnp.linalg.eigvalsh(matrix))))
     assert float(radius) == pytest.approx(true, rel=0.05)
     assert 2 <= int(count) < 20
-    radius, _, count = power_iteration(field, 0.0, y, None, vector, radius, 50)
+    radius, _, count = power_iteration(field, 0.0, y, matrix @ y, None, vector, radius, 50)
     assert float(radius) == pytest.approx(true, rel=0.02)
     assert int(count) == 1
 

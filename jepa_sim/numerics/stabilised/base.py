@@ -107,10 +107,9 @@ class AbstractStabilised(dfx.AbstractAdaptiveSolver):
 
         if self.spectral_radius is None:
             radius, vector, products = power_iteration(
-                terms.vf, t0, y0, args, solver_state.vector, solver_state.radius,
+                terms.vf, t0, y0, f0, args, solver_state.vector, solver_state.radius,
                 self.max_iterations, self.interval_of_least / (2 * self.safety * length),
             )  # fmt: skip
-            products = products + 1  # the point at which the field is made linear
         else:
             radius = frozen(jnp.asarray(self.spectral_radius(t0, y0, args)).astype(dtype))
             vector, products = solver_state.vector, jnp.zeros((), jnp.int32)
