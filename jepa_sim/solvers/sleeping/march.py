@@ -1,4 +1,4 @@
-"""Steps of the live block, with latents that fall asleep and wake between them."""
+"""Steps of the live block in its own time, with latents that fall asleep and wake between them."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,13 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jepa_sim.numerics.stabilised import ROCK4, PredictiveController
 from jepa_sim.solvers.sleeping.block import Chain, Setting
+from jepa_sim.solvers.sleeping.segment import Pace, Segment
 from jepa_sim.solvers.sleeping.sleepers import Sleepers, nobody
 from jepa_sim.solvers.sleeping.turns import fall_asleep, wake
 
 RATIO = 1.5  # of √rtol: what sleeping latents may carry of others, whose squares are neglected
 FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are measured in it
+FRESH = 4.0  # of rtol^¼: the longest first step, in own time, after a latent fell asleep or woke
 METHOD = ROCK4(max_iterations=10)
 ORDER = 4.0  # of its error
 
@@ -26,10 +28,10 @@ Save = Callable[[Float[Array, ""], Chain, Chain, Sleepers], PyTree]
 class Point(eqx.Module):
     """Where a run is.
 
-    t, h: time and next step.  chain, sleepers: the live block and who sleeps.  method, control:
-    what the method and the controller keep.  jumped: whether the block has changed since the method
-    last took its velocity.  steps, accepted, rhs: counts.  saved: how many times are saved.
-    values: what is saved at all times.
+    t: time.  h: the next step, in the block's own time.  chain, sleepers: the live block and who
+    sleeps.  method, control: what the method and the controller keep.  jumped: whether the block
+    has changed since the method last took its velocity.  steps, accepted, rhs: counts.  saved: how
+    many times are saved.  values: what is saved at all times.
     """
 
     t: Float[Array, ""]
@@ -46,24 +48,6 @@ class Point(eqx.Module):
     values: PyTree
 
 
-class Segment(eqx.Module):
-    """A step from t0 to t1: the block's cubic between them, and the sleepers, linear in time."""
-
-    setting: Setting
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
-    dense: dict
-    sleepers: Sleepers
-
-    def asleep(self, t: Float[Array, ""]) -> Sleepers:
-        grown = self.sleepers.growth(self.setting) * (t - self.t0)
-        return eqx.tree_at(lambda s: s.log_ratio, self.sleepers, self.sleepers.log_ratio + grown)
-
-    def live(self, t: Float[Array, ""]) -> Chain:
-        cubic = dfx.ThirdOrderHermitePolynomialInterpolation(t0=self.t0, t1=self.t1, **self.dense)
-        return cubic.evaluate(t)
-
-
 class March(eqx.Module):
     """From time 0 to the last of `times`, or as far as `max_steps` lead.
 
@@ -77,18 +61,22 @@ class March(eqx.Module):
     max_steps: int = eqx.field(static=True)
 
     @property
-    def term(self) -> dfx.ODETerm:
-        return dfx.ODETerm(lambda t, chain, args: self.setting.velocity(chain))
+    def pace(self) -> Pace:
+        return Pace(self.setting, self.times[-1])
 
     def controller(self, chain: Chain) -> PredictiveController:
-        """Errors in units of rtol (|Z| + 0.3 rms Z), root mean square over the live entries."""
+        """Errors in units of rtol (|Z| + 0.3 rms Z), root mean square over the live entries.
+
+        That of the clock counts by itself, in units of rtol t.
+        """
         live = self.setting.all_moves(len(chain)) & (chain != 0)
         count = jnp.sum(live.astype(chain.dtype), axis=(1, 2), keepdims=True)
         size = jnp.sqrt(jnp.sum(chain**2, axis=(1, 2), keepdims=True) / jnp.maximum(count, 1))
         total = jnp.maximum(jnp.sum(count), 1)
 
-        def norm(scaled: Array) -> Array:
-            return jnp.sqrt(jnp.sum(scaled**2) / total)
+        def norm(scaled: tuple[Array, Array]) -> Array:
+            block, clock = scaled
+            return jnp.maximum(jnp.sqrt(jnp.sum(block**2) / total), jnp.max(clock))
 
         floor = self.rtol * FLOOR * jnp.where(size > 0, size, 1)
         return PredictiveController(self.rtol, floor, norm)
@@ -97,22 +85,25 @@ class March(eqx.Module):
         zero, none = jnp.zeros_like(self.rtol), jnp.zeros((), jnp.int32)
         sleepers = nobody(self.setting, len(chain), RATIO * jnp.sqrt(self.rtol))
         shapes = jax.eval_shape(self.save, zero, chain, chain, sleepers)
-        count, end = self.times.size, self.times[-1]
-        term, func = self.term, METHOD.func
-        h, control = self.controller(chain).init(term, zero, end, chain, None, None, func, ORDER)
+        term, state, unit = dfx.ODETerm(self.pace.velocity), (chain, zero), self.pace.unit(chain)
+        h, control = self.controller(chain).init(
+            term, zero, zero + 1, state, None, unit, METHOD.func, ORDER
+        )
         return Point(
             t=zero,
             h=jnp.asarray(h, zero.dtype),
             chain=chain,
             sleepers=sleepers,
-            method=METHOD.init(term, zero, end, chain, None),
+            method=METHOD.init(term, zero, h, state, unit),
             control=control,
             jumped=jnp.asarray(False),
             steps=none,
             accepted=none,
             rhs=none + 1,
             saved=jnp.zeros((), int),
-            values=jax.tree.map(lambda x: jnp.full((count, *x.shape), jnp.nan, x.dtype), shapes),
+            values=jax.tree.map(
+                lambda x: jnp.full((self.times.size, *x.shape), jnp.nan, x.dtype), shapes
+            ),
         )
 
     def run(self, chain: Chain) -> Point:
@@ -130,19 +121,25 @@ class March(eqx.Module):
 
     def advance(self, point: Point) -> Point:
         """One step, if its error is small enough; then latents fall asleep or wake."""
-        t0, end, before = point.t, self.times[-1], point.sleepers
-        instant = jnp.sqrt(jnp.finfo(t0.dtype).eps) * t0  # a time as near as this counts as now
+        t0, before, zero = point.t, point.sleepers, jnp.zeros_like(point.t)
+        instant = 10 * jnp.finfo(t0.dtype).eps * t0  # a time as near as this counts as now
         wait = jnp.maximum(jnp.min(before.wait(self.setting)), instant)
-        h = jnp.minimum(point.h, wait)
-        t1 = jnp.where(h >= end - t0, end, t0 + h)
-        after, error, dense, state, _ = METHOD.step(
-            self.term, t0, t1, point.chain, None, point.method, point.jumped
+        pace, unit = self.pace(point.chain), self.pace.unit(point.chain)
+        h = jnp.minimum(point.h, wait * pace)
+        method = eqx.tree_at(lambda s: s.f[1], point.method, unit / pace)
+        start, jumped = (point.chain, zero), point.jumped
+        (after, clock), error, dense, state, _ = METHOD.step(
+            dfx.ODETerm(self.pace.velocity), zero, h, start, unit, method, jumped
         )
-        rhs = point.rhs + state.rhs - point.method.rhs + point.jumped.astype(jnp.int32)
-        keep, _, next_end, _, control, _ = self.controller(point.chain).adapt_step_size(
-            t0, t1, point.chain, after, None, error, ORDER, point.control
+        t1 = t0 + clock / unit
+        rhs = point.rhs + state.rhs - point.method.rhs + jumped.astype(jnp.int32)
+        keep, begun, next_end, _, control, _ = self.controller(point.chain).adapt_step_size(
+            zero, h, (point.chain, unit * t0), (after, unit * t1), None, error, ORDER, point.control
         )
-        segment = Segment(self.setting, t0, t1, dense, before)
+        next_h = next_end - begun
+        # a step that was cut short to end where a latent wakes says little of the next one
+        next_h = jnp.where(keep & (h < point.h), jnp.maximum(next_h, point.h), next_h)
+        segment = Segment(self.setting, t0, t1, unit, dense, before)
         saved, values = self.save_within(segment, keep, point.saved, point.values)
 
         t = jnp.where(keep, t1, t0)
@@ -157,7 +154,7 @@ class March(eqx.Module):
         state = eqx.tree_at(lambda s: s.radius, state, jnp.where(changed, 0, state.radius))
         return Point(
             t=t,
-            h=next_end - t,
+            h=jnp.where(changed, jnp.minimum(next_h, FRESH * self.rtol**0.25), next_h),
             chain=woken.chain,
             sleepers=woken.sleepers,
             method=state,

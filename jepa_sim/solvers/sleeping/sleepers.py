@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jepa_sim.solvers.sleeping.block import Setting
 
+NEAR = 0.01  # in ln r: steps end as near as this to the time at which a latent wakes
 NEWTON = 6  # steps for s: from above they converge, quadratically
 
 
@@ -64,7 +65,8 @@ class Sleepers(eqx.Module):
     def wait(self, setting: Setting) -> Float[Array, " k"]:
         """The time until each latent has to wake; inf for those that need not."""
         growth = self.growth(setting)
-        left = jnp.maximum(jnp.log(self.most) - self.log_ratio, 0)
+        left = jnp.log(self.most) - self.log_ratio
+        left = jnp.where(left > NEAR, left, 0)
         grows = growth > 0
         return jnp.min(jnp.where(grows, left / jnp.where(grows, growth, 1), jnp.inf), axis=1)
 

@@ -60,15 +60,22 @@ def candidates(w: Float[Array, "k k"]) -> Candidates:
 
 def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]) -> Turn:
     """The purest latent that may sleep is taken out of the chain, and its feature with it."""
-    found = candidates(product(setting.encoder(chain)))
+    w = product(setting.encoder(chain))
+    found = candidates(w)
     size = found.q**2 @ setting.variance  # 0 of a feature that is not live
     at_rest = (found.q**2 @ setting.lam) / jnp.where(size > 0, size, 1)
     v = jnp.einsum("ci,ij,cj->c", found.u, product(setting.predictor(chain)), found.u)
     own = jnp.max(jnp.abs(found.q), axis=1)
     ratio = jnp.abs(found.q) / jnp.where(own > 0, own, 1)[:, None]
     cleaner = setting.rho[None, :] > setting.rho[found.feature][:, None]
+    # q is what u carries: else a small q with a trace of a large latent has this latent's u
+    carried = found.u @ w
+    is_own = jnp.sum(carried * found.q, axis=1) ** 2 * (1 + sleepers.most**2) > jnp.sum(
+        carried**2, axis=1
+    )
     may = (
-        (v > SATURATED * at_rest)
+        is_own
+        & (v > SATURATED * at_rest)
         & (at_rest > 0)
         & (own**2 > 1 / (1 + sleepers.most**2))
         & jnp.all(~cleaner | (ratio < sleepers.most * jnp.exp(-PAUSE)), axis=1)

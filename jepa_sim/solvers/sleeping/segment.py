@@ -1,0 +1,85 @@
+"""A step in the block's own time τ, and what lies within it.
+
+A small block Z blows up, dZ/dt ~ |Z|^{2L+M−1}: each step in t would be a fraction of the last. In
+τ, with dt/dτ = 1/g and g the rate at which small factors grow, it grows exponentially, and steps
+keep their length when the large latents fall asleep (Sundman's transformation of time).
+"""
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jepa_sim.solvers.sleeping.block import Chain, Setting
+from jepa_sim.solvers.sleeping.sleepers import Sleepers
+
+HALVINGS = 40  # of a step, until a time is found: 1e-12 of it
+
+# the block, and the time since the step began, in some unit
+State = tuple[Chain, Float[Array, ""]]
+
+
+class Pace(eqx.Module):
+    """g = rate · max λ · (mean square of Z)^{(2L+M−2)/2} + 1/T, for a run until T.
+
+    A rate divided by g is one in the block's own time.
+    """
+
+    setting: Setting
+    end: Float[Array, ""]
+
+    def __call__(self, chain: Chain) -> Float[Array, ""]:
+        count = jnp.sum(self.setting.all_moves(len(chain)).astype(chain.dtype))
+        depth = jnp.sum(self.setting.moves.astype(chain.dtype))
+        fastest = self.setting.rate * jnp.max(self.setting.lam)
+        mean = self._square(chain) / count
+        return fastest * mean ** ((depth + count - 2) / 2) + 1 / self.end
+
+    def _square(self, chain: Chain) -> Float[Array, ""]:
+        """|Z|², without identities."""
+        return jnp.sum(jnp.where(self.setting.all_moves(len(chain)), chain, 0) ** 2)
+
+    def unit(self, chain: Chain) -> Float[Array, ""]:
+        """|Z| g, of the clock: so it is of the size of the block, and so are its changes."""
+        tiny = jnp.sqrt(jnp.finfo(chain.dtype).tiny)  # where all latents sleep
+        return jnp.maximum(jnp.sqrt(self._square(chain)), tiny) * self(chain)
+
+    def velocity(self, tau: Float[Array, ""], state: State, unit: Float[Array, ""]) -> State:
+        """d(Z, clock)/dτ."""
+        chain, _ = state
+        pace = self(chain)
+        return self.setting.velocity(chain) / pace, unit / pace
+
+
+class Segment(eqx.Module):
+    """A step from t0 to t1: cubics of block and clock, and the sleepers, linear in t."""
+
+    setting: Setting
+    t0: Float[Array, ""]
+    t1: Float[Array, ""]
+    unit: Float[Array, ""]
+    dense: dict[str, State]
+    sleepers: Sleepers
+
+    def asleep(self, t: Float[Array, ""]) -> Sleepers:
+        grown = self.sleepers.growth(self.setting) * (t - self.t0)
+        return eqx.tree_at(lambda s: s.log_ratio, self.sleepers, self.sleepers.log_ratio + grown)
+
+    def live(self, t: Float[Array, ""]) -> Chain:
+        chain, clock = (
+            dfx.ThirdOrderHermitePolynomialInterpolation(
+                t0=0.0, t1=1.0, **{name: state[part] for name, state in self.dense.items()}
+            )
+            for part in (0, 1)
+        )
+        passed = (t - self.t0) * self.unit
+
+        def halve(_: Array, ends: tuple) -> tuple:
+            low, high = ends
+            middle = (low + high) / 2
+            is_early = clock.evaluate(middle) < passed
+            return jnp.where(is_early, middle, low), jnp.where(is_early, high, middle)
+
+        ends = jnp.zeros_like(t), jnp.ones_like(t)
+        return chain.evaluate(sum(jax.lax.fori_loop(0, HALVINGS, halve, ends)) / 2)
