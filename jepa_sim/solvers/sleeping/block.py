@@ -1,5 +1,8 @@
 """The live block: all factors of a JEPA, in the basis of its features.
 
+Learning rates α_w, α_v of encoder and predictor may differ: W/√(α_w/α_v) and V have one rate,
+α_v (α_w/α_v)^L, and the residual keeps its form. So the block holds these.
+
 Rows and columns that belong to sleeping latents and their features are 0, and the flow keeps them
 0. So the block keeps its shape, and needs no mask in its right-hand side. Rows that a bottleneck
 does not have are 0 too.
@@ -30,6 +33,12 @@ class Setting(eqx.Module):
     variance: Float[Array, " k"]
     moves: Bool[Array, " n"]
     rate: Float[Array, ""]
+    ratio: Float[Array, ""]
+
+    @property
+    def units(self) -> Float[Array, "n 1 1"]:
+        """Of the encoder's factors; 1 of identities."""
+        return jnp.where(self.moves, self.ratio, 1)[:, None, None]
 
     @property
     def rho(self) -> Float[Array, " k"]:
@@ -73,13 +82,15 @@ def to_block(weights: Weights, problem: Problem) -> tuple[Setting, Chain]:
 
     stack = jnp.roll(square(encoder), -surplus, axis=0)
     stack = stack.at[0].set(stack[0] @ jnp.pad(features.patterns, (more, more)))
+    of_encoder, of_predictor, *_ = problem.training.numbers(stack.dtype)
     setting = Setting(
         jnp.pad(features.lam, more),
         jnp.pad(features.variance, more, constant_values=1),
         jnp.arange(len(encoder)) < depth,
-        problem.training.encoder_rate.astype(stack.dtype),
+        of_predictor * (of_encoder / of_predictor) ** depth.astype(stack.dtype),
+        jnp.sqrt(of_encoder / of_predictor),
     )
-    return setting, jnp.concatenate([stack, square(predictor)])
+    return setting, jnp.concatenate([stack / setting.units, square(predictor)])
 
 
 def from_block(setting: Setting, chain: Chain, problem: Problem) -> Weights:
@@ -87,7 +98,8 @@ def from_block(setting: Setting, chain: Chain, problem: Problem) -> Weights:
     patterns = problem.features.patterns
     d, k, n = patterns.shape[0], chain.shape[1], setting.moves.size
     latent = problem.network.latent(d)
-    stack = chain[:n].at[0].set(chain[0] @ jnp.pad(patterns.T, (0, k - d)))
+    stack = setting.units * chain[:n]
+    stack = stack.at[0].set(stack[0] @ jnp.pad(patterns.T, (0, k - d)))
     encoder = jnp.roll(stack, n - jnp.asarray(problem.network.depth, int), axis=0)
     # only square factors are padded, so that the first one is always (latent, d)
     return Weights(
