@@ -131,12 +131,12 @@ class March(eqx.Module):
         (after, clock), error, dense, state, _ = METHOD.step(
             dfx.ODETerm(self.pace.velocity), zero, h, start, unit, method, jumped
         )
-        t1 = t0 + clock / unit
+        t1: Array = t0 + clock / unit
         rhs = point.rhs + state.rhs - point.method.rhs + jumped.astype(jnp.int32)
         keep, begun, next_end, _, control, _ = self.controller(point.chain).adapt_step_size(
             zero, h, (point.chain, unit * t0), (after, unit * t1), None, error, ORDER, point.control
         )
-        next_h = next_end - begun
+        next_h: Array = jnp.asarray(next_end - begun)
         # a step that was cut short to end where a latent wakes says little of the next one
         next_h = jnp.where(keep & (h < point.h), jnp.maximum(next_h, point.h), next_h)
         segment = Segment(self.setting, t0, t1, unit, dense, before)

@@ -5,6 +5,8 @@ A small block Z blows up, dZ/dt ~ |Z|^{2L+M−1}: each step in t would be a frac
 keep their length when the large latents fall asleep (Sundman's transformation of time).
 """
 
+from typing import Any
+
 import diffrax as dfx
 import equinox as eqx
 import jax.numpy as jnp
@@ -44,8 +46,8 @@ class Pace(eqx.Module):
         tiny = jnp.sqrt(jnp.finfo(chain.dtype).tiny)  # where all latents sleep
         return jnp.maximum(jnp.sqrt(self._square(chain)), tiny) * self(chain)
 
-    def velocity(self, tau: Float[Array, ""], state: State, unit: Float[Array, ""]) -> State:
-        """d(Z, clock)/dτ."""
+    def velocity(self, tau: Any, state: Any, unit: Any) -> Any:
+        """d(Z, clock)/dτ, of a `State` and the clock's unit, as diffrax wants it."""
         chain, _ = state
         pace = self(chain)
         return self.setting.velocity(chain) / pace, unit / pace
