@@ -10,6 +10,7 @@ PYTEST = $(BIN)/pytest -n 2 --dist loadfile
 # To look for these tests in all files would take longer than to run them.
 FLOAT32 = $(shell grep -l "mark.float32" tests/test_*.py)
 SIZE ?= full
+JOBS ?= 9
 BIN = $(VENV)/bin
 COMMA = ,
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -68,7 +69,7 @@ bench-gpu: $(VENV)/.bench  ## The device's benchmarks in one call (under 8 minut
 
 .PHONY: docs
 docs: $(VENV)/.docs  ## The documentation, with its notebooks run, in build/site/docs/index.html
-	$(BIN)/python -m sphinx -W --keep-going -q -j 9 -c docs -b html . build/site
+	$(BIN)/python -m sphinx -W --keep-going -q -j $(JOBS) -c docs -b html . build/site
 
 .PHONY: notebooks
 notebooks: $(VENV)/.docs  ## Run every notebook as a script, and say how long it takes
