@@ -92,11 +92,10 @@ def test_it_is_the_sweep_and_goes_on_where_it_was_stopped(tmp_path, whole):
     first = Counted(stop=2)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", engine=first)
-    # the third block was being written already
-    assert len(open_store(tmp_path / "stopped").pending()) == 3
+    assert len(open_store(tmp_path / "stopped").pending()) == 4
     second = Counted()
     assert_same(run(tmp_path / "stopped", engine=second), expected)
-    assert len(second.blocks) == 3  # the other three blocks are not computed again
+    assert len(second.blocks) == 4  # the other two blocks are not computed again
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
     done = open_store(tmp_path / "whole")
     task = campaign.Task(planned(), str(done.path), again=False)

@@ -190,11 +190,7 @@ def draw(key, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("target", "share"),
-    [
-        (js.StopGradient(), 0.820),
-        pytest.param(js.MovingAverage(50.0), 0.928, marks=pytest.mark.release),
-    ],
+    ("target", "share"), [(js.StopGradient(), 0.820), (js.MovingAverage(50.0), 0.928)]
 )
 def test_ponce_share_of_starts_that_end_on_the_outer_sphere(target, share):
     count = 1000

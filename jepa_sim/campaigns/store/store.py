@@ -15,13 +15,7 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments.errors import StoreError
-from jepa_sim.campaigns.store.contents import (
-    GROUP,
-    checksum,
-    describe,
-    keeps_empty_chunks,
-    open_array,
-)
+from jepa_sim.campaigns.store.contents import GROUP, checksum, describe, open_array
 from jepa_sim.campaigns.store.disk import flush, flush_tree, remove_left, write_json, written_aside
 from jepa_sim.campaigns.store.errors import damaged, explained, undamaged
 from jepa_sim.campaigns.store.lock import lock
@@ -114,8 +108,11 @@ class Store:
         if set(arrays) != set(self.names):
             rule = f"Block {block} must have the arrays {sorted(self.names)}"
             raise StoreError(f"{rule}, but has {sorted(arrays)}.")
+        import zarr
+
         done, region = self.mark_path(block), self.region(block)
-        with self._in_place(), keeps_empty_chunks():
+        # zarr writes no file for a chunk of fill values, and the block would look damaged
+        with self._in_place(), zarr.config.set({"array.write_empty_chunks": True}):
             there = {name: open_array(self.path, name) for name in sorted(self.names)}
             arrays = {name: np.asarray(arrays[name], array.dtype) for name, array in there.items()}
             if (old := self.mark(block)) and old["shape"] == list(self.shape(block)):
