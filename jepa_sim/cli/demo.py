@@ -170,7 +170,7 @@ def _matrix_flow(moments: Sequence[Moments], theory: xr.Dataset) -> xr.Dataset:
         i, j, k = lane
         gains[lane] = _flow_gains(i, FLOW_DEPTHS[j], moments[k], times[lane])
 
-    # first one run of each depth, whose programs two threads make while the other computes
+    # the first two runs are of different depths, so each of two threads makes one program
     lanes = sorted(np.ndindex(times.shape[:3]), key=lambda lane: (lane[0], lane[2], lane[1]))
     with ThreadPoolExecutor(max_workers=2) as pool:
         for _ in tqdm(pool.map(run, lanes), total=len(lanes), unit="run", delay=2):

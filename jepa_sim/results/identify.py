@@ -47,17 +47,24 @@ TARGETS = {"": "y", ", with the input itself as the target": "x"}
 class Identification(Shows):
     """What `identify_objective` found.
 
-    name: of the objective whose field is nearest.  residual: the share of the update that this
-    field does not explain, 0 where the update is that of the objective.  left: the residual of
-    every objective by name.  rates: (encoder, predictor) the flow time of one step, negative where
+    left: by the name of every objective, the share of the update that its field does not explain.
+    Of the nearest objective: rates: (encoder, predictor) the flow time of one step, negative where
     the update is the gradient.  decays: (encoder, predictor) what a step takes away of each weight.
     """
 
-    name: str
-    residual: float
     left: dict[str, float]
     rates: tuple[float, float]
     decays: tuple[float, float]
+
+    @property
+    def name(self) -> str:
+        """That of the objective whose field is nearest."""
+        return min(self.left, key=self.left.__getitem__)
+
+    @property
+    def residual(self) -> float:
+        """What is left of the update by the nearest objective: 0 where it is that objective's."""
+        return self.left[self.name]
 
     @property
     def is_known(self) -> bool:
@@ -139,8 +146,8 @@ def identify_objective(
         for with_target, target in TARGETS.items()
     }
     left = {name: residual for name, (residual, _, _) in fits.items()}
-    name = min(left, key=left.__getitem__)
-    return Identification(name, left[name], left, *fits[name][1:])
+    _, rates, decays = min(fits.values(), key=lambda fit: fit[0])
+    return Identification(left, rates, decays)
 
 
 Point = tuple[Layers, Layers, np.ndarray, np.ndarray]

@@ -21,7 +21,7 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ArrayLike, to_numpy
 from jepa_sim.data.moments import Moments
-from jepa_sim.results.variables import FEATURE
+from jepa_sim.results.variables import FEATURE, VARIABLES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -100,7 +100,7 @@ def _labelled(t: np.ndarray, h: np.ndarray, x: np.ndarray, moments: Moments) -> 
     share = np.divide(explained, total, out=np.zeros_like(explained), where=total > 0)
     over, whole = ("time", "feature"), {"units": "1"}
     variables = {
-        "features": (over, gains, {"long_name": "encoder gain w̄ of each feature", **whole}),
+        "features": (over, gains, {"long_name": VARIABLES["features"].long_name, **whole}),
         "features_error": (over, gain_error, {"long_name": "standard error of w̄", **whole}),
         "variance_share": (
             over,
@@ -112,8 +112,8 @@ def _labelled(t: np.ndarray, h: np.ndarray, x: np.ndarray, moments: Moments) -> 
             share.sum(axis=-1),
             {"long_name": "share of the embedding's variance that is linear in the input", **whole},
         ),
-        "lam": ("feature", to_numpy(features.lam), {"long_name": "covariance λ of each feature"}),
-        "rho": ("feature", to_numpy(features.rho), {"long_name": "regression coefficient ρ"}),
+        "lam": ("feature", to_numpy(features.lam), {"long_name": VARIABLES["lam"].long_name}),
+        "rho": ("feature", to_numpy(features.rho), {"long_name": VARIABLES["rho"].long_name}),
     }
     coordinates = {
         "t": ("time", t, {"long_name": "time of training", "units": "as given"}),
