@@ -55,7 +55,7 @@ def forecast(planned: Plan, *, in_blocks: bool = True) -> str:
     block = math.prod(shape) * per_lane
     parts, held, what = "", float(lanes * per_lane), "results"
     if in_blocks:
-        parts, held = f", in {blocks:,} blocks of up to {math.prod(shape):,}", 3.0 * block
+        parts, held = f", in {blocks:,} blocks of up to {math.prod(shape):,}", 4.0 * block
         what = "blocks"
     return "\n".join(
         [

@@ -13,6 +13,7 @@ these files are on disk, and has a checksum of their values. A block without a m
 again, whatever its files hold. The manifest describes all other arrays. Nothing here needs JAX.
 """
 
+from jepa_sim.campaigns.store.contents import keeps_empty_chunks as keeps_empty_chunks
 from jepa_sim.campaigns.store.exporting import check_room as check_room
 from jepa_sim.campaigns.store.exporting import export as export
 from jepa_sim.campaigns.store.exporting import write_netcdf as write_netcdf

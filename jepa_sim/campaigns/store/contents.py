@@ -5,9 +5,10 @@ constants a checksum of their values. Runs of older versions lack that. Their co
 compared with the axes of the configuration, and the rest is not checked.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,19 @@ def open_array(path: Path, name: str) -> Any:
 
     with undamaged(path, f"Array `{name}`"):
         return zarr.open_array(path / GROUP, path=name, mode="r+", zarr_format=3)
+
+
+@contextlib.contextmanager
+def keeps_empty_chunks() -> Iterator[None]:
+    """Zarr writes a file for a chunk of fill values too. Without it the block would look damaged.
+
+    It is a setting of the process. Threads that write must all be within one such context, since
+    the first one to leave its own would take the setting from the others.
+    """
+    import zarr
+
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        yield
 
 
 def coordinates(path: Path) -> list[str]:

@@ -58,6 +58,13 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_empty(folder: Path) -> None:
+    """Remove a folder and those in it, where nothing but folders is in them."""
+    for path in [*sorted(folder.rglob("*"), reverse=True), folder]:
+        with contextlib.suppress(OSError):  # it is a file, or it holds one
+            path.rmdir()
+
+
 def _lives(process: int) -> bool:
     """Whether a process may still be running."""
     if os.name != "posix":  # on Windows `os.kill` would end it

@@ -15,14 +15,28 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments.errors import StoreError
-from jepa_sim.campaigns.store.contents import GROUP, checksum, describe, open_array
-from jepa_sim.campaigns.store.disk import flush, flush_tree, remove_left, write_json, written_aside
+from jepa_sim.campaigns.store.contents import (
+    GROUP,
+    checksum,
+    describe,
+    keeps_empty_chunks,
+    open_array,
+)
+from jepa_sim.campaigns.store.disk import (
+    flush,
+    flush_tree,
+    remove_empty,
+    remove_left,
+    write_json,
+    written_aside,
+)
 from jepa_sim.campaigns.store.errors import damaged, explained, undamaged
 from jepa_sim.campaigns.store.lock import lock
 from jepa_sim.campaigns.store.template import PENDING as PENDING
 from jepa_sim.campaigns.store.template import Variables, make_arrays
 
 FORMAT = 1
+MANIFEST = "manifest.json"
 
 Block = tuple[int, ...]
 LAYOUT = ("lane_axes", "lane_shape", "block_shape", "arrays")  # keys of the manifest
@@ -108,11 +122,8 @@ class Store:
         if set(arrays) != set(self.names):
             rule = f"Block {block} must have the arrays {sorted(self.names)}"
             raise StoreError(f"{rule}, but has {sorted(arrays)}.")
-        import zarr
-
         done, region = self.mark_path(block), self.region(block)
-        # zarr writes no file for a chunk of fill values, and the block would look damaged
-        with self._in_place(), zarr.config.set({"array.write_empty_chunks": True}):
+        with self._in_place(block), keeps_empty_chunks():
             there = {name: open_array(self.path, name) for name in sorted(self.names)}
             arrays = {name: np.asarray(arrays[name], array.dtype) for name, array in there.items()}
             if (old := self.mark(block)) and old["shape"] == list(self.shape(block)):
@@ -130,14 +141,20 @@ class Store:
             write_json(done, {**mark, **known})
 
     @contextlib.contextmanager
-    def _in_place(self) -> Iterator[None]:
+    def _in_place(self, block: Block) -> Iterator[None]:
         """Explain errors of the file system, and say so where the run was moved or deleted."""
         try:
             with explained(self.path):
                 yield
         except StoreError as error:
-            if self.path.exists():
+            if (self.path / MANIFEST).exists():
                 raise
+            # zarr makes the folders of a chunk anew, so a removed run may be there again in part
+            begin = ".".join(map(str, ("c", *block)))
+            for file in (self.path / GROUP).glob(f"*/{begin}*"):
+                if f"{file.name}.".startswith(f"{begin}."):  # c.0.1 and c.0.1.0, but not c.0.10
+                    file.unlink(missing_ok=True)
+            remove_empty(self.path)
             rule = "stay where it is while it is written"
             raise StoreError(f"Run `{self.path}` must {rule}, but is gone.") from error
 
@@ -198,7 +215,7 @@ class Store:
                     self.path, self.names, dict(zip(self.lane_axes, lengths, strict=True))
                 ),
             }
-            write_json(self.path / "manifest.json", {**manifest, **_layout(self), **grown})
+            write_json(self.path / MANIFEST, {**manifest, **_layout(self), **grown})
 
     def clean(self) -> None:
         """Remove what killed processes left. The caller must hold the lock."""
@@ -248,10 +265,10 @@ def create(
                 flush_tree(partial)
                 lengths = {axis: known.sizes[axis] for axis in lane_axes}
                 layout["holds"] = describe(partial, tuple(variables), lengths)
-                write_json(partial / "manifest.json", {**manifest, **layout})
+                write_json(partial / MANIFEST, {**manifest, **layout})
             flush(path.parent)
         except OSError:  # of the renaming, where another process has made the run meanwhile
-            if not (path / "manifest.json").is_file():
+            if not (path / MANIFEST).is_file():
                 raise
     remove_left(path)
     return open_store(path)
@@ -260,7 +277,7 @@ def create(
 def open_store(path: str | os.PathLike[str]) -> Store:
     """Open the store of a run. StoreError where there is none, or it is of another format."""
     path = Path(path)
-    named = path / "manifest.json"
+    named = path / MANIFEST
     if not path.exists():
         raise StoreError(f"Run `{path}` must exist, but does not.")
     if not named.is_file():
