@@ -14,6 +14,7 @@
 # %%
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -25,10 +26,9 @@ from jepa_sim import plot
 jax.config.update("jax_enable_x64", True)
 
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 32
-FEATURES, SCALE, DEPTHS = 8, 1e-3, (1, 2, 3, 5)
+FEATURES, DEPTHS = 8, (1, 2, 3, 5)
 JUDGED = 8  # runs of each kind that the matrix flow checks
 HORIZON = 20.0  # in the closed form's last critical time
-STARTS = {"balanced": js.RandomBalanced, "Gaussian": js.RandomGaussian}
 
 rng = np.random.default_rng(0)
 lam = np.arange(1, FEATURES + 1) ** -0.5
@@ -36,9 +36,28 @@ spectra = [js.Moments.from_features(lam, rho) for rho in rng.uniform(0.3, 0.95, 
 times = js.CriticalGrid(300, last=HORIZON)
 
 
-def run(objective, start, solver, depth, count=RUNS) -> xr.Dataset:
+class Row(NamedTuple):
+    """One row of the table: L, M and ε beside objective, start and solver."""
+
+    objective: str
+    start: str
+    depth: int
+    predictor_depth: int = 1
+    scale: float = 1e-3
+
+
+OBJECTIVES = {"JEPA": js.JEPA(), "MAE": js.MAE()}
+STARTS = {"balanced": js.RandomBalanced, "Gaussian": js.RandomGaussian, "closed form": js.Balanced}
+
+
+def run(row: Row, solver, count=RUNS) -> xr.Dataset:
     grid = js.Grid(
-        spectrum=spectra[:count], objective=[objective], depth=[depth], scale=[SCALE], start=start
+        spectrum=spectra[:count],
+        objective=[OBJECTIVES[row.objective]],
+        depth=[row.depth],
+        predictor_depth=[row.predictor_depth],
+        scale=[row.scale],
+        start=STARTS[row.start],
     )
     found = js.sweep(
         grid,
@@ -46,14 +65,12 @@ def run(objective, start, solver, depth, count=RUNS) -> xr.Dataset:
         times=times,
         critical_fraction=[0.5],
         padded=False,
-        observables=[gains],
+        observables=[js.observables.features],
         progress=False,
     )
     one = ["objective", "depth", "predictor_depth", "scale", "seed", "critical_fraction"]
     return found.squeeze(one)
 
-
-gains = js.observables.features
 
 # %% [markdown]
 # `SleepingFlow` solves the flow of a JEPA. ROCK4 solves that of an MAE, and the matrix flow that
@@ -61,11 +78,19 @@ gains = js.observables.features
 
 # %%
 flow = js.GradientFlow(js.ROCK4(), rtol=1e-5)
-KINDS = [
-    *(("JEPA", name, js.JEPA(), start, js.SleepingFlow()) for name, start in STARTS.items()),
-    *(("MAE", name, js.MAE(), start, flow) for name, start in STARTS.items()),
-    ("JEPA", "closed form", js.JEPA(), js.Balanced, js.ClosedForm()),
-    ("MAE", "closed form", js.MAE(), js.Balanced, js.ClosedForm()),
+
+
+def solver_of(row: Row) -> js.AbstractSolver:
+    if row.start == "closed form":
+        return js.ClosedForm()
+    return js.SleepingFlow() if row.objective == "JEPA" else flow
+
+
+ROWS = [
+    *(Row("JEPA", start, depth) for start in STARTS for depth in DEPTHS),
+    *(Row("JEPA", "balanced", 2, several) for several in (2, 3)),
+    *(Row("JEPA", "balanced", depth, scale=scale) for scale in (1e-2, 1e-4) for depth in (1, 3)),
+    *(Row("MAE", start, depth) for start in STARTS for depth in DEPTHS),
 ]
 
 # %% [markdown]
@@ -85,36 +110,33 @@ def kendall(when: np.ndarray, size: np.ndarray) -> float:
     return float(np.nanmean((early * large).sum((1, 2)) / np.where(decided > 0, decided, np.nan)))
 
 
-print(f"{RUNS} problems for each row, ε = {SCALE:g}")
-print("objective start        L   evicted   τ(ρ) first, last   τ(λ) first, last   not learned")
+print(f"{RUNS} problems for each row")
+print("objective start        L  M   ε      ", end=" ")
+print("evicted   τ(ρ) first, last   τ(λ) first, last   not learned")
 points, runs = {}, {}
-for name, origin, objective, start, solver in KINDS:
-    for depth in DEPTHS:
-        if name == "MAE" and origin in STARTS and depth > 3:
-            continue  # these flows take minutes each
-        at = runs[name, origin, depth] = run(objective, start, solver, depth)
-        first, last = (at[time].values for time in ("critical_time", "learned_time"))
-        evicted = np.mean(last > first * (1 + 1e-6))
-        tau = [kendall(t, size) for size in (at.rho.values, lam) for t in (first, last)]
-        points[name, origin, depth] = tau
-        print(
-            f"{name:9} {origin:11} {depth:2}   {evicted:7.1%}   {tau[0]:6.2f} {tau[1]:6.2f}"
-            f"        {tau[2]:6.2f} {tau[3]:6.2f}        {np.isinf(last).mean():7.1%}",
-            flush=True,
-        )
+for row in ROWS:
+    at = runs[row] = run(row, solver_of(row))
+    first, last = (at[time].values for time in ("critical_time", "learned_time"))
+    evicted = np.mean(last > first * (1 + 1e-6))
+    tau = [kendall(t, size) for size in (at.rho.values, lam) for t in (first, last)]
+    points[row] = tau
+    print(
+        f"{row.objective:9} {row.start:11} {row.depth:2} {row.predictor_depth:2}   {row.scale:5.0e}"
+        f"   {evicted:7.1%}   {tau[0]:6.2f} {tau[1]:6.2f}        {tau[2]:6.2f} {tau[3]:6.2f}"
+        f"        {np.isinf(last).mean():7.1%}",
+        flush=True,
+    )
 
 # %% [markdown]
 # The matrix flow judges a sample of the runs of small depth, where it is quick enough.
 
 # %%
-for name, start in STARTS.items():
-    pairs = [
-        (runs["JEPA", name, depth], run(js.JEPA(), start, flow, depth, JUDGED)) for depth in (1, 2)
-    ]
+for start in ("balanced", "Gaussian"):
+    pairs = [(runs[row], run(row, flow, JUDGED)) for row in (Row("JEPA", start, L) for L in (1, 2))]
     for crossing in ("critical_time", "learned_time"):
         off = [abs(a[crossing][:JUDGED].values / b[crossing].values - 1) for a, b in pairs]
         print(
-            f"{name}: {crossing} off by {np.nanmedian(off):.2%} in the median, "
+            f"{start}: {crossing} off by {np.nanmedian(off):.2%} in the median, "
             f"{np.nanpercentile(off, 90):.2%} at the 90th percentile"
         )
 
@@ -124,13 +146,12 @@ with plot.style():
     for ax, column, title in zip(axes, (0, 2), ("ρ (clean first)", "λ (large first)"), strict=True):
         for objective, colour in (("JEPA", "#0072B2"), ("MAE", "#D55E00")):
             for start, marker in (("balanced", "o"), ("Gaussian", "s")):
-                depths = [d for d in DEPTHS if (objective, start, d) in points]
-                values = np.array([points[objective, start, d] for d in depths])
+                values = np.array([points[Row(objective, start, d)] for d in DEPTHS])
                 style = {"color": colour, "marker": marker, "ms": 4}
-                ax.plot(depths, values[:, column], ls=":", mfc="white", **style)
+                ax.plot(DEPTHS, values[:, column], ls=":", mfc="white", **style)
                 label = f"{objective}, {start}"
-                ax.plot(depths, values[:, column + 1], label=label, **style)
-        theory = [points["JEPA", "closed form", d][column] for d in DEPTHS]
+                ax.plot(DEPTHS, values[:, column + 1], label=label, **style)
+        theory = [points[Row("JEPA", "closed form", d)][column] for d in DEPTHS]
         ax.plot(DEPTHS, theory, "k--", lw=1, label="JEPA, closed form")
         ax.axhline(0, color="0.8", lw=0.6, zorder=0)
         ax.set(xlabel="depth L", xticks=DEPTHS, title=f"order by {title}", ylim=(-0.2, 1.05))
