@@ -140,6 +140,33 @@ def test_what_differs_from_the_default_is_said_and_nothing_else():
     assert "width" not in text
 
 
+@pytest.mark.parametrize(
+    ("sizes", "network"),
+    [
+        ([2], js.DeepLinear(2)),  # too few factors
+        ([3], js.DeepLinear(1)),  # of another dimension
+        ([2], js.DeepLinear(1, width=1)),
+    ],
+)
+def test_a_start_that_does_not_fit_is_said_in_the_words_of_simulate(sizes, network):
+    start = js.Given([0.1 * np.eye(n) for n in sizes], [0.1 * np.eye(sizes[-1])])
+    problem = js.Problem(two_features(), js.JEPA(), network, start)
+    with pytest.raises(ValueError, match="start") as refused:
+        js.simulate(problem, [1.0], js.GradientFlow())
+    shown = repr(problem)
+    assert str(refused.value) in " ".join(shown.split())
+    assert "plateau" not in shown
+    assert html.escape(str(refused.value)) in problem._repr_html_()
+
+
+def test_plateaus_that_are_not_known_are_explained():
+    start = js.Given([0.1 * np.eye(1, 2)], [0.1 * np.eye(1)])
+    problem = js.Problem(two_features(), js.JEPA(), js.DeepLinear(1, width=1), start)
+    assert np.isnan(np.asarray(problem.plateaus)).any()
+    assert "plateau nan" in repr(problem)
+    assert "plateau nan" not in repr(plain(two_features()))
+
+
 def test_of_many_rows_the_first_are_shown_and_the_rest_counted():
     text = repr(moved())
     shown = len(cells(text, 5))

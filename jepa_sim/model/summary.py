@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING
 
 import equinox as eqx
+import jax
+import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim.data.features import Features, feature_columns
@@ -15,12 +18,28 @@ from jepa_sim.numerics.display.shows import require_single
 if TYPE_CHECKING:
     from jepa_sim.model.problem import Problem
 
+PLATEAU = "plateau w̄*"  # a heading
+
 
 def sheet_of(problem: "Problem") -> Sheet:
     """The sheet of a problem.  ValueError where it is several, with axes of a batch."""
+    title, facts = f"Problem: {name_of(problem)}", facts_of(problem)
+    if misfit := _misfit_of(problem):
+        return Sheet(title, {**facts, "does not fit": misfit})
     columns = columns_of(problem)
     left_out = {} if columns else {"features": "`features` solves for them"}
-    return Sheet(f"Problem: {name_of(problem)}", {**facts_of(problem), **left_out}, columns)
+    return Sheet(title, {**facts, **left_out, **unknown_of(columns)}, columns)
+
+
+def _misfit_of(problem: "Problem") -> str:
+    """Why `simulate` will refuse the start; empty where it fits, or where depths are not whole."""
+    if any(float(depth) % 1 for depth in (problem.depth, problem.predictor_depth)):
+        return ""
+    try:
+        jax.eval_shape(problem.weights, jr.key(0))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def name_of(problem: "Problem") -> str:
@@ -49,12 +68,19 @@ def facts_of(problem: "Problem") -> dict[str, str]:
     }
 
 
+def unknown_of(columns: dict[str, list]) -> dict[str, str]:
+    """What a NaN among the plateaus means, where there is one."""
+    is_known = not np.isnan(columns.get(PLATEAU, [])).any()
+    about = "not known for this objective, training or start"
+    return {} if is_known else {"plateau nan": about}
+
+
 def columns_of(problem: "Problem") -> dict[str, list]:
     """λ, ρ, σ² and plateau of every feature."""
     if problem.moments._known is None and problem.moments.dimension > SHOWN:
         return {}
     features, plateaus = _numbers(problem)
-    return {**feature_columns(features), "plateau w̄*": column(plateaus)}
+    return {**feature_columns(features), PLATEAU: column(plateaus)}
 
 
 @eqx.filter_jit

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import ResultCode, Scalar, Times
 from jepa_sim.model.problem import Problem
-from jepa_sim.model.summary import columns_of, facts_of, name_of
+from jepa_sim.model.summary import columns_of, facts_of, name_of, unknown_of
 from jepa_sim.numerics.display.numbers import listed, number
 from jepa_sim.numerics.display.sheet import Sheet, column
 from jepa_sim.numerics.display.shows import Shows, require_single
@@ -209,6 +209,7 @@ class Trajectory(Shows, eqx.Module):
             "trust": str(self.trust) if self.keeps_apart else "",
         }
         columns = columns_of(problem)
+        facts |= unknown_of(columns)
         if columns and "features" in self.values:
             columns["w̄ at the end"] = column(np.asarray(self.features)[-1])
         return Sheet(f"Trajectory of {name_of(problem)}", facts, columns)
