@@ -295,14 +295,18 @@ def test_demo_gets_its_own_options(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "command", [[], *([c] for c in ("sweep", "status", "show", "retry", "export", "info"))]
+    "command",
+    [[], *([c] for c in ("sweep", "status", "show", "retry", "export", "explore", "info"))],
 )
-def test_help(command: list[str], capsys: pytest.CaptureFixture[str]):
+def test_help(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit, match="0"):
         cli.main([*command, "--help"])
     printed = capsys.readouterr().out
     assert printed.startswith("usage: jepa-sim")
-    assert max(map(len, printed.splitlines())) <= 100
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_the_example_in_the_help_is_valid():

@@ -6,6 +6,7 @@ Here are its options and its errors; `commands` has what it does.
 import argparse
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from jepa_sim import __version__
 from jepa_sim import config as toml
 from jepa_sim.arguments.errors import MissingExtra, StoreError
 from jepa_sim.cli import commands
-from jepa_sim.cli.help import sweep_help
+from jepa_sim.cli.help import columns, sweep_help
 
 FAULT = 2  # exit code: what was asked for is wrong, and nothing was written
 FAILURE = 1  # exit code: what was asked for could not be done
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         added = subparsers.add_parser(
             name,
             help=about,
-            description=about,
+            description=textwrap.fill(about, columns()),
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     result = "a file or folder written by `jepa-sim sweep`"
     sweep = command(
         "sweep",
-        "Simulate every trajectory of a grid. A run in a folder continues where it was stopped.",
+        "Simulate every trajectory of a grid. A result in a folder continues where it was stopped.",
         f"examples:\n\n  jepa-sim sweep CONFIG.toml\n  jepa-sim sweep CONFIG.toml --engine dask "
         f"--workers 4\n  jepa-sim sweep CONFIG.toml --shard 0/8\n\n{sweep_help()}",
     )
@@ -94,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
 
     status = command(
         "status",
-        "Show how much of a run is there, and how many trajectories failed. It may be running.",
+        "Show how much of a run is computed, and how many trajectories failed. It works while the "
+        "run is being computed, too.",
         "example:\n\n  jepa-sim status runs/first",
         run=result,
     )
@@ -115,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         "export",
         "Write a run to one file, for other programs.",
         "examples:\n\n  jepa-sim export runs/first first.nc\n"
-        "  jepa-sim export runs/first first.parquet   # a row a trajectory, feature and fraction",
+        "  jepa-sim export runs/first first.parquet\n\n"
+        "A .parquet file has one row for each trajectory, feature and fraction.",
         run=result,
     )
     export.add_argument("path", metavar="FILE", help="a name that ends in .nc or .parquet")
@@ -135,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         "  jepa-sim explore --lam 1 1 0.5 --rho 0.9 0.3 0.8\n"
         "  jepa-sim explore runs/first.nc           # choose axes; phase diagrams\n"
         "  jepa-sim explore runs/large --port 8000 --no-browser   # behind an SSH tunnel\n\n"
-        "The page is served on this machine's loopback address alone, and reads nothing but RUN.",
+        "The page is served to this machine alone, and reads no file but RUN.",
     )
     about = f"{result} (default: sliders over the closed form)"
     explore.add_argument("run_path", metavar="RUN", nargs="?", help=about)

@@ -105,14 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jepa-sim demo",
-        description="From two photographs to what JEPA and MAE learn of them, and when.",
+        description="Show what a JEPA and an MAE learn of two photographs, and when.",
     )
 
     for name, kind, default, about in (
         ("--out", Path, Path("runs/demo"), "folder for the results"),
-        ("--pairs", int, 100_000, "pairs of views"),
+        ("--pairs", int, 100_000, "number of pairs of views"),
         ("--patch", int, 8, "pixels along the edge of a patch"),
-        ("--seed", int, 0, "of all that is random: places of patches, light and noise"),
+        ("--seed", int, 0, "seed of the random places of patches, light and noise"),
     ):
         about = f"{about} (default: {default})"
         parser.add_argument(name, type=kind, default=default, help=about)

@@ -3,6 +3,7 @@
 Keys, names and defaults are read from the tables of `jepa_sim.config`, so that they cannot differ.
 """
 
+import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, get_args, get_origin
@@ -25,23 +26,28 @@ an example of CONFIG.toml:
   depth = [1, 2, 3, 5]              # encoder layers L
   predictor_depth = [1]             # predictor layers M
   scale = [1e-3, 1e-4]              # encoder gain ε at the start
-  seed = [0]                        # or { start = 0, stop = 32 }, for random starts
+  seed = [0]                        # for random starts; or { stop = 32 }
 
   [solve]
   solver = "closed_form"            # or another, see below
   times = { kind = "critical", count = 200 }
-  #   `last = 2.0` is the last time, in units of the last critical time of a trajectory;
-  #   or { kind = "log", start = 1.0, stop = 1e6, count = 200 }
+  # `last = 2.0`, the default, ends a run at twice its last critical time; or
+  # times = { kind = "log", start = 1.0, stop = 1e6, count = 200 }
 
   [output]
-  path = "runs/first.nc"            # a NetCDF file. A path without suffix is a folder that is
-                                    # written block by block: use one for a large sweep.
+  path = "runs/first.nc"            # a NetCDF file; see below for a folder
   critical_fraction = [0.5, 0.9]
 
-Paths are relative to the folder that the command runs in."""
-WIDTH = 98  # columns
+Paths are relative to the folder that the command runs in. A `path` without
+suffix is a folder, which is written block by block: use one for a large sweep."""
+MOST_COLUMNS = 98
 NO_BREAK = "\N{NO-BREAK SPACE}"
 COLUMN = 30  # of a name, before what is said of it
+
+
+def columns() -> int:
+    """As wide as the terminal or as COLUMNS says, less two as argparse leaves, but at most 98."""
+    return min(shutil.get_terminal_size().columns - 2, MOST_COLUMNS)
 
 
 def sweep_help() -> str:
@@ -49,7 +55,7 @@ def sweep_help() -> str:
     lines = [
         EXAMPLE,
         "",
-        "all keys; those in brackets are optional, and default to the value shown:",
+        "All keys. Those in brackets are optional; after = is the default:",
     ]
     for name in ("data", "grid", "solve", "output"):
         lines += ["", f"  [{name}]", *_described(wanted_at(Config, name), "    ")]
@@ -95,7 +101,7 @@ def _aligned(name: str, about: str, indent: str) -> Iterator[str]:
 
 
 def _wrapped(text: str, first: str, others: str) -> Iterator[str]:
-    wrap = textwrap.TextWrapper(WIDTH, first, others, break_on_hyphens=False)
+    wrap = textwrap.TextWrapper(columns(), first, others, break_on_hyphens=False)
     yield from (line.replace(NO_BREAK, " ") for line in wrap.wrap(text))
 
 

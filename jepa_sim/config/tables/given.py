@@ -92,7 +92,7 @@ class Samples(Data):
 
 
 class Moments(Data):
-    """Second moments: lists of rows here, or an .npz file with arrays `xx`, `yx` and maybe `yy`."""
+    """Second moments: lists of rows here, or an .npz file with `xx`, `yx`, and `yy` if known."""
 
     kind: Literal["moments"]
     path: str | None = None

@@ -72,9 +72,9 @@ class GridTable(Table):
     scale: Annotated[Listed[Positive], _about("scale")]
     seed: Annotated[Seeds, Field(description="a list, or { [start = 0], stop }")] = (0,)
     start: Annotated[str, Name(STARTS)] = "balanced"
-    rotated: Annotated[bool, Field(description="random frames at the start")] = False
+    rotated: Annotated[bool, Field(description="rotate all layers of the start at random")] = False
     width: Annotated[
-        Count | None, Field(description="of all hidden layers: a bottleneck below d")
+        Count | None, Field(description="entries of every hidden layer; below d, a bottleneck")
     ] = None
     predictor: Annotated[str, Name(PREDICTORS)] = "learned"
     rate_per_layer: Annotated[

@@ -197,7 +197,7 @@ class LowRank(Views):
 
 
 class PowerLaw(Views):
-    """s² = i^−exponent and n² = noise · i^−noise_exponent, i = 1, …, dimension."""
+    """Variances i^−exponent of the signal, and noise · i^−noise_exponent of its noise."""
 
     kind: Literal["power_law"]
     dimension: Count
@@ -211,7 +211,7 @@ class PowerLaw(Views):
 
 
 class NonCommuting(Views):
-    """A random pair whose eigenbases are `angle` of the way apart; one spectrum for each angle."""
+    """Signal and noise with different eigenbases: `angle` 0 is the same, 1 independent ones."""
 
     kind: Literal["non_commuting"]
     dimension: Annotated[int, Field(ge=2)]
