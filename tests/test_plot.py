@@ -73,6 +73,25 @@ def test_trajectories_of_several_runs_are_refused(dataset: xr.Dataset):
         plot.trajectories(dataset.sel(objective="jepa"))
 
 
+def test_one_variable_of_a_dataset_is_refused_by_name(dataset: xr.Dataset):
+    for draw in (plot.critical_times, plot.trajectories, plot.order_matrix, plot.collapse):
+        with pytest.raises(ValueError, match="Argument `run` must be a `Trajectory` object or a `Dataset`"):
+            draw(dataset.critical_time)
+    for draw in (plot.learning_time, plot.depth_effect):
+        with pytest.raises(ValueError, match="Argument `ds` must be a `Dataset` object"):
+            draw(dataset.critical_time)
+    with pytest.raises(ValueError, match="Argument `values` must be a `DataArray` object"):
+        plot.phase_diagram(dataset)
+
+
+def test_a_new_figure_of_trajectories_has_the_key_to_its_colours(dataset: xr.Dataset):
+    low = dataset.sel(objective="jepa", depth=1)
+    _, key = plot.trajectories(low).figure.axes
+    assert key.get_ylabel() == "ρ of the feature"
+    _, (ax, _) = plot.panels(1, 2, (plot.PAGE, 2.0))
+    assert len(plot.trajectories(low, ax).figure.axes) == 2  # none beside axes of yours
+
+
 def test_trajectories_beside_each_other_are_seen_whole(dataset: xr.Dataset):
     _, axes = plot.panels(1, 2, (plot.PAGE, 2.0), sharey=True)
     low = dataset.sel(objective="jepa", depth=1)
@@ -411,8 +430,8 @@ def test_figures_are_saved_as_vectors_and_pixels(dataset: xr.Dataset, tmp_path):
 def test_runs_that_are_not_there_yet_say_so(dataset: xr.Dataset):
     pending = dataset.sel(objective="jepa", depth=1) * np.nan
     ax = plot.trajectories(pending.assign(lam=dataset.lam, rho=dataset.rho))
-    assert [text.get_text() for text in ax.texts] == ["not there yet"]
-    assert ax.format_coord(1.0, 0.5) == "not there yet"
+    assert [text.get_text() for text in ax.texts] == ["not computed yet"]
+    assert ax.format_coord(1.0, 0.5) == "not computed yet"
 
 
 def test_spectra_of_sweeps_as_they_are():

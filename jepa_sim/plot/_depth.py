@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments.kinds import checked
 from jepa_sim.plot._lines import Flags
 from jepa_sim.plot._style import PAGE, look, panels, pyplot, style
 from jepa_sim.plot._times import delays_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 DECADE = 10.0  # larger delays are shown on a logarithmic axis
 
 
+@checked
 def depth_effect(
     ds: xr.Dataset,
     axes: "Sequence[Axes] | None" = None,

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import checked
 from jepa_sim.plot._selection import Result, learned
 from jepa_sim.plot._style import COLUMN, look, one_panel, pyplot, style
 from jepa_sim.sweeps.axes import AXES
@@ -22,6 +23,7 @@ MOST_LETTERS = 36  # of all names along a horizontal axis
 MOST_NAMED = 12  # values whose names fit beside an axis
 
 
+@checked
 def phase_diagram(
     values: xr.DataArray,
     ax: "Axes | None" = None,
@@ -35,8 +37,8 @@ def phase_diagram(
     values: two axes; its `long_name` and `units` are the key. Numbers of both signs are red above
     and blue below 0; positive ones that span more than three decades are coloured by their
     logarithm, 0 among them is white. Black: inf, as the time of a feature that is never learned.
-    Grey: NaN, as of runs that failed or are not there yet. Axes whose values are neither evenly nor
-    geometrically spaced are drawn as a table.
+    Grey: NaN, as of runs that failed or are not computed yet. Axes whose values are neither evenly
+    nor geometrically spaced are drawn as a table.
     limits: of the colours (None: those of the values); what lies beyond has their colour.
     contour: a value to draw a line at.  bar: whether to draw the key beside the axes.
 
@@ -69,6 +71,7 @@ def phase_diagram(
     return ax
 
 
+@checked
 def order_matrix(
     run: Result,
     ax: "Axes | None" = None,

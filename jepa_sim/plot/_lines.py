@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jepa_sim.arguments.kinds import checked
 from jepa_sim.plot._selection import Curves, Result, curves
 from jepa_sim.plot._style import FLOW_TIME, PAGE, one_panel, panels, pyplot, rho_colours, style
 from jepa_sim.results.diagnose import diagnose
@@ -37,6 +38,7 @@ FATES = {
 }
 
 
+@checked
 def trajectories(
     run: Result,
     ax: "Axes | None" = None,
@@ -44,7 +46,9 @@ def trajectories(
     noisy: Flags | None = None,
     labels: Mapping[int, str] | None = None,
 ) -> "Axes":
-    """Encoder gain of every feature against time, coloured by its ρ (`rho_bar` draws the key).
+    """Encoder gain of every feature against time, coloured by its ρ.
+
+    A new figure has the key to the colours; beside axes of yours `rho_bar` draws it.
 
     A cross marks where a feature lost its latent to another one (`jepa_sim.evictions`); where there
     are few, thin lines show the times.
@@ -59,9 +63,11 @@ def trajectories(
     found = curves(run)
     noisy = np.zeros(len(found.rho), bool) if noisy is None else np.asarray(noisy)
     with style():
-        ax = one_panel(ax)
+        is_own, ax = ax is None, one_panel(ax)
         if labels is None:
             _draw_by_rho(ax, found, noisy)
+            if is_own:
+                rho_bar(ax.figure, [ax])
         else:
             _draw_labelled(ax, found, noisy, labels)
         if _mark_evictions(ax, found) or labels:
@@ -102,6 +108,7 @@ def rho_bar(drawn: "Figure", axes: "Sequence[Axes]") -> None:
         bar.set_label("ρ of the feature")
 
 
+@checked
 def collapse(run: Result, axes: "Sequence[Axes] | None" = None) -> "Sequence[Axes]":
     """What became of every feature: gains, coloured by their fate, and the effective rank.
 
@@ -155,13 +162,13 @@ def _time_axis(ax: "Axes", times: np.ndarray) -> None:
     if len(shown) > 1:
         ax.set_xlim(shown[0], shown[-1])
     elif len(shown) == 0:
-        ax.text(0.5, 0.5, "not there yet", ha="center", transform=ax.transAxes)
+        ax.text(0.5, 0.5, "not computed yet", ha="center", transform=ax.transAxes)
 
 
 def _nearest(found: Curves, time: float, gain: float) -> str:
     """What is drawn nearest to a point, in words."""
     if np.isnan(found.times).all():
-        return "not there yet"
+        return "not computed yet"
     i = int(np.nanargmin(np.abs(found.times - time)))
     distance = np.abs(found.gains[i] - gain)
     if np.isnan(distance).all():

@@ -7,8 +7,15 @@ import numpy as np
 import xarray as xr
 
 from jepa_sim.arguments import checks
+from jepa_sim.arguments.kinds import checked
 from jepa_sim.plot._lines import Flags
-from jepa_sim.plot._selection import LearnedTimes, Result, check_axes, from_start, learned
+from jepa_sim.plot._selection import (
+    LearnedTimes,
+    Result,
+    check_axes,
+    from_start,
+    learned,
+)
 from jepa_sim.plot._style import PAGE, look, one_panel, panels, style
 
 if TYPE_CHECKING:
@@ -17,6 +24,7 @@ if TYPE_CHECKING:
 AGAINST = {"rho": "ρ of the feature", "lam": "λ of the feature"}
 
 
+@checked
 def critical_times(
     run: Result,
     ax: "Axes | None" = None,
@@ -60,6 +68,7 @@ def critical_times(
     return ax
 
 
+@checked
 def learning_time(
     ds: xr.Dataset,
     axes: "Sequence[Axes] | None" = None,
