@@ -276,7 +276,7 @@ def test_failures_are_counted(run: xr.Dataset):
     results = run.result.copy()
     results[0, 0, 0], results[1, 1, 1] = 2, -1
     words = _stored.failures(run.assign(result=results))
-    assert words == "12 trajectories, 1 failed, 1 not there yet"
+    assert words == "12 trajectories, 1 failed, 1 not computed yet"
 
 
 def test_rho_above_one_is_shown_with_a_remark():

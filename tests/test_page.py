@@ -283,7 +283,7 @@ def test_a_stored_sweep_is_shown_along_any_axes(
 ):
     browser.get(serve("runs/small.nc"))
     wait_for(lambda: len(picture(browser)) > 1000)
-    assert "12 trajectories, 0 failed, 0 not there yet" in browser.page_source
+    assert "12 trajectories, 0 failed, 0 not computed yet" in browser.page_source
     choose(browser, "depth", "3")
     words = words_at(browser, 0.8, 0.2)
     assert "feature 0 (λ = 1, ρ = 0.9) has w̄ = 0.729" in words

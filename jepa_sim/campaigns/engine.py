@@ -23,6 +23,8 @@ from jepa_sim.campaigns.store import keeps_empty_chunks, open_store
 Block = tuple[int, ...]
 WRITERS = 2
 
+INTERRUPTED = "Every block that was computed is stored. The same call continues the run."
+
 
 class AbstractEngine(abc.ABC):
     """Runs a task on blocks: writes every block, and then yields its mark."""
@@ -60,7 +62,7 @@ class Local(AbstractEngine):
             while writing:
                 yield writing.popleft().result()
             if interrupted.is_set():
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(INTERRUPTED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Dask(AbstractEngine):
                 yield future.result()
                 if interrupted.is_set():
                     client.cancel([f for f in futures if f.status == "pending"])
-                    raise KeyboardInterrupt
+                    raise KeyboardInterrupt(INTERRUPTED)
 
     @contextlib.contextmanager
     def _living(self) -> Iterator[None]:

@@ -222,7 +222,7 @@ def _failures(dataset: xr.Dataset) -> list[str]:
         if code
     ]
     if pending:
-        failed.append(f"{pending:,} are not there yet.")
+        failed.append(f"{pending:,} are not computed yet.")
     return failed or ["Every trajectory reached its last time."]
 
 

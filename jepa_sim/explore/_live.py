@@ -145,7 +145,7 @@ def _draw_profile(found: xr.Dataset, ax: Any) -> None:
         if line.get_marker() in ("v", "^"):
             edge = limits[0] * 1.2 if line.get_marker() == "v" else limits[1] / 1.2
             line.set_ydata(np.full_like(line.get_ydata(), edge))
-    ax.set(ylim=limits, ylabel="λt*: when it is learned", title="when, by ρ (and 1/λ)")
+    ax.set(ylim=limits, ylabel="learned at t*, times λ", title="when a feature is learned")
     ax.get_legend().set_loc("center right")
 
 

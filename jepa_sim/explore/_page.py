@@ -138,8 +138,8 @@ def _rows(live: Live) -> list[dict[str, str]]:
         row = {"feature": str(i), "lam": f"{float(one.lam):.3g}", "rho": f"{float(one.rho):.3g}"}
         for objective in map(str, found.objective.values):
             here = one.sel(objective=objective)
-            row[objective] = f"{float(here.critical_time):.6g}"
-            row[f"{objective}_plateau"] = f"{float(here.plateau):.6g}"
+            row[objective] = f"{float(here.critical_time):.4g}"
+            row[f"{objective}_plateau"] = f"{float(here.plateau):.4g}"
         rows.append(row)
     return rows
 

@@ -143,7 +143,7 @@ def _where(run: xr.Dataset, chosen: Mapping[str, int]) -> str:
 
 
 def failures(run: xr.Dataset) -> str:
-    """How many trajectories there are, failed, or are not there yet, in words."""
+    """How many trajectories there are, failed, or are not computed yet, in words."""
     results = np.asarray(run.result)
     failed, pending = int((results > 0).sum()), int((results < 0).sum())
-    return f"{results.size:,} trajectories, {failed:,} failed, {pending:,} not there yet"
+    return f"{results.size:,} trajectories, {failed:,} failed, {pending:,} not computed yet"

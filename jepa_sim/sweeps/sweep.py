@@ -297,9 +297,9 @@ def _computed(
     planned: Plan, index: np.ndarray, progress: bool
 ) -> tuple[dict[str, np.ndarray], list[Chunk]]:
     """`Plan.compute` with a bar."""
-    with tqdm(
-        total=index.shape[1], unit="run", unit_scale=True, delay=2, disable=not progress
-    ) as bar:
+    total = index.shape[1]
+    is_long = total >= 1000  # "10.0k"; a short count would read "12.0"
+    with tqdm(total=total, unit="run", unit_scale=is_long, delay=2, disable=not progress) as bar:
         return planned.compute(index, bar.update)
 
 

@@ -25,8 +25,8 @@ def open_run(path: str | os.PathLike[str]) -> xr.Dataset:
     path: the folder of the run.
 
     The dataset has the axes and variables of `sweep`'s. Where dask is installed it holds arrays of
-    dask, with one chunk for each block. Lanes that are not there yet are NaN, and −1 in `result`.
-    Where the run came from is in `attrs`.
+    dask, with one chunk for each block. Lanes that are not computed yet are NaN, and −1 in
+    `result`. Where the run came from is in `attrs`.
 
     Raises ValueError where `path` is no path. Raises StoreError where there is no run, or none of
     this format, or where its coordinates, constants or the layout of its arrays are damaged.
