@@ -75,7 +75,9 @@ def test_trajectories_of_several_runs_are_refused(dataset: xr.Dataset):
 
 def test_one_variable_of_a_dataset_is_refused_by_name(dataset: xr.Dataset):
     for draw in (plot.critical_times, plot.trajectories, plot.order_matrix, plot.collapse):
-        with pytest.raises(ValueError, match="Argument `run` must be a `Trajectory` object or a `Dataset`"):
+        with pytest.raises(
+            ValueError, match="Argument `run` must be a `Trajectory` object or a `Dataset`"
+        ):
             draw(dataset.critical_time)
     for draw in (plot.learning_time, plot.depth_effect):
         with pytest.raises(ValueError, match="Argument `ds` must be a `Dataset` object"):

@@ -18,7 +18,7 @@ from jepa_sim.results.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 Flags = Sequence[bool] | np.ndarray
 
@@ -101,7 +101,7 @@ def _draw_labelled(ax: "Axes", found: Curves, noisy: np.ndarray, labels: Mapping
         ax.add_collection(collection(lines, label=f"{len(others)} more ({rho})", **thin))
 
 
-def rho_bar(drawn: "Figure", axes: "Sequence[Axes]") -> None:
+def rho_bar(drawn: "Figure | SubFigure", axes: "Sequence[Axes]") -> None:
     """The key to the colours of `trajectories`, in the figure `drawn`, beside the axes."""
     with style():
         bar = drawn.colorbar(rho_colours(), ax=list(axes), aspect=30, pad=0.02)
