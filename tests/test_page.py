@@ -259,8 +259,8 @@ def test_a_slider_moves_the_curves_to_where_the_closed_form_says(
         problem = js.Problem(moments, objective, js.DeepLinear(4.0), js.Balanced(moved.scale))
         late = js.critical_times(problem, fraction=0.5)
         for row, t, plateau in zip(table(browser), late, problem.plateaus, strict=True):
-            assert float(row[column]) == pytest.approx(float(t), rel=1e-5)
-            assert float(row[column + 1]) == pytest.approx(float(plateau), rel=1e-5)
+            assert float(row[column]) == pytest.approx(float(t), rel=5e-4)  # of four digits
+            assert float(row[column + 1]) == pytest.approx(float(plateau), rel=5e-4)
 
     words = words_at(browser, 0.297, 0.3)  # in JEPA's panel, near its end
     feature, gain = re.match(r"t = \S+: feature (\d) .* has w̄ = (\S+)", words).groups()
