@@ -1,5 +1,6 @@
 """How far the reduced theory can be trusted, against eigenvalues and scipy's matrix flow."""
 
+import dataclasses
 import warnings
 
 import jax
@@ -22,12 +23,16 @@ def posed(objective=None, depth=1, scale=1e-3, *, lam=None, rho=None, start=None
     return js.Problem(moments, objective, js.DeepLinear(depth), start)
 
 
-def field(objective, depth, factors, lam, variance):
-    """Ż of all 2 × 2 factors, the first applied first; complex factors too."""
+def field(objective, depth, factors, lam, variance, target=None):
+    """Ż of all 2 × 2 factors, the first applied first; complex factors too.
+
+    target: the map of a teacher that is not the encoder.
+    """
     every = [np.eye(2, dtype=factors[0].dtype)]
     for z in factors:
         every.append(z @ every[-1])
-    target = every[depth] if objective.name == "jepa" else np.eye(2)
+    if target is None:
+        target = every[depth] if objective.name == "jepa" else np.eye(2)
     back = target @ np.diag(lam) - every[-1] @ np.diag(variance)
     moves = []
     for z, before in zip(reversed(factors), reversed(every[:-1]), strict=True):
@@ -56,6 +61,42 @@ def test_latents_turn_at_the_largest_eigenvalue_of_the_jacobian(objective, depth
     np.testing.assert_allclose(largest, lam[0] if alone else turning[1, 0], rtol=1e-10)
     assert not turning[0, 1] > 0
     assert not alone or turning[1, 0] == 0
+
+
+@pytest.mark.parametrize(("depth", "predictor_depth"), [(1, 1), (3, 1), (2, 2)])
+@pytest.mark.parametrize("tau", [0.1, 3.0, 1e3])
+def test_latents_turn_slowly_with_a_slow_teacher(tau, depth, predictor_depth):
+    """The largest eigenvalue of the Jacobian of all factors and of the teacher's copies."""
+    lam, rho = np.array([0.7, 1.3]), np.array([0.8, 0.35])
+    variance, layers = lam / rho, depth + predictor_depth
+    copies = np.diag([0, rho[1] ** (1 / predictor_depth)]).ravel()
+    state = np.concatenate([copies] * (layers + depth))
+    jacobian = []
+    for column in np.eye(state.size):
+        every = list((state + 1e-30j * column).reshape(-1, 2, 2))
+        factors, teacher = every[:layers], every[layers:]
+        target = np.linalg.multi_dot([*teacher[::-1], np.eye(2)])
+        moves = field(js.JEPA(), depth, factors, lam, variance, target)
+        moves += [(z - copy) / tau for z, copy in zip(factors, teacher, strict=False)]
+        jacobian.append(np.concatenate([z.ravel() for z in moves]).imag / 1e-30)
+    largest = np.linalg.eigvals(np.array(jacobian)).real.max()
+    objective = js.JEPA(js.MovingAverage(tau))
+    turning = objective.turning(jnp.asarray(lam), jnp.asarray(variance), depth, predictor_depth)
+    np.testing.assert_allclose(largest, turning[1, 0], rtol=1e-9)
+    assert not turning[0, 1] > 0
+
+
+def test_a_slow_teacher_delays_a_takeover():
+    """λ = [1, 2], ρ = [.9, .3], ε = 1e-3: with τ = 30 latents stay until both are learned."""
+    found, times = [], np.linspace(0, 1200, 241)
+    rounded = js.Given([[[1e-3, 1e-19], [1e-19, 1e-3]]], [[[1e-3, 0.0], [0.0, 1e-3]]])
+    for tau in (1.0, 30.0):
+        objective = js.JEPA(js.MovingAverage(tau))
+        run = js.simulate(posed(objective), times, js.LayerModes())
+        judge = js.simulate(posed(objective, start=rounded), times, js.GradientFlow())
+        off = abs(judge.critical_times(fraction=0.5) / run.critical_times(fraction=0.5) - 1)
+        found.append((trust_of(run).holds, bool(jnp.max(off) < 0.1)))
+    assert found == [(False, False), (True, True)]
 
 
 def trust_of(run: js.Trajectory) -> js.Trust:
@@ -153,7 +194,8 @@ def test_a_run_says_how_far_it_can_be_trusted():
     )
     assert trust_of(alone).ratio == 0
     assert "not aligned" in str(trust_of(alone))
-    slow = js.simulate(posed(js.JEPA(js.MovingAverage(1.0))), [1.0, 2.0], js.LayerModes())
+    decays = dataclasses.replace(posed(), training=js.Training(decay=1e-3))
+    slow = js.simulate(decays, [1.0, 2.0], js.LayerModes())
     assert np.isnan(trust_of(slow).ratio)
     assert "not known" in str(trust_of(slow))
 

@@ -235,6 +235,11 @@ class Problem(Shows, Checked):
         return self._ends_at_plateaus and not has_copy and self.network.frames == (1, 1)
 
     @property
+    def turns_as_known(self) -> bool:
+        """Whether the objective's `turning` holds; unlike `is_plain`, a teacher may be a copy."""
+        return self._ends_at_plateaus and self.network.frames == (1, 1)
+
+    @property
     def _ends_at_plateaus(self) -> bool:
         """Whether a learned feature ends where the regression says.
 

@@ -93,7 +93,7 @@ def trust_in(problem: Problem, times: Float[Array, " d"], horizon: Float[Array, 
     log_plateau = jnp.log(jnp.where(learned, lam, 1) / variance) / b
     delta = problem.start.misalignment(lam.size).astype(dtype)
     turning = problem.objective.turning(lam, variance, *depths)
-    if not problem.is_plain:
+    if not problem.turns_as_known:
         turning = jnp.full_like(turning, jnp.nan)
     found = first_displacement(
         times,

@@ -90,13 +90,23 @@ class JEPA(AbstractPrediction):
         depth: Scalar,
         predictor_depth: Scalar,
     ) -> Float[Array, "d d"]:
-        """g_ji = ρ_j^{1 + 2(L−1)/M} σ_i² (ρ_i − ρ_j): latents turn towards larger ρ.
+        """g_ji = A σ_i² (ρ_i − ρ_j), A = ρ_j^{1 + 2(L−1)/M}: latents turn towards larger ρ.
 
-        The rate at M = 1 is Goh's (Lemma 7.1, 2026).
+        The rate at M = 1 is Goh's (Lemma 7.1, 2026). A teacher of time constant τ turns late: what
+        it carries of i follows by ξ̇ = (r − ξ)/τ, where ṙ = A (λ_i ξ − ρ_j σ_i² r). So g_ji is the
+        positive root of τ g² + (1 + τ A ρ_j σ_i²) g = A σ_i² (ρ_i − ρ_j), about (ρ_i/ρ_j − 1)/τ for
+        slow teachers.
         """
         rho = jnp.maximum(lam / variance, 0)
-        power = rho ** (1 + 2 * (depth - 1) / predictor_depth)
-        return power[:, None] * (lam[None, :] - rho[:, None] * variance[None, :])
+        power = (rho ** (1 + 2 * (depth - 1) / predictor_depth))[:, None]
+        back = power * rho[:, None] * variance[None, :]
+        gain = power * lam[None, :] - back
+        if self.teacher.time_constant is None:
+            return gain
+        tau = self.teacher.time_constant.astype(lam.dtype)
+        middle = 1 + tau * back
+        # the form of the root that does not cancel; below 0 (λ_i < 0) roots are complex, and decay
+        return 2 * gain / (middle + jnp.sqrt(jnp.maximum(middle**2 + 4 * tau * gain, 0)))
 
 
 class MAE(AbstractPrediction):
