@@ -10,6 +10,7 @@
 # noisy features", and some more.
 
 # %%
+import itertools
 import sys
 
 import jax
@@ -21,11 +22,14 @@ jax.config.update("jax_enable_x64", True)
 
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 32
 FEATURES, SCALE = 6, 1e-2
+STARTS = {"Gaussian": js.RandomGaussian, "balanced": js.RandomBalanced}
 CASES = {
-    "JEPA": (js.JEPA(), js.Training(), (1, 2)),
+    "JEPA": (js.JEPA(), js.Training(), (1, 2, 3)),
     "JEPA, slow teacher (τ = 10)": (js.JEPA(js.MovingAverage(10.0)), js.Training(), (1,)),
+    "JEPA, slow teacher (τ = 1000)": (js.JEPA(js.MovingAverage(1e3)), js.Training(), (1,)),
     "JEPA, weight decay 0.003": (js.JEPA(), js.Training(decay=0.003), (1,)),
-    "MAE": (js.MAE(), js.Training(), (1, 2)),
+    "MAE": (js.MAE(), js.Training(), (1, 2, 3)),
+    "MAE, weight decay 0.003": (js.MAE(), js.Training(decay=0.003), (1,)),
 }
 
 rng = np.random.default_rng(0)
@@ -34,7 +38,7 @@ rho = rng.uniform(0.4, 0.95, (RUNS, FEATURES))
 spectra = [js.Moments.from_features(*each) for each in zip(lam, rho, strict=True)]
 
 
-def kept(objective, training, depth: int, width: int) -> np.ndarray:
+def kept(objective, training, start, depth: int, width: int) -> np.ndarray:
     """(run, feature): which features have a gain above a tenth of their plateau in the end."""
     grid = js.Grid(
         spectrum=spectra,
@@ -42,13 +46,13 @@ def kept(objective, training, depth: int, width: int) -> np.ndarray:
         depth=[depth],
         scale=[SCALE],
         network=lambda depth, predictor_depth: js.DeepLinear(depth, predictor_depth, width),
-        start=js.RandomGaussian,
+        start=start,
         training=training,
     )
     found = js.sweep(
         grid,
         js.GradientFlow(js.ROCK4(), rtol=1e-5),
-        times=js.CriticalGrid(2, last=30.0),
+        times=js.CriticalGrid(2, last=100.0),
         observables=[js.observables.features],
         progress=False,
     )
@@ -63,12 +67,13 @@ def largest(size: np.ndarray, width: int) -> np.ndarray:
 
 # %%
 print(f"{RUNS} problems for each row: what is kept in the end, in share of the runs")
-print("case                          k  L   largest ρ   largest λρ   largest λ   others")
+print(f"{'case':30} start      k  L   largest ρ   largest λρ   largest λ   others")
 for name, (objective, training, depths) in CASES.items():
-    for width in (1, 2, 3):
-        for depth in depths:
-            found = kept(objective, training, depth, width)
-            is_kept = [(found == largest(size, width)).all(1) for size in (rho, lam * rho, lam)]
-            shares = "   ".join(f"{100 * each.mean():8.1f} %" for each in is_kept)
-            others = 1 - np.mean(np.any(is_kept, axis=0))
-            print(f"{name:28} {width:2} {depth:2}  {shares}   {100 * others:5.1f} %")
+    for (origin, start), width, depth in itertools.product(STARTS.items(), (1, 2, 3), depths):
+        found = kept(objective, training, start, depth, width)
+        is_kept = [(found == largest(size, width)).all(1) for size in (rho, lam * rho, lam)]
+        shares = "   ".join(f"{100 * each.mean():8.1f} %" for each in is_kept)
+        others = 1 - np.mean(np.any(is_kept, axis=0))
+        print(
+            f"{name:30} {origin} {width:2} {depth:2}  {shares}   {100 * others:5.1f} %", flush=True
+        )
