@@ -22,6 +22,7 @@ from jepa_sim.data.masks import BlockMask as BlockMask
 from jepa_sim.data.masks import PixelMask as PixelMask
 from jepa_sim.data.masks import RandomFrames as RandomFrames
 from jepa_sim.data.masks import Suffix as Suffix
+from jepa_sim.data.oscillator import Oscillator as Oscillator
 from jepa_sim.data.series import Windows as Windows
 from jepa_sim.data.series import elnino as elnino
 from jepa_sim.data.series import sunspots as sunspots

@@ -33,7 +33,7 @@ from jepa_sim.arguments.types import (
     is_concrete,
     to_numpy,
 )
-from jepa_sim.data.features import common_features
+from jepa_sim.data.features import common_features, turning
 from jepa_sim.data.moments import Moments
 
 Draws = Float[np.ndarray, "count d"]
@@ -147,10 +147,16 @@ def aligned_moments(
     lam: Float[Array, " d"],
     target_variance: Float[Array, " d"],
     basis: Float[Array, "d d"],
+    angle: Float[Array, " d"] | None = None,
 ) -> Moments:
-    """Moments diagonal in `basis`, whose features are known and keep their order."""
-    known = common_features(lam, lam / variance, variance, target_variance, basis)
+    """Moments diagonal in `basis`, whose features are known and keep their order.
+
+    angle: (d,) of pairs of features that turn, where there are any.
+    """
+    known = common_features(lam, lam / variance, variance, target_variance, basis, angle)
     xx, yx, yy = (rotated(diagonal, basis) for diagonal in (variance, lam, target_variance))
+    if angle is not None:
+        yx = basis @ turning(lam, angle) @ basis.T
     return Moments(xx, yx, yy).with_features(known)
 
 

@@ -9,6 +9,7 @@ common eigenvectors, σ² and λ are their eigenvalues, and ρ = λ/σ² is the 
 ("influence", Littwin et al., arXiv 2407.03475).
 """
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +23,14 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import ArrayLike, Number, as_float_array, is_concrete, to_numpy
-from jepa_sim.data.features import Features, common_features, feature_columns
+from jepa_sim.data.features import (
+    Features,
+    common_features,
+    feature_columns,
+    partners,
+    turning,
+)
+from jepa_sim.data.pairs import ROUNDING, Pairs, find_pairs, may_turn
 from jepa_sim.data.running import RunningMoments
 from jepa_sim.numerics.display import numbers
 from jepa_sim.numerics.display.sheet import Sheet
@@ -74,20 +82,33 @@ class Moments(Shows, Checked):
             _check_joint(xx, yx, yy)
             self.yy = as_float_array(yy)
         self._known = None
+        self._known = self._turned_features()
         if is_concrete(xx, yx) and np.shape(yx)[0] == d:
             checks.warn_where_amplified(_largest_rho(xx, yx))
 
     @classmethod
     @checked
     def from_features(
-        cls, lam: ArrayLike, rho: ArrayLike, target_variance: ArrayLike | None = None
+        cls,
+        lam: ArrayLike,
+        rho: ArrayLike,
+        target_variance: ArrayLike | None = None,
+        angle: ArrayLike | None = None,
     ) -> "Moments":
         """Diagonal moments with Σyx = diag(λ), Σxx = diag(λ/ρ).
 
         lam, rho: (d,), with λ/ρ > 0.  target_variance: (d,) the diagonal of Σyy, at least λρ (the
-        default, see the class). The features keep the order in which they are given.
+        default, see the class).  angle: (d,) by which features turn, in radians. Two neighbours of
+        one λ > 0 and one ρ with the angles θ and −θ, 0 < θ < π, are a pair, of which Σyx has the
+        block λ R(θ); all others have the angle 0. The features keep the order in which they are
+        given.
 
-        Raises ValueError where shapes differ, an entry is not finite, or λ/ρ is not positive.
+        >>> js.Moments.from_features(lam=[1, 1], rho=[0.5, 0.5], angle=[1.2, -1.2]).yx.round(2)
+        Array([[ 0.36, -0.93],
+               [ 0.93,  0.36]], dtype=float64)
+
+        Raises ValueError where shapes differ, an entry is not finite, λ/ρ is not positive, or
+        features that turn are no pairs.
         """
         if np.ndim(lam) != 1 or np.size(lam) < 1:
             checks.fail("lam", "be a list of at least one number", f"of shape {np.shape(lam)}")
@@ -102,9 +123,11 @@ class Moments(Shows, Checked):
         lam, rho = as_float_array(lam), as_float_array(rho)
         variance = lam / rho
         target = lam * rho if target_variance is None else as_float_array(target_variance)
-        moments = cls(jnp.diag(variance), jnp.diag(lam), jnp.diag(target))
         identity = jnp.asarray(np.eye(lam.size), lam.dtype)  # `jnp.eye` would be five programs
-        return moments.with_features(common_features(lam, rho, variance, target, identity))
+        turn = None if angle is None else _turn(angle, lam, rho, target)
+        yx = jnp.diag(lam) if turn is None else turning(lam, turn)
+        moments = cls(jnp.diag(variance), yx, jnp.diag(target))
+        return moments.with_features(common_features(lam, rho, variance, target, identity, turn))
 
     @classmethod
     @checked
@@ -160,8 +183,10 @@ class Moments(Shows, Checked):
         frames: (n_c, n_t), how many frames x and y are stacks of; features are those of one frame,
         with Σxx and Σyy averaged over frames and Σyx over all pairs of frames.
 
-        Where Σyx is not symmetric, its symmetric part is taken, and `asymmetry` says how much was
-        left out. Features of equal ρ are told apart by their variance: of all bases of their
+        Where Σyx is not symmetric, but commutes with its transpose and with Σxx, features are pairs
+        that turn (`Features.angle`). Of any other Σyx, of one that is traced, and of several frames
+        the symmetric part is taken, and `asymmetry` says how much was left out. Features of equal
+        ρ are told apart by their variance: of all bases of their
         subspace the one that is orthogonal is taken too, which is that of the common eigenvectors
         where moments commute. Differentiable where all ρ differ.
 
@@ -171,8 +196,9 @@ class Moments(Shows, Checked):
 
         Raises ValueError where x and y are not stacks of so many frames.
         """
-        if self._known is not None:
-            return self._known
+        known = self._known
+        if known is not None and known.lam.shape[-1] * frames[0] == self.dimension:
+            return known
         if frames != (1, 1):
             return self._per_frame(frames).features()
         factor = jnp.linalg.cholesky(self.xx)
@@ -187,6 +213,56 @@ class Moments(Shows, Checked):
         basis = basis @ _split_ties(rho, basis)
         patterns = self.xx @ basis  # dual to the basis: vᵢᵀ Σxx vⱼ = δᵢⱼ
         return self._features(rho, basis, patterns)
+
+    def _turned_features(self) -> Features | None:
+        """Features of which some are pairs; None where none turns, or they are no pairs."""
+        if self.target_dimension != self.dimension or not is_concrete(self.xx, self.yx):
+            return None
+        eps, xx, yx = float(jnp.finfo(self.xx.dtype).eps), to_numpy(self.xx), to_numpy(self.yx)
+        if not may_turn(xx, yx, eps):
+            return None
+        found = find_pairs(xx, yx, eps)
+        return self._of_pairs(found) if found.rest <= ROUNDING * eps else None
+
+    def _of_pairs(self, found: Pairs) -> Features:
+        numbers = (jnp.asarray(x, self.xx.dtype) for x in found[:-1])
+        lam, rho, variance, angle, basis = numbers
+        power = jnp.sum(basis * (self.yy @ basis), axis=0)
+        power = (power + power[partners(angle)]) / 2
+        return common_features(lam, rho, variance, power, basis, angle)
+
+    @property
+    def turns(self) -> bool:
+        """Whether some features are pairs that turn (see `Features.angle`)."""
+        return self._known is not None and self._known.angle is not None
+
+    @checked
+    def paired(self, tolerance: Number = 0.1) -> "Moments":
+        """The nearest moments whose features are pairs or do not turn: for moments of samples.
+
+        Those of samples are never exactly pairs. What does not fit into pairs of a common basis is
+        left out here.  tolerance: the largest share of Σxx or of Σyx that may be left out, as a
+        Frobenius norm.
+
+        Raises ValueError where more would be left out, or y is not of the dimension of x.
+        """
+        checks.check_positive("tolerance", tolerance)
+        if self.target_dimension != self.dimension:
+            checks.fail("yx", "have as many rows as columns for pairs", f"of {self.yx.shape}")
+        eps = float(jnp.finfo(self.xx.dtype).eps)
+        found = find_pairs(to_numpy(self.xx), to_numpy(self.yx), eps)
+        if found.rest > tolerance:
+            rule = f"turn features in pairs, but for a share of {tolerance:g}"
+            checks.fail("yx", rule, f"off by {found.rest:.3g}")
+        known = self._of_pairs(found)
+        least = known.lam * known.rho  # what x predicts of y
+        known = dataclasses.replace(
+            known, target_variance=jnp.maximum(known.target_variance, least)
+        )
+        assert known.angle is not None
+        u, cross = known.basis, turning(known.lam, known.angle)
+        xx, yy = ((u * size[None, :]) @ u.T for size in (known.variance, known.target_variance))
+        return Moments(xx, u @ cross @ u.T, yy).with_features(known)
 
     def _regression_features(self, factor: Float[Array, "d d"]) -> Features:
         whitened = jsl.solve_triangular(factor, self.yx.T, lower=True).T
@@ -240,15 +316,20 @@ class Moments(Shows, Checked):
         """Moments of each feature by itself, with a leading axis over features.
 
         xx: (d, n_c, n_c) of vᵀx in every context frame; yx, yy with the features' target basis.
-        Where moments commute, these hold all of the moments.
+        Where moments commute, these hold all of the moments. Where features turn, these are
+        matrices (d, 2, 2), of the plane of each feature and its partner, or of two copies of a
+        feature that does not turn.
         """
+        # the known features are those of all moments together, not of one feature
+        bare = eqx.tree_at(lambda m: m._known, self, None, is_leaf=lambda x: x is None)
+        if features.angle is not None:
+            alone = _planes(features, features.angle)
+            return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), bare, alone)
         v, u = features.basis, features.target_basis
         of_one = (
             jnp.einsum("af,iajb,bf->fij", left, blocks, right)
             for left, blocks, right in zip((v, u, u), self._blocks(frames), (v, v, u), strict=True)
         )
-        # the known features are those of all moments together, not of one feature
-        bare = eqx.tree_at(lambda m: m._known, self, None, is_leaf=lambda x: x is None)
         return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), bare, tuple(of_one))
 
     def _blocks(self, frames: tuple[int, int]) -> list[Float[Array, "m a n b"]]:
@@ -277,6 +358,44 @@ class Moments(Shows, Checked):
 
 # One program: it compiles in half the time of its operations one by one.
 _solved = eqx.filter_jit(Moments.features)
+
+
+def _planes(features: Features, angle: Float[Array, " d"]) -> tuple[Array, Array, Array]:
+    """(d, 2, 2) σ² I, λ R(|θ|) and vᵀΣyy v I of every feature: both of a pair have the same."""
+    cos, sin = jnp.cos(angle), jnp.sin(jnp.abs(angle))
+    rotation = jnp.stack([jnp.stack([cos, -sin], 1), jnp.stack([sin, cos], 1)], 1)
+    identity = jnp.eye(2, dtype=angle.dtype)[None]
+    variance, power = (
+        x[:, None, None] * identity for x in (features.variance, features.target_variance)
+    )
+    return variance, features.lam[:, None, None] * rotation, power
+
+
+def _turn(
+    angle: ArrayLike,
+    lam: Float[Array, " d"],
+    rho: Float[Array, " d"],
+    target_variance: Float[Array, " d"],
+) -> Float[Array, " d"]:
+    """The angles of features. ValueError where those that turn are no pairs."""
+    if np.shape(angle) != np.shape(lam):
+        checks.fail("angle", f"be of the shape of `lam`, {np.shape(lam)}", f"of {np.shape(angle)}")
+    checks.check_finite("angle", angle)
+    if is_concrete(angle, lam, rho, target_variance):
+        theta = to_numpy(angle)
+        if (np.abs(theta) >= np.pi).any():
+            checks.fail("angle", "be above −π and below π (a half turn is a negative ρ)", theta)
+        rule = "be θ > 0 and then −θ for the two features of a pair, of one λ, ρ and vᵀΣyy v"
+        same = np.stack([to_numpy(x) for x in (np.abs(theta), lam, rho, target_variance)])
+        first = 0
+        while first < theta.size:
+            turns = theta[first] != 0
+            pair = theta[first : first + 2]
+            alike = pair.size == 2 and (same[:, first] == same[:, first + 1]).all()
+            if turns and not (alike and pair[0] > 0 > pair[1] and to_numpy(lam)[first] > 0):
+                checks.fail("angle", rule, f"{theta[first]:.6g} for feature {first}")
+            first += 1 + turns
+    return as_float_array(angle)
 
 
 def _overlap(patterns: Float[Array, "d d"]) -> Float[Array, ""]:

@@ -17,14 +17,15 @@ from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Equilibria, Layers, equilibria, level, settled
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import AbstractObjective
+from jepa_sim.model.objectives import JEPA, AbstractObjective
 from jepa_sim.model.starts import AbstractStart, effective, frame_sizes
 from jepa_sim.model.state import Gains, Weights
 from jepa_sim.model.summary import sheet_of
+from jepa_sim.model.teachers import StopGradient
 from jepa_sim.model.training import Training
 from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows
-from jepa_sim.theory import LARGEST_C, Curve, ReducedFlow, curve_parameter, make_curve
+from jepa_sim.theory import LARGEST_C, Curve, Line, ReducedFlow, curve_parameter, make_curve
 
 
 class Problem(Shows, Checked):
@@ -104,6 +105,29 @@ class Problem(Shows, Checked):
         a, b = self.exponents
         return ReducedFlow(lam, variance, self.start_gains, self.depth, a, b, self._made_curve())
 
+    @property
+    def line(self) -> Line | None:
+        """The straight way of every predictor, where it is known to be one; else None.
+
+        It is one for a JEPA with a stop-gradient and M = 1 whose start is aligned and level, also
+        where layers of the predictor are not as large as those of the encoder, and where features
+        turn.
+        """
+        depth, start, objective = self.network.predictor_depth, self.start, self.objective
+        applies = (
+            isinstance(objective, JEPA)
+            and isinstance(objective.teacher, StopGradient)
+            and (is_concrete(depth) and float(depth) == 1)
+            and (self.training.is_scaled and self.network.frames == (1, 1))
+            and (start.is_level and start.is_separable and not self.is_narrow)
+        )
+        if not applies:
+            return None
+        features, layers, (_, variance) = self.features, self.layers, self.coefficients
+        angle = jnp.zeros_like(features.lam) if features.angle is None else features.angle
+        squares = layers.encoder[0], layers.predictor[0]
+        return Line(features.rho, variance, angle, *squares, self.depth)
+
     def with_curve(self) -> "Problem":
         """This problem with its curve made, so that compiled programs need not make it."""
         # is_leaf: else a None is no place in the tree, and cannot be replaced
@@ -167,7 +191,25 @@ class Problem(Shows, Checked):
         squares = jnp.concatenate([start.encoder, start.predictor])
         alike = alike & (jnp.max(squares, axis=0) == jnp.min(squares, axis=0)) & (start.sign > 0)
         with_decay = jnp.where(((lam < 0) | (start.sign < 0)) & ~alike, jnp.nan, found.stable)
+        if features.angle is not None:
+            found, kept = self._turned(found, kept, features.angle)
+            with_decay = found.stable
         return dataclasses.replace(found, stable=jnp.where(decays, with_decay, kept))
+
+    def _turned(
+        self, found: Equilibria, kept: Float[Array, " d"], angle: Float[Array, " d"]
+    ) -> tuple[Equilibria, Float[Array, " d"]]:
+        """Equilibria, and gains without decay, with NaN where it is not known how a pair gets there.
+
+        At rest a pair is as a feature of its modulus ρ. On the way its predictor turns by θ, and
+        how far it shrinks meanwhile is known on a straight line only.
+        """
+        unknown = (angle != 0) & self.start.keeps_differences
+        line = self.line
+        kept = jnp.where(unknown, jnp.nan, kept) if line is None else line.plateau
+        edge = jnp.where(angle != 0, jnp.nan, found.edge)
+        stable = jnp.where(unknown, jnp.nan, found.stable)
+        return dataclasses.replace(found, edge=edge, stable=stable), kept
 
     @property
     def layers(self) -> Layers:
@@ -203,7 +245,7 @@ class Problem(Shows, Checked):
             return self._plateaus_of_frames()
         by_formula = self.training.predictor.plateaus(self.features, self.training)
         if by_formula is not None:
-            return by_formula
+            return by_formula if not self.moments.turns else jnp.full_like(by_formula, jnp.nan)
         if not self.is_plain:
             return self.equilibria.stable
         lam, variance = self.objective.coefficients(self.features)
@@ -228,11 +270,12 @@ class Problem(Shows, Checked):
 
         For that the objective must have a reduced flow, the predictor must be learned, without
         weight decay and with one learning rate, the teacher must be the encoder itself with
-        stop-gradient, frames must be single, and the start must have no differences between layers,
-        which the flow would keep.
+        stop-gradient, frames must be single, no feature may turn, and the start must have no
+        differences between layers, which the flow would keep.
         """
         has_copy = self.objective.teacher.time_constant is not None
-        return self._ends_at_plateaus and not has_copy and self.network.frames == (1, 1)
+        is_single = self.network.frames == (1, 1) and not self.moments.turns
+        return self._ends_at_plateaus and not has_copy and is_single
 
     @property
     def turns_as_known(self) -> bool:
@@ -320,6 +363,9 @@ class Problem(Shows, Checked):
         start = self.start
         if not (start.is_balanced or start.is_nearly_aligned or self.has_effective_start):
             checks.fail("start", f"be balanced for `{what}`", type(start).__name__)
+        if self.moments.turns:
+            rule = f"have no features that turn for `{what}` (see `LayerModes`)"
+            checks.fail("moments", rule, "with pairs of an angle θ")
         if self.is_narrow:
             d = self.features.lam.size
             checks.fail("network.width", f"be at least d = {d} for `{what}`", self.network.width)

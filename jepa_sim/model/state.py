@@ -7,6 +7,7 @@ so observables need not know which one they have.
 
 import abc
 import itertools
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments.types import Scalar
-from jepa_sim.data.features import Features
+from jepa_sim.data.features import Features, common_features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.objectives import AbstractObjective, Factors, Maps, product
 
@@ -33,6 +34,12 @@ class AbstractState(eqx.Module):
         self, features: Features, objective: AbstractObjective, frames: Frames
     ) -> Float[Array, " d"]:
         """v̄: how strongly the predictor sends each feature where its target is; may be negative."""
+
+    @abc.abstractmethod
+    def phases(
+        self, features: Features, objective: AbstractObjective, frames: Frames
+    ) -> Float[Array, " d"]:
+        """The angle by which each feature is turned from what the encoder sees to the output."""
 
     @abc.abstractmethod
     def loss(
@@ -95,11 +102,24 @@ class Weights(AbstractState):
         latent = product(self.encoder) @ features.patterns
         target = objective.output_basis(teacher @ features.patterns, features.target_patterns)
         context = jnp.tile(latent, (frames[0], 1))
-        wanted = jnp.tile(target, (frames[1], 1))
+        wanted = jnp.tile(features.turned(target), (frames[1], 1))
         reached = jnp.sum(wanted * (product(self.predictor) @ context), axis=0)
         size = jnp.linalg.norm(context, axis=0) * jnp.linalg.norm(wanted, axis=0)
         nothing = jnp.equal(size, 0)  # a feature that is not passed on has the gain 0, not 0/0
         return jnp.where(nothing, 0, reached / jnp.add(size, nothing.astype(size.dtype)))
+
+    def phases(
+        self, features: Features, objective: AbstractObjective, frames: Frames
+    ) -> Float[Array, " d"]:
+        if features.angle is None:
+            return _half_turns(self.predictor_gains(features, objective, frames))
+        teacher = product(self.encoder if self.teacher is None else self.teacher)
+        latent = product(self.encoder) @ features.patterns
+        target = objective.output_basis(teacher @ features.patterns, features.target_patterns)
+        reached = product(self.predictor) @ latent
+        along = jnp.sum(target * reached, axis=0)
+        across = jnp.sum(target[:, features.partner] * reached, axis=0)
+        return jnp.arctan2(jnp.where(features.angle == 0, 0, across), along)
 
     def loss(
         self, objective: AbstractObjective, moments: Moments, frames: Frames
@@ -157,6 +177,11 @@ class Separate(AbstractState):
 
         return jax.vmap(one)(self.networks)
 
+    def phases(
+        self, features: Features, objective: AbstractObjective, frames: Frames
+    ) -> Float[Array, " d"]:
+        return _half_turns(self.predictor_gains(features, objective, frames))
+
     def loss(
         self, objective: AbstractObjective, moments: Moments, frames: Frames
     ) -> Float[Array, ""]:
@@ -173,6 +198,63 @@ class Separate(AbstractState):
 
     def alignment(self, features: Features) -> Float[Array, " d"]:
         return jnp.ones_like(self._encoders())
+
+    def balancedness(self, depth: Scalar) -> Float[Array, ""]:
+        return jnp.max(jax.vmap(lambda weights: weights.balancedness(depth))(self.networks))
+
+
+class Planes(AbstractState):
+    """Every feature by itself where some turn: a network of width two for the plane of each.
+
+    networks: `Weights` of 2 × 2 factors with a leading axis over features. Both features of a pair
+    have a copy of their plane; a feature that does not turn has its own, with a twin.
+    angle: (d,) θ.
+    """
+
+    networks: Weights
+    angle: Float[Array, " d"]
+
+    def _of_each(self, ask: Callable[[Weights, Features], Array]) -> Array:
+        """What each network says of the first feature of its plane."""
+
+        def one(weights: Weights, size: Float[Array, ""]) -> Array:
+            ones, plane = jnp.ones(2, size.dtype), jnp.eye(2, dtype=size.dtype)
+            angle = jnp.stack([size, -size])
+            return ask(weights, common_features(*(ones,) * 4, plane, angle))
+
+        return jax.vmap(one)(self.networks, jnp.abs(self.angle))
+
+    def gains(self, features: Features) -> Float[Array, " d"]:
+        return self._of_each(lambda weights, plane: weights.gains(plane)[0])
+
+    def predictor_gains(
+        self, features: Features, objective: AbstractObjective, frames: Frames
+    ) -> Float[Array, " d"]:
+        return self._of_each(lambda w, plane: w.predictor_gains(plane, objective, frames)[0])
+
+    def phases(
+        self, features: Features, objective: AbstractObjective, frames: Frames
+    ) -> Float[Array, " d"]:
+        found = self._of_each(lambda w, plane: w.phases(plane, objective, frames)[0])
+        return jnp.where(self.angle < 0, -found, found)
+
+    def loss(
+        self, objective: AbstractObjective, moments: Moments, frames: Frames
+    ) -> Float[Array, ""]:
+        """Half of the loss of each plane, which has two features."""
+        alone = moments.per_feature(moments.features(frames), frames)
+        return (
+            jnp.sum(jax.vmap(lambda w, m: w.loss(objective, m, frames))(self.networks, alone)) / 2
+        )
+
+    def singular_values(self) -> Float[Array, " r"]:
+        return self._of_each(lambda weights, plane: weights.gains(plane)[0])
+
+    def gram(self, features: Features) -> Float[Array, "d d"]:
+        return jnp.diag(self.gains(features) ** 2)
+
+    def alignment(self, features: Features) -> Float[Array, " d"]:
+        return jnp.ones_like(self.angle)
 
     def balancedness(self, depth: Scalar) -> Float[Array, ""]:
         return jnp.max(jax.vmap(lambda weights: weights.balancedness(depth))(self.networks))
@@ -197,6 +279,11 @@ class Gains(AbstractState):
         self, features: Features, objective: AbstractObjective, frames: Frames
     ) -> Float[Array, " d"]:
         return jnp.exp(self.predictor_depth * self.log_u)
+
+    def phases(
+        self, features: Features, objective: AbstractObjective, frames: Frames
+    ) -> Float[Array, " d"]:
+        return jnp.zeros_like(self.log_u)
 
     def loss(
         self, objective: AbstractObjective, moments: Moments, frames: Frames
@@ -223,6 +310,11 @@ class Gains(AbstractState):
 
     def balancedness(self, depth: Scalar) -> Float[Array, ""]:
         return jnp.zeros((), self.log_u.dtype)
+
+
+def _half_turns(predictor_gains: Float[Array, " d"]) -> Float[Array, " d"]:
+    """0 where a predictor is positive, π where it is negative."""
+    return jnp.where(predictor_gains < 0, jnp.pi, jnp.zeros_like(predictor_gains))
 
 
 def spread(matrix: Float[Array, "rows columns"], count: int) -> Float[Array, "_ _"]:

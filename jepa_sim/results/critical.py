@@ -118,8 +118,19 @@ def times_and_trust(
     key: OptionalKey = None,
 ) -> tuple[Float[Array, " d"], Trust]:
     """`critical_times` and `trust` at once, without a warning; `what` asks for them."""
+    if (problem.moments.turns or problem.start.keeps_differences) and problem.line is not None:
+        return _along_line(problem, *check_target(problem, fraction, level))
     problem = problem.reduced(what).effective(key).with_known_curve()
     return _exact(problem, *check_target(problem, fraction, level))
+
+
+@eqx.filter_jit
+def _along_line(
+    problem: Problem, fraction: Target, level: Target
+) -> tuple[Float[Array, " d"], Trust]:
+    assert problem.line is not None
+    times = problem.line.hitting_time(critical_level(problem, fraction, level))
+    return times, trust_in(problem, times, jnp.zeros_like(times[0]))
 
 
 @eqx.filter_jit

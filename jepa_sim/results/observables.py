@@ -60,6 +60,16 @@ def predictor_gains(t: Time, state: AbstractState, problem: Problem) -> Float[Ar
     return state.predictor_gains(problem.features, problem.objective, problem.network.frames)
 
 
+def phases(t: Time, state: AbstractState, problem: Problem) -> Float[Array, " d"]:
+    """(d,) φ: by which angle the network turns each feature from x to its output, in (−π, π].
+
+    A pair is learned when its predictor (with an MAE's encoder) has turned by θ, φ = θ for one of
+    its features and −θ for the other (`Features.angle`). Of a feature that does not turn it is 0
+    where the predictor is positive, and π where it is negative.
+    """
+    return state.phases(problem.features, problem.objective, problem.network.frames)
+
+
 def plateau_fraction(t: Time, state: AbstractState, problem: Problem) -> Float[Array, " d"]:
     """(d,) w̄ / w̄*, with w̄* of `Problem.plateaus`; inf where it is 0, NaN where it is not known."""
     return state.gains(problem.features) / problem.plateaus

@@ -30,6 +30,7 @@ VARIABLES = {
     "t": Variable(OVER_TIME, "time at which the trajectory was saved", FLOW_TIME),
     "features": _observable(FEATURES, "encoder gain w̄ of each feature"),
     "predictor_gains": _observable(FEATURES, "predictor gain v̄ of each feature"),
+    "phases": _observable(FEATURES, "angle by which each feature is turned", "radians"),
     "plateau_fraction": _observable(FEATURES, "gain over its plateau"),
     "loss": _observable(OVER_TIME, "population loss", "units of y²"),
     "effective_rank": _observable(OVER_TIME, "exponential of the entropy of singular values"),

@@ -18,7 +18,7 @@ from jepa_sim.data.moments import Moments
 from jepa_sim.model.dynamics import settle, velocity
 from jepa_sim.model.objectives import product
 from jepa_sim.model.problem import Problem
-from jepa_sim.model.state import Separate, Weights
+from jepa_sim.model.state import Planes, Separate, Weights
 from jepa_sim.solvers.adaptive import AbstractAdaptive
 from jepa_sim.solvers.base import Observe, Solution
 
@@ -30,6 +30,9 @@ class LayerModes(AbstractAdaptive):
     is learned or set feature by feature (`DirectPred` without boost), and any start that says how a
     single feature starts. A random start draws the scalars of each feature independently.
     It is exact for the matrix flow where moments commute and the start is aligned with features.
+
+    Where features turn (`Features.angle`), each is a plane and each of its layers a matrix of two
+    rows. The start must then be level, and the predictor learned.
 
     solver, rtol, atol, adjoint: as for `GradientFlow`.  max_steps: per feature.
 
@@ -51,6 +54,13 @@ class LayerModes(AbstractAdaptive):
         if problem.is_narrow:
             rule = f"be at least d = {problem.features.lam.size} for `LayerModes`"
             checks.fail("network.width", rule, problem.network.width)
+        if problem.moments.turns:
+            if not problem.start.is_level:
+                rule = "be level for `LayerModes` where features turn (see `GradientFlow`)"
+                checks.fail("start", rule, type(problem.start).__name__)
+            if not problem.training.predictor.is_learned:
+                rule = "be `Learned()` for `LayerModes` where features turn (see `GradientFlow`)"
+                checks.fail("training.predictor", rule, problem.training.predictor)
         return problem
 
     def begin(self, problem: Problem, key: OptionalKey) -> Weights:
@@ -62,7 +72,7 @@ class LayerModes(AbstractAdaptive):
     def solve_from(
         self, start: Weights, problem: Problem, times: Times, observe: Observe, key: OptionalKey
     ) -> Solution:
-        apart = problem.separate()
+        apart, angle = problem.separate(), problem.features.angle
 
         def solve_feature(start: Weights, moments: Moments) -> Solution:
             alone = _with(apart, moments)
@@ -72,7 +82,8 @@ class LayerModes(AbstractAdaptive):
 
             def save(t: Float[Array, ""], weights: Weights) -> dict:
                 def gain(weights: Weights) -> Float[Array, ""]:
-                    return jnp.abs(product(weights.encoder)[0, 0])
+                    w = product(weights.encoder)
+                    return jnp.abs(w[0, 0]) if angle is None else jnp.linalg.norm(w[:, 0])
 
                 _, rate = jax.jvp(gain, (weights,), (velocity(alone, weights),))
                 return {"weights": settle(alone, weights), "rate": rate}
@@ -82,7 +93,7 @@ class LayerModes(AbstractAdaptive):
         solved = jax.vmap(solve_feature)(start, apart.moments)
 
         def observe_at(t: Float[Array, ""], networks: Weights) -> dict:
-            return observe(t, Separate(networks))
+            return observe(t, Separate(networks) if angle is None else Planes(networks, angle))
 
         # saved weights have the axes (feature, time): observables see all features at one time
         values = jax.vmap(observe_at, in_axes=(0, 1))(times, solved.values["weights"])

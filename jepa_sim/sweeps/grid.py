@@ -252,8 +252,9 @@ class CriticalGrid(AbstractTimes):
 
     count: number of times, evenly spaced in logarithm between the fractions first and last.
     The last critical time is that of the slowest feature, of those that are learned: in the reduced
-    theory, from a balanced start of the same scale, it reaches 0.9 of its plateau then. That theory
-    has no weight decay and no slow teacher. With a slow teacher, or a decay near its threshold,
+    theory, from a balanced start of the same scale, it reaches 0.9 of its plateau then. Of a JEPA of
+    one predictor layer whose features turn it is the exact time; of other objectives the time of a
+    feature that does not turn. That theory has no weight decay and no slow teacher. With a slow teacher, or a decay near its threshold,
     learning takes longer.
 
     Raises ValueError where `count` is below 2, or not 0 < first < last; in `sweep` where an
@@ -273,9 +274,12 @@ class CriticalGrid(AbstractTimes):
 
     def times(self, problem: Problem) -> Times:
         problem.check_flow("CriticalGrid")
-        flow = problem.flow
+        flow, line = problem.flow, problem.line if problem.moments.turns else None
         target = jnp.full_like(flow.lam, 0.9)
-        time = flow.hitting_time(jnp.log(target) / flow.depth)
+        if line is None:
+            time = flow.hitting_time(jnp.log(target) / flow.depth)
+        else:  # a predictor has to turn first
+            time = line.hitting_time(target * line.plateau)
         last = jnp.max(jnp.where(flow.is_learned, time, 0))
         nothing_rises = 1 / jnp.max(jnp.abs(flow.lam))
         return jnp.where(last > 0, last, nothing_rises) * jnp.asarray(self.fractions, last.dtype)
@@ -334,7 +338,10 @@ def _stack(spectrum: Moments | Sequence[Moments], frames: tuple[int, int]) -> Mo
         if spectrum.xx.ndim == 2:
             return _stack([spectrum], frames)
         return jax.vmap(lambda m: m.with_features(m.features(frames)))(spectrum)
-    spectrum = [m.with_features(m.features(frames)) for m in spectrum]
+    found = [m.features(frames) for m in spectrum]
+    if any(features.angle is not None for features in found):  # all have angles then
+        found = [features.with_angle() for features in found]
+    spectrum = [m.with_features(f) for m, f in zip(spectrum, found, strict=True)]
     if not spectrum:
         checks.fail("spectrum", "hold at least one `Moments`", "empty")
     dimensions = sorted({m.dimension for m in spectrum})

@@ -13,6 +13,7 @@ outside of its lanes.
 `cells`: functions as polynomials on octaves.  `tables`: the tables of one c.  `rise`: features with
 λ > 0.  `decay`: those with λ ≤ 0.  `motion`: both, and their derivative.  `logarithm`: ln(1 + y).
 `flow`: all of it as one object.
+`line`: the other exact case, a JEPA of one predictor layer whose layers differ or whose features turn.
 `displacement`: how long features stay independent of each other, which all of this assumes.
 
 Derivatives come from the implicit equation: F_c is differentiated, and not its inverse.
@@ -21,6 +22,7 @@ Derivatives come from the implicit equation: F_c is differentiated, and not its 
 from jepa_sim.theory.displacement import Displacement as Displacement
 from jepa_sim.theory.displacement import first_displacement as first_displacement
 from jepa_sim.theory.flow import ReducedFlow as ReducedFlow
+from jepa_sim.theory.line import Line as Line
 from jepa_sim.theory.tables import LARGEST_C as LARGEST_C
 from jepa_sim.theory.tables import Curve as Curve
 from jepa_sim.theory.tables import curve_parameter as curve_parameter

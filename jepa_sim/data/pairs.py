@@ -1,0 +1,78 @@
+"""Pairs of features that turn between context and target: Σyx that is not symmetric.
+
+Let a plane have one variance, Σxx = σ² I, and turn by θ, Σyx = λ R(θ). As a complex number its
+regression coefficient is ρ e^{iθ}, ρ = λ/σ², and that of its other half ρ e^{−iθ}. Both halves are
+features of the modulus ρ, with the angles θ and −θ. They exist where Σyx is normal (it commutes
+with its transpose) and commutes with Σxx. Then the normal matrix
+
+    N = Σyx/‖Σyx‖ + c Σxx/‖Σxx‖
+
+has a block-diagonal real Schur form. For almost every c its blocks tell all features apart, also
+those of one ρ and different σ²; these blocks are those of Σyx and Σxx too.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+MIXED = 0.6180339887  # c, which no moments are likely to know
+ROUNDING = 1e4  # moments that commute do so within this many units of rounding
+
+
+class Pairs(NamedTuple):
+    """Features of moments in a common basis, of which neighbours may be pairs.
+
+    lam, rho, variance, angle: (d,).  basis: (d, d) orthogonal, one feature a column.
+    rest: what is left out of Σxx and Σyx, as a share of each; the larger of the two.
+    """
+
+    lam: np.ndarray
+    rho: np.ndarray
+    variance: np.ndarray
+    angle: np.ndarray
+    basis: np.ndarray
+    rest: float
+
+
+def may_turn(xx: np.ndarray, yx: np.ndarray, eps: float) -> bool:
+    """Whether Σyx is not symmetric, but commutes with its transpose and with Σxx, but for rounding.
+
+    It takes four products of matrices, where `find_pairs` takes as long as an eigenproblem.
+    """
+    norm = np.linalg.norm
+    rounding, size = ROUNDING * eps, norm(yx)
+    if norm(yx - yx.T) <= rounding * size or norm(xx @ yx - yx @ xx) > rounding * size * norm(xx):
+        return False
+    return bool(norm(yx @ yx.T - yx.T @ yx) <= rounding * size**2)
+
+
+def find_pairs(xx: np.ndarray, yx: np.ndarray, eps: float) -> Pairs:
+    """The features of (d, d) Σxx and Σyx, by falling ρ: the nearest ones, as `rest` says.
+
+    eps: the rounding of the moments.
+    """
+    normal = yx / np.linalg.norm(yx) + MIXED * xx / np.linalg.norm(xx)
+    form, basis = scipy.linalg.schur(normal, output="real")
+    in_x, in_y = (basis.T @ matrix @ basis for matrix in (xx, yx))
+    lam, variance, angle = in_y.diagonal().copy(), in_x.diagonal().copy(), np.zeros(len(xx))
+    kept_x, kept_y = np.diag(variance), np.diag(lam)
+    order = np.arange(len(xx))  # pairs stay neighbours
+    for i in np.flatnonzero(form.diagonal(-1)):
+        both = slice(i, i + 2)
+        cos, sin = lam[both].mean(), (in_y[i + 1, i] - in_y[i, i + 1]) / 2
+        if abs(sin) <= ROUNDING * eps * np.linalg.norm(yx):
+            continue  # two features of one real ρ
+        kept_y[both, both] = [[cos, -sin], [sin, cos]]
+        kept_x[both, both] = variance[both].mean() * np.eye(2)
+        lam[both], variance[both] = np.hypot(cos, sin), variance[both].mean()
+        angle[both] = abs(np.arctan2(sin, cos)) * np.array([1, -1])
+        if sin < 0:  # the other way round it turns by a positive angle
+            order[both] = [i + 1, i]
+    lefts = (
+        np.linalg.norm(kept - found) / np.linalg.norm(found)
+        for kept, found in ((kept_x, in_x), (kept_y, in_y))
+    )
+    rho, basis = lam / variance, basis[:, order]
+    falling = np.argsort(-rho, kind="stable")
+    return Pairs(*(x[..., falling] for x in (lam, rho, variance, angle, basis)), max(lefts))
