@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from . import explore as explore
     from . import plot as plot
     from .arguments.checks import AmplifiedWarning as AmplifiedWarning
+    from .arguments.checks import AsymmetryWarning as AsymmetryWarning
     from .arguments.errors import StoreError as StoreError
     from .arguments.types import ResultCode as ResultCode
     from .campaigns.campaign import campaign as campaign
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .model.starts import RandomGaussian as RandomGaussian
     from .model.starts import Unbalanced as Unbalanced
     from .model.state import Gains as Gains
+    from .model.state import Planes as Planes
     from .model.state import Separate as Separate
     from .model.state import Weights as Weights
     from .model.teachers import MovingAverage as MovingAverage

@@ -84,6 +84,9 @@ def check_equal(argument: str, value: object, wanted: int, why: str) -> None:
         fail(argument, f"be {wanted} {why}", value)
 
 
+LARGE_ASYMMETRY = 0.1  # the share of Σyx that features may leave out without a word
+
+
 class AmplifiedWarning(UserWarning):
     """A regression coefficient ρ above 1: possible, and usually a mistake."""
 
@@ -105,6 +108,25 @@ def warn_where_amplified(rho: ArrayLike) -> None:
     """An `AmplifiedWarning` where a known ρ is above 1."""
     if is_concrete(rho) and (words := amplified(rho)):
         warnings.warn(words, AmplifiedWarning, stacklevel=4)
+
+
+class AsymmetryWarning(UserWarning):
+    """Features of the symmetric part of a Σyx that turns them, but not in pairs."""
+
+
+def warn_where_asymmetric(yx: ArrayLike, what: str) -> None:
+    """An `AsymmetryWarning` where a known (d, d) Σyx is far from symmetric."""
+    if not is_concrete(yx) or np.ndim(yx) != 2 or np.shape(yx)[0] != np.shape(yx)[1]:
+        return
+    cross = to_numpy(yx)
+    share = np.linalg.norm(cross - cross.T) / max(2 * np.linalg.norm(cross), np.finfo(float).tiny)
+    if share > LARGE_ASYMMETRY:
+        words = (
+            f"Σyx turns features, but not in pairs: `{what}` takes its symmetric part, and leaves "
+            f"out {share:.0%} of it. `GradientFlow` runs all of it; `Moments.paired` finds pairs "
+            "that are nearly there."
+        )
+        warnings.warn(words, AsymmetryWarning, stacklevel=4)
 
 
 @contextlib.contextmanager

@@ -108,7 +108,7 @@ def common_features(
         size = jnp.linalg.norm(lam)
         skew = 2 * jnp.linalg.norm(lam * jnp.sin(angle)) / jnp.where(size == 0, 1, size)
     bases, gaps = (basis,) * 4, (zero, skew, zero)  # filters and patterns are one, and all commutes
-    return Features(lam, rho, variance, target_variance, *bases, *gaps, angle)
+    return Features(lam, rho, variance, target_variance, *bases, *gaps, angle=angle)
 
 
 def partners(angle: Float[Array, " d"]) -> Int[Array, " d"]:

@@ -34,8 +34,8 @@ class Oscillator(AbstractViews):
 
     signal, noise: (p,) variances s² and n² of each of the two directions of a plane.
     autocorrelation: (p,) γ in (0, 1], what a step keeps.  frequency: (p,) ω, radians a step. Except
-    in `signal`, a single number holds for all.  lag: k ≥ 1 steps.  basis: (d, d) orthogonal, d = 2p;
-    columns 2i and 2i + 1 are a plane (None: the identity).
+    in `signal`, a single number holds for all.  lag: k ≥ 1 steps.
+    basis: (d, d) orthogonal, d = 2p; columns 2i and 2i + 1 are a plane (None: the identity).
 
     With ω = 0 both features of a plane stay what they are. No kω may be an odd multiple of π: λ
     would be negative then, which `Dynamic` has with γ < 0.
@@ -122,5 +122,5 @@ class Oscillator(AbstractViews):
 
 
 def _flat(planes: np.ndarray) -> Draws:
-    """(count, p) complex numbers as (count, 2p) real ones, the two of each plane beside each other."""
-    return np.stack([planes.real, planes.imag], axis=2).reshape(len(planes), -1)
+    """(count, p) complex numbers as (count, 2p) real ones: of each plane both, side by side."""
+    return np.stack([np.real(planes), np.imag(planes)], axis=2).reshape(len(planes), -1)

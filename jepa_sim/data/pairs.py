@@ -53,7 +53,7 @@ def find_pairs(xx: np.ndarray, yx: np.ndarray, eps: float) -> Pairs:
     eps: the rounding of the moments.
     """
     normal = yx / np.linalg.norm(yx) + MIXED * xx / np.linalg.norm(xx)
-    form, basis = scipy.linalg.schur(normal, output="real")
+    form, basis, *_ = scipy.linalg.schur(normal, output="real")
     in_x, in_y = (basis.T @ matrix @ basis for matrix in (xx, yx))
     lam, variance, angle = in_y.diagonal().copy(), in_x.diagonal().copy(), np.zeros(len(xx))
     kept_x, kept_y = np.diag(variance), np.diag(lam)
@@ -75,4 +75,5 @@ def find_pairs(xx: np.ndarray, yx: np.ndarray, eps: float) -> Pairs:
     )
     rho, basis = lam / variance, basis[:, order]
     falling = np.argsort(-rho, kind="stable")
-    return Pairs(*(x[..., falling] for x in (lam, rho, variance, angle, basis)), max(lefts))
+    numbers = (x[falling] for x in (lam, rho, variance, angle))
+    return Pairs(*numbers, basis=basis[:, falling], rest=float(max(lefts)))

@@ -24,9 +24,13 @@ class Windows(AbstractViews):
 
     values: (T,) or, for several variables, (T, c); each is scaled to mean 0 and variance 1.
     window: w ≥ 1.  lag: k ≥ 1; with k < w the views overlap.  d = w c, step by step.
+    rolled: whether both windows of a pair are rolled by one number of steps, all of them alike,
+    what leaves at one end coming in at the other: the moments that a circular convolution sees.
 
-    A finite series is not quite stationary, so Σyx is not symmetric. `Features.asymmetry` says how
-    large the part of Σyx is that features leave out.
+    What comes later is no mirror image of what came before, so Σyx is not symmetric. Features are
+    those of its symmetric part, and `Features.asymmetry` says how large the rest is. Rolled windows
+    of one variable have features that are waves: pairs (cosine, sine) that turn by an angle θ in
+    `lag` steps (`Features.angle`).
 
     Raises ValueError where shapes do not fit, a value is not finite, a variable never varies, or
     there are too few windows, d of them or fewer, for Σxx to be positive definite.
@@ -35,14 +39,15 @@ class Windows(AbstractViews):
     values: Float[np.ndarray, "T c"]
     window: int = eqx.field(static=True)
     lag: int = eqx.field(static=True)
+    rolled: bool = eqx.field(static=True)
     is_exchangeable = False
 
-    def __init__(self, values: ArrayLike, window: int, lag: int):
+    def __init__(self, values: ArrayLike, window: int, lag: int, *, rolled: bool = False):
         if np.ndim(values) not in (1, 2) or np.size(values) == 0:
             checks.fail("values", "have the axes (time,) or (time, variable)", np.shape(values))
         checks.check_finite("values", values)
         self.window = checks.whole_from("window", window, 1)
-        self.lag = checks.whole_from("lag", lag, 1)
+        self.lag, self.rolled = checks.whole_from("lag", lag, 1), rolled
         series = to_numpy(values).reshape(len(np.asarray(values)), -1)
         deviation = series.std(axis=0)
         if (deviation == 0).any():
@@ -54,7 +59,7 @@ class Windows(AbstractViews):
             checks.fail("values", rule, f"of {len(series)}")
 
     def exact_moments(self) -> Moments:
-        """Moments over all windows of the series, less the means over them."""
+        """Moments over all windows of the series (and all rolls), less the means over them."""
         x, y = self._all()
         with amplification_expected():
             return Moments.from_samples(x, y)
@@ -68,7 +73,13 @@ class Windows(AbstractViews):
     def _all(self) -> Pair:
         windows = np.lib.stride_tricks.sliding_window_view(self.values, self.window, axis=0)
         flat = windows.swapaxes(1, 2).reshape(len(windows), -1)
-        return flat[: -self.lag], flat[self.lag :]
+        x, y = flat[: -self.lag], flat[self.lag :]
+        if not self.rolled:
+            return x, y
+        step = self.values.shape[1]
+        rolls = range(0, flat.shape[1], step)
+        x, y = (np.concatenate([np.roll(v, by, axis=1) for by in rolls]) for v in (x, y))
+        return x, y
 
 
 @checked

@@ -17,11 +17,10 @@ from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Equilibria, Layers, equilibria, level, settled
 from jepa_sim.model.network import DeepLinear
-from jepa_sim.model.objectives import JEPA, AbstractObjective
+from jepa_sim.model.objectives import AbstractObjective
 from jepa_sim.model.starts import AbstractStart, effective, frame_sizes
 from jepa_sim.model.state import Gains, Weights
 from jepa_sim.model.summary import sheet_of
-from jepa_sim.model.teachers import StopGradient
 from jepa_sim.model.training import Training
 from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows
@@ -107,26 +106,32 @@ class Problem(Shows, Checked):
 
     @property
     def line(self) -> Line | None:
-        """The straight way of every predictor, where it is known to be one; else None.
+        """The straight way of what is learned of every feature, where it is known; else None.
 
-        It is one for a JEPA with a stop-gradient and M = 1 whose start is aligned and level, also
-        where layers of the predictor are not as large as those of the encoder, and where features
-        turn.
+        It is known from a level start that is balanced, also where features turn, and for a JEPA
+        with M = 1 where the predictor is not as large as the encoder.
         """
-        depth, start, objective = self.network.predictor_depth, self.start, self.objective
-        applies = (
-            isinstance(objective, JEPA)
-            and isinstance(objective.teacher, StopGradient)
-            and (is_concrete(depth) and float(depth) == 1)
-            and (self.training.is_scaled and self.network.frames == (1, 1))
-            and (start.is_level and start.is_separable and not self.is_narrow)
-        )
-        if not applies:
+        objective, start, features = self.objective, self.start, self.features
+        is_single = self.network.frames == (1, 1) and not self.is_narrow
+        is_aligned = start.is_level and start.is_separable and self.training.is_scaled
+        if not (objective.moves_straight and is_single and is_aligned):
             return None
-        features, layers, (_, variance) = self.features, self.layers, self.coefficients
-        angle = jnp.zeros_like(features.lam) if features.angle is None else features.angle
-        squares = layers.encoder[0], layers.predictor[0]
-        return Line(features.rho, variance, angle, *squares, self.depth)
+        a, b = self.exponents
+        predictor = self.start_gains ** (b / self.depth)
+        kappa = jnp.zeros_like(features.lam)
+        if start.keeps_differences:
+            known = (self.network.depth, self.network.predictor_depth)
+            if not is_concrete(known) or objective.exponents(*map(float, known))[1] != 1:
+                return None
+            layers = self.layers
+            predictor, kappa = (
+                jnp.sqrt(layers.predictor[0]),
+                layers.encoder[0] - layers.predictor[0],
+            )
+        angle = kappa * 0 if features.angle is None else features.angle
+        _, variance = self.coefficients
+        powers = (a + b - 1) / (2 * b), self.depth / (2 * b)
+        return Line(features.rho, b * variance, angle, kappa * 0 + predictor, kappa, *powers)
 
     def with_curve(self) -> "Problem":
         """This problem with its curve made, so that compiled programs need not make it."""
@@ -199,7 +204,7 @@ class Problem(Shows, Checked):
     def _turned(
         self, found: Equilibria, kept: Float[Array, " d"], angle: Float[Array, " d"]
     ) -> tuple[Equilibria, Float[Array, " d"]]:
-        """Equilibria, and gains without decay, with NaN where it is not known how a pair gets there.
+        """Equilibria, and gains without decay; NaN where it is not known how a pair gets there.
 
         At rest a pair is as a feature of its modulus ρ. On the way its predictor turns by θ, and
         how far it shrinks meanwhile is known on a straight line only.
@@ -346,6 +351,11 @@ class Problem(Shows, Checked):
             rule = f"have at least as many rows as columns, {d}, for `{what}` (see `GradientFlow`)"
             checks.fail("moments.yx", rule, f"of {dy} rows")
 
+    def check_turn(self, what: str) -> None:
+        """An `AsymmetryWarning` where Σyx turns features, but not in pairs."""
+        if not self.moments.turns and self.network.frames == (1, 1):
+            checks.warn_where_asymmetric(self.moments.yx, what)
+
     def check_flow(self, what: str) -> None:
         """ValueError where the objective has no reduced flow, which `what` needs."""
         if not self.objective.has_reduced_flow:
@@ -366,6 +376,7 @@ class Problem(Shows, Checked):
         if self.moments.turns:
             rule = f"have no features that turn for `{what}` (see `LayerModes`)"
             checks.fail("moments", rule, "with pairs of an angle θ")
+        self.check_turn(what)
         if self.is_narrow:
             d = self.features.lam.size
             checks.fail("network.width", f"be at least d = {d} for `{what}`", self.network.width)

@@ -217,12 +217,12 @@ class Planes(AbstractState):
     def _of_each(self, ask: Callable[[Weights, Features], Array]) -> Array:
         """What each network says of the first feature of its plane."""
 
-        def one(weights: Weights, size: Float[Array, ""]) -> Array:
-            ones, plane = jnp.ones(2, size.dtype), jnp.eye(2, dtype=size.dtype)
+        def ask_one(weights: Weights, size: Float[Array, ""]) -> Array:
+            one, plane = jnp.ones(2, size.dtype), jnp.eye(2, dtype=size.dtype)
             angle = jnp.stack([size, -size])
-            return ask(weights, common_features(*(ones,) * 4, plane, angle))
+            return ask(weights, common_features(one, one, one, one, plane, angle))
 
-        return jax.vmap(one)(self.networks, jnp.abs(self.angle))
+        return jax.vmap(ask_one)(self.networks, jnp.abs(self.angle))
 
     def gains(self, features: Features) -> Float[Array, " d"]:
         return self._of_each(lambda weights, plane: weights.gains(plane)[0])

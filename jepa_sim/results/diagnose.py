@@ -109,7 +109,9 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
     starts, layers = _starting_gains(run), problem.layers
     says_layers = problem.start.is_balanced or problem.start.keeps_differences
     result = ResultCode(int(run.result))
-    losses = evictions(run)
+    losses, line = evictions(run), problem.line
+    kappa = np.full(rho.size, np.nan) if line is None else np.asarray(line.kappa)
+    angle = np.zeros(rho.size) if features.angle is None else np.asarray(features.angle)
     for i, end in enumerate(np.where(known | np.isnan(gains[-1]), gains[-1], 0)):
         case = _Case(
             problem=problem,
@@ -124,6 +126,8 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
             predictor=float(predictor[i]),
             turned=float(layers.sign[i]) * float(rho[i]) < 0,
             aligned=bool(layers.is_known[i]) and says_layers,
+            kappa=float(kappa[i]),
+            angle=float(angle[i]),
         )
         status, reason = case.verdict() if not np.isnan(end) else (Status.failed, result.reason)
         if status is not Status.failed:
@@ -175,6 +179,8 @@ class _Case(NamedTuple):
     predictor: float  # at the end
     turned: bool  # whether the predictor has the wrong sign at the start, as far as is known
     aligned: bool  # whether the start is aligned with the feature
+    kappa: float  # w² − v² of encoder and predictor where it is kept, else NaN
+    angle: float  # by which the feature turns
 
     @property
     def falling(self) -> bool:
@@ -191,11 +197,13 @@ class _Case(NamedTuple):
 
     def verdict(self) -> tuple[Status, str]:
         if is_learned(self.end, self.plateau) and not self.pull < 0:
-            return Status.learned, f"at {self.end / self.plateau:.0%} of its plateau"
+            return Status.learned, f"at {self.end / self.plateau:.0%} of its plateau{self.how()}"
         if self.rho <= 0 and self.plateau == 0:
             return self.negative()
         if self.problem.is_narrow and self.end < SMALL * self.plateau and not self.rising:
             return Status.stuck, "other features fill the bottleneck"
+        if self.angle != 0 and (self.plateau == 0 or self.pull < 0):
+            return self.turning()
         if self.pull < 0 or (self.turned and self.aligned and self.falling and not self.pull > 0):
             return self.misaligned()
         if self.plateau == 0 or self.end == 0:
@@ -206,11 +214,31 @@ class _Case(NamedTuple):
             return self.without_plateau()
         return self.towards_plateau()
 
+    def how(self) -> str:
+        """What a learned predictor had to do, beyond growing."""
+        if self.angle != 0:
+            return f", and turned by θ = {self.angle:.3g}"
+        if self.rho < 0 < self.kappa:
+            return f": κ = w² − v² = {self.kappa:.3g} > 0 let the predictor change its sign"
+        return ""
+
+    def turning(self) -> tuple[Status, str]:
+        """The predictor of a pair is more than a quarter turn off, or dies on the way."""
+        if self.plateau == 0:
+            return self.collapsing()
+        how = f"its predictor still has to turn towards θ = {self.angle:.3g}"
+        return Status.growing, f"{how}, and points the other way so far: v̄ = {self.predictor:.3g}"
+
     def negative(self) -> tuple[Status, str]:
         """ρ ≤ 0, where an aligned start would not be learned."""
         if self.pull > 0 and self.end > self.start * (1 + STEADY):
             how = f"its predictor has the sign of ρ, v̄ = {self.predictor:.3g}"
             return (Status.growing if self.rising else Status.learned), how
+        if self.rho < 0 and self.kappa <= 0:
+            return Status.unlearnable, (
+                f"ρ = {self.rho:.3g} needs a predictor that changes its sign, but κ = w² − v² = "
+                f"{self.kappa:.3g} is kept, so the encoder reaches 0 first (κ > 0 would be learned)"
+            )
         return Status.unlearnable, f"ρ = {self.rho:.3g}: an aligned start learns only positive ρ"
 
     def misaligned(self) -> tuple[Status, str]:
@@ -248,6 +276,11 @@ class _Case(NamedTuple):
                 f"below {self.edge:.3g} collapses"
             )
         has_predictor = self.problem.objective.uses_predictor
+        if self.angle != 0 and self.plateau == 0:
+            return (
+                f"the predictor shrinks while it turns by θ = {self.angle:.3g}, and κ = w² − v² = "
+                f"{self.kappa:.3g} is kept, so the encoder reaches 0 first"
+            )
         if decay == 0 and self.plateau == 0 and self.aligned and has_predictor:
             if self.turned:
                 return "the predictor starts with the wrong sign, and the encoder reaches 0 first"

@@ -54,6 +54,7 @@ class LayerModes(AbstractAdaptive):
         if problem.is_narrow:
             rule = f"be at least d = {problem.features.lam.size} for `LayerModes`"
             checks.fail("network.width", rule, problem.network.width)
+        problem.check_turn("LayerModes")
         if problem.moments.turns:
             if not problem.start.is_level:
                 rule = "be level for `LayerModes` where features turn (see `GradientFlow`)"

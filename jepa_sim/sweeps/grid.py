@@ -252,10 +252,9 @@ class CriticalGrid(AbstractTimes):
 
     count: number of times, evenly spaced in logarithm between the fractions first and last.
     The last critical time is that of the slowest feature, of those that are learned: in the reduced
-    theory, from a balanced start of the same scale, it reaches 0.9 of its plateau then. Of a JEPA of
-    one predictor layer whose features turn it is the exact time; of other objectives the time of a
-    feature that does not turn. That theory has no weight decay and no slow teacher. With a slow teacher, or a decay near its threshold,
-    learning takes longer.
+    theory, from a balanced start of the same scale, it reaches 0.9 of its plateau then. Where
+    features turn, the turn counts, but not under a slow teacher. That theory has no weight decay
+    and no slow teacher. With a slow teacher, or a decay near its threshold, learning takes longer.
 
     Raises ValueError where `count` is below 2, or not 0 < first < last; in `sweep` where an
     objective has no reduced flow.

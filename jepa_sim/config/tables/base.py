@@ -164,4 +164,6 @@ def _one_or_each(kind: Any) -> OneOf:
 
 Variances = Annotated[float | tuple[float, ...], _one_or_each(Variance)]
 Correlations = Annotated[float | tuple[float, ...], _one_or_each(Correlation)]
+Kept = Annotated[float | tuple[float, ...], _one_or_each(Annotated[float, Field(gt=0, le=1)])]
+Frequencies = Annotated[float | tuple[float, ...], _one_or_each(float)]
 Angles = Annotated[float | tuple[float, ...], _one_or_each(Annotated[float, Field(ge=0, le=1)])]

@@ -15,11 +15,16 @@ from jepa_sim.config.tables.data import Data
 
 
 class Features(Data):
-    """Features given by λ and ρ: one list each, or a list of lists for several spectra."""
+    """Features given by λ and ρ: one list each, or a list of lists for several spectra.
+
+    angle: by which features turn (see `jepa_sim.Moments.from_features`), the same in all spectra.
+    """
 
     kind: Literal["features"]
     lam: Spectra
     rho: Spectra
+    # runs of older versions do not have the key, and must resume
+    angle: Annotated[Numbers | None, Field(exclude_if=lambda angle: angle is None)] = None
 
     @property
     def spectra(self) -> list[tuple[Numbers, Numbers]]:
@@ -29,7 +34,9 @@ class Features(Data):
         return list(zip(lam, rho, strict=True))  # pyright: ignore[reportReturnType]
 
     def build(self) -> "list[js.Moments]":
-        return [js.Moments.from_features(*map(np.asarray, pair)) for pair in self.spectra]
+        angle = None if self.angle is None else np.asarray(self.angle)
+        of_one = js.Moments.from_features
+        return [of_one(*map(np.asarray, pair), angle=angle) for pair in self.spectra]
 
     def faults(self) -> Iterator[Fault]:
         """λ and ρ of one length and one sign, neither of them 0."""

@@ -18,6 +18,8 @@ from jepa_sim.config.tables.base import (
     Count,
     Each,
     Fraction,
+    Frequencies,
+    Kept,
     Name,
     OneTable,
     Positive,
@@ -69,6 +71,26 @@ class Dynamic(Autoregressive):
 
     kind: Literal["dynamic"]
     lag: Count = 1
+
+
+class Oscillator(Views):
+    """Damped oscillators in white noise, a plane each, seen now and `lag` steps later."""
+
+    kind: Literal["oscillator"]
+    signal: Each[Positive]
+    autocorrelation: Kept
+    frequency: Frequencies
+    noise: Variances
+    lag: Count = 1
+
+    def faults(self) -> Iterator[Fault]:
+        """One entry for each signal, and no half turns."""
+        yield from feature_faults(self, "noise", "autocorrelation", "frequency")
+        turns = self.frequency if isinstance(self.frequency, tuple) else (self.frequency,)
+        for i, turn in enumerate(turns):
+            if abs(math.remainder(turn * self.lag, 2 * math.pi)) >= math.pi - 1e-9:
+                at = (i,) if isinstance(self.frequency, tuple) else ()
+                yield Fault(("frequency", *at), "not turn by π in `data.lag` steps", shown(turn))
 
 
 class Policy(Table):

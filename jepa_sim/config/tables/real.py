@@ -189,6 +189,8 @@ class Series(Views):
     window: Count
     lag: Count
     anomalies: bool | None = None
+    # runs of older versions do not have the key, and must resume: so false is not written down
+    rolled: Annotated[bool, Field(exclude_if=lambda rolled: not rolled)] = False
 
     def faults(self) -> Iterator[Fault]:
         """Enough windows, and months where seasons are taken off."""
@@ -202,4 +204,5 @@ class Series(Views):
 
     def views(self) -> "js.data.AbstractViews":
         series = {"elnino": js.data.elnino, "sunspots": js.data.sunspots}[self.name]
-        return js.data.Windows(series(**self.given("anomalies")), self.window, self.lag)
+        values = series(**self.given("anomalies"))
+        return js.data.Windows(values, self.window, self.lag, rolled=self.rolled)

@@ -97,6 +97,11 @@ class AbstractObjective(Checked):
         return unknown, unknown
 
     @property
+    def moves_straight(self) -> bool:
+        """Whether what it learns of a feature moves on a straight line (`theory/line.py`)."""
+        return False
+
+    @property
     def has_reduced_flow(self) -> bool:
         """Whether the objective has `exponents` and `coefficients` of its own."""
         own, none = type(self), AbstractObjective

@@ -45,6 +45,11 @@ class AbstractPrediction(AbstractObjective):
     def coefficients(self, features: Features) -> Coefficients:
         return features.lam, features.variance
 
+    @property
+    def moves_straight(self) -> bool:
+        """Whether the teacher is the encoder itself, without gradient."""
+        return isinstance(self.teacher, StopGradient)
+
 
 class JEPA(AbstractPrediction):
     """Joint embedding prediction: the target is the representation of y by a teacher.

@@ -80,6 +80,10 @@ class SwitchedObjective(AbstractObjective):
     def has_reduced_flow(self) -> bool:
         return all(option.has_reduced_flow for option in self.options)
 
+    @property
+    def moves_straight(self) -> bool:
+        return all(option.moves_straight for option in self.options)
+
     def turning(
         self,
         lam: Float[Array, " d"],
