@@ -121,7 +121,7 @@ OBSERVED = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize(("name", "layers"), [("jepa", 1), ("mae", 2)])
 def test_planes_by_themselves_move_as_the_losses_say(name: str, layers: int):
     basis = js.data.random_basis(3, seed=2)
@@ -141,7 +141,7 @@ def test_planes_by_themselves_move_as_the_losses_say(name: str, layers: int):
     phases = np.stack([phase, -phase, 0 * phase], 1)
     np.testing.assert_allclose(run["phases"], phases, rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(run["predictor_gains"][:, 0], abs(v) * np.cos(phase - 2), rtol=1e-6)
-    np.testing.assert_allclose(run.loss, oracle.losses(system, found), rtol=1e-6)
+    np.testing.assert_allclose(run.loss, oracle.losses(system, found), rtol=1e-6, atol=1e-9)
     flow = js.simulate(run.problem, times, js.GradientFlow(rtol=1e-10), observables=OBSERVED)
     for observable in OBSERVED:
         observed = observable.__name__

@@ -17,6 +17,7 @@ from jepa_sim.plot._fields import phase_diagram as phase_diagram
 from jepa_sim.plot._lines import collapse as collapse
 from jepa_sim.plot._lines import rho_bar as rho_bar
 from jepa_sim.plot._lines import trajectories as trajectories
+from jepa_sim.plot._phases import phases as phases
 from jepa_sim.plot._style import COLUMN as COLUMN
 from jepa_sim.plot._style import OBJECTIVES as OBJECTIVES
 from jepa_sim.plot._style import PAGE as PAGE

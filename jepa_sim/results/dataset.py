@@ -22,6 +22,8 @@ def dataset_of(run: "Trajectory") -> xr.Dataset:
         checks.fail("run", "be one trajectory outside of `jit` and `vmap`", "several or traced")
     features, problem = run.problem.features, run.problem
     lasting = {"plateau": problem.plateaus, "lam": features.lam, "rho": features.rho}
+    if features.angle is not None:
+        lasting["angle"] = features.angle
     # of an observable that is a pytree, every array by its place in it
     observed = {
         name + jax.tree_util.keystr(path): leaf

@@ -71,6 +71,7 @@ VARIABLES = {
     "rhs": Variable((), "evaluations of the right-hand side"),
     "lam": Variable(("spectrum", "feature"), "covariance λ of each feature", "units of x y"),
     "rho": Variable(("spectrum", "feature"), "regression coefficient ρ = λ/σ² of each feature"),
+    "angle": Variable(("spectrum", "feature"), "angle θ by which each feature turns", "radians"),
 }
 OBSERVABLES = tuple(name for name, known in VARIABLES.items() if known.is_observable)
 ORDERS = ("order_rho", "order_lam", "flips", "first_noisy")  # what is said of an order of learning

@@ -94,8 +94,11 @@ def remarks(dataset: xr.Dataset) -> list[str]:
 
 
 def constants(grid: Grid) -> dict[str, tuple]:
-    """λ and ρ of every spectrum."""
-    features = {"lam": grid.features.lam, "rho": grid.features.rho}
+    """λ and ρ of every spectrum, and θ where some features turn."""
+    known = grid.features
+    features = {"lam": known.lam, "rho": known.rho}
+    if known.angle is not None:
+        features["angle"] = known.angle
     labels = {name: meaning(name, 2) for name in features}
     return {name: (dims, np.asarray(features[name]), a) for name, (dims, a) in labels.items()}
 
