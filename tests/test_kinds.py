@@ -98,7 +98,7 @@ def test_features_that_nothing_reads_are_for_the_matrix_flow(solver):
 
 def test_every_public_class_checks_its_arguments():
     states = {js.Features, js.Gains, js.Maps, js.Separate, js.Solution, js.Trajectory, js.Weights}
-    states |= {js.Equilibria, js.Takeovers, js.Trust}  # made traced, in batches
+    states |= {js.Equilibria, js.Planes, js.Takeovers, js.Trust}  # made traced, in batches
     modules = [getattr(js, name) for name in js.__all__]
     modules = {c for c in modules if inspect.isclass(c) and issubclass(c, eqx.Module)} - states
     unchecked = {c for c in modules if not issubclass(c, Checked)} - {js.ROCK4, js.RKC2}

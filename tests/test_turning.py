@@ -168,6 +168,11 @@ def test_a_sweep_knows_the_times_of_pairs():
             np.testing.assert_allclose(swept, times, rtol=2e-3)
     last = found.phases.isel(time=-1, spectrum=0).sel(objective="jepa")
     np.testing.assert_allclose(last, [2, -2, 0], atol=0.05)
+    lines = js.plot.phases(found.sel(objective="jepa", spectrum=0)).lines
+    assert [len(line.get_xdata()) for line in lines] == [60, 2]  # φ of the pair, and its θ
+    assert lines[1].get_ydata()[0] == 2
+    with pytest.raises(ValueError, match="`run` must have features that turn, but is without"):
+        js.plot.phases(found.sel(objective="jepa", spectrum=1))
 
 
 def test_what_has_no_pairs_is_said_so():
