@@ -177,7 +177,7 @@ def test_a_sweep_knows_the_times_of_pairs():
 
 def test_what_has_no_pairs_is_said_so():
     sheared = js.Moments(
-        np.eye(2), [[0.5, 0.4], [0.0, 0.5]]
+        np.eye(2), [[0.2, 0.6], [0.0, 0.2]]
     )  # eigenvectors that are not orthogonal
     unequal = js.Moments(np.diag([1.0, 2.0]), [[0.3, -0.5], [0.5, 0.3]])  # one σ² each
     for moments in (sheared, unequal):

@@ -107,8 +107,9 @@ def common_features(
     if angle is not None:
         size = jnp.linalg.norm(lam)
         skew = 2 * jnp.linalg.norm(lam * jnp.sin(angle)) / jnp.where(size == 0, 1, size)
-    bases, gaps = (basis,) * 4, (zero, skew, zero)  # filters and patterns are one, and all commutes
-    return Features(lam, rho, variance, target_variance, *bases, *gaps, angle=angle)
+    numbers = (lam, rho, variance, target_variance)
+    # filters and patterns are one, and all commutes
+    return Features(*numbers, basis, basis, basis, basis, zero, skew, zero, angle)
 
 
 def partners(angle: Float[Array, " d"]) -> Int[Array, " d"]:

@@ -109,7 +109,8 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
     starts, layers = _starting_gains(run), problem.layers
     says_layers = problem.start.is_balanced or problem.start.keeps_differences
     result = ResultCode(int(run.result))
-    losses, line = evictions(run), problem.line
+    losses = evictions(run)
+    line = problem.line if features.angle is not None or (rho < 0).any() else None
     kappa = np.full(rho.size, np.nan) if line is None else np.asarray(line.kappa)
     angle = np.zeros(rho.size) if features.angle is None else np.asarray(features.angle)
     for i, end in enumerate(np.where(known | np.isnan(gains[-1]), gains[-1], 0)):
