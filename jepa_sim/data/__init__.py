@@ -5,6 +5,7 @@ import inspect
 from jepa_sim.data.base import AbstractSource as AbstractSource
 from jepa_sim.data.base import AbstractViews as AbstractViews
 from jepa_sim.data.base import Gaussian as Gaussian
+from jepa_sim.data.controlled import Controlled as Controlled
 from jepa_sim.data.images import Digits as Digits
 from jepa_sim.data.images import Patches as Patches
 from jepa_sim.data.images import read_photograph as read_photograph

@@ -38,7 +38,7 @@ from jepa_sim.data.moments import Moments
 
 Draws = Float[np.ndarray, "count d"]
 Covariance = Float[Array | np.ndarray, "d d"]
-Pair = tuple[np.ndarray, np.ndarray]  # (count, d) and (count, dy)
+Pair = tuple[np.ndarray, ...]  # (count, d) and (count, dy); with actions (count,) numbers too
 
 
 class AbstractViews(Checked):

@@ -29,6 +29,8 @@ class Features(Shows, eqx.Module):
     angle: (d,) θ by which features turn between context and target, in radians; 0 where they do
     not. None where no feature turns. Two neighbours with the angles θ and −θ, 0 < θ < π, are a
     pair: they share σ², and in their plane Σyx = λ R(θ), so that λ and ρ are moduli.
+    sent: (a, d, d) where actions join x and y, what each makes of the patterns: the regression of y
+    on x under the action, times the patterns. None where there are no actions.
     """
 
     lam: Float[Array, " d"]
@@ -43,6 +45,7 @@ class Features(Shows, eqx.Module):
     asymmetry: Float[Array, ""]
     overlap: Float[Array, ""]
     angle: Float[Array, " d"] | None = None
+    sent: Float[Array, "a d d"] | None = None
 
     @property
     def partner(self) -> Int[Array, " d"]:
@@ -61,6 +64,16 @@ class Features(Shows, eqx.Module):
             return directions
         across = directions[:, self.partner] * jnp.sin(self.angle)[None, :]
         return directions * jnp.cos(self.angle)[None, :] + across
+
+    @property
+    def rho_by_action(self) -> Float[Array, "a d"]:
+        """(a, d) ρ_a = vᵀ Σyx^a v / σ² of every action; ρ alone where there are none.
+
+        Of features that an action turns into each other it is the part that stays.
+        """
+        if self.sent is None:
+            return self.rho[None, :]
+        return jnp.einsum("if,aif->af", self.basis, self.sent)
 
     def _sheet(self) -> Sheet:
         require_single((self.lam, 1))
@@ -87,6 +100,8 @@ def feature_columns(features: Features) -> dict[str, list]:
     if features.angle is not None:
         found["θ"] = features.angle
     count = features.lam.size
+    if features.sent is not None:
+        found |= {f"ρ if a = {a}": rho for a, rho in enumerate(features.rho_by_action)}
     return {"feature": list(range(count)), **{name: column(x) for name, x in found.items()}}
 
 

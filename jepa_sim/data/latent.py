@@ -138,10 +138,15 @@ class Dynamic(AbstractViews):
 
     def draw(self, rng: np.random.Generator, count: int) -> Pair:
         """`count` independent pairs, each from its own run of the process."""
-        u = to_numpy(self.basis)
-        z = self._process(rng, count, self.signal, self.autocorrelation)
-        n = self._process(rng, count, self.noise, self.noise_autocorrelation)
+        u, (z, n) = to_numpy(self.basis), self.states(rng, count)
         return (z[0] + n[0]) @ u.T, (z[1] + n[1]) @ u.T
+
+    def states(
+        self, rng: np.random.Generator, count: int
+    ) -> tuple[tuple[Draws, Draws], tuple[Draws, Draws]]:
+        """Signal and noise, each at the first time and `lag` steps later, feature by feature."""
+        z = self._process(rng, count, self.signal, self.autocorrelation)
+        return z, self._process(rng, count, self.noise, self.noise_autocorrelation)
 
     def _process(
         self, rng: np.random.Generator, count: int, variance: Array, autocorrelation: Array

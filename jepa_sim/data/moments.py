@@ -10,10 +10,12 @@ common eigenvectors, σ² and λ are their eigenvalues, and ρ = λ/σ² is the 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 import numpy as np
@@ -23,6 +25,7 @@ from jepa_sim.arguments import checks
 from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import ArrayLike, Number, as_float_array, is_concrete, to_numpy
+from jepa_sim.data.actions import Actions, of_each, probabilities
 from jepa_sim.data.features import (
     Features,
     common_features,
@@ -31,7 +34,7 @@ from jepa_sim.data.features import (
     turning,
 )
 from jepa_sim.data.pairs import ROUNDING, Pairs, find_pairs, may_turn
-from jepa_sim.data.running import RunningMoments
+from jepa_sim.data.running import RunningActions, RunningMoments
 from jepa_sim.numerics.display import numbers
 from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows, require_single
@@ -66,6 +69,7 @@ class Moments(Shows, Checked):
     xx: Float[Array, "*lanes d d"]
     yx: Float[Array, "*lanes dy d"]
     yy: Float[Array, "*lanes dy dy"]
+    actions: Actions | None
     _known: Features | None
 
     def __init__(self, xx: ArrayLike, yx: ArrayLike, yy: ArrayLike | None = None):
@@ -81,7 +85,7 @@ class Moments(Shows, Checked):
             checks.check_covariance("yy", yy, np.shape(yx)[0], definite=False)
             _check_joint(xx, yx, yy)
             self.yy = as_float_array(yy)
-        self._known = None
+        self.actions = self._known = None
         self._known = self._turned_features()
         if is_concrete(xx, yx) and np.shape(yx)[0] == d:
             checks.warn_where_amplified(_largest_rho(xx, yx))
@@ -131,18 +135,95 @@ class Moments(Shows, Checked):
 
     @classmethod
     @checked
+    def with_actions(
+        cls, xx: ArrayLike, yx: ArrayLike, probability: ArrayLike, yy: ArrayLike | None = None
+    ) -> "Moments":
+        """Moments of x and of what follows it, y, under each of A actions.
+
+        yx: (A, d, d) Σyx^a = E[y xᵀ | a].  probability: (A,) p_a, positive, of sum 1.
+        xx: (d, d) Σxx, where the action does not depend on x; (A, d, d) E[x xᵀ | a] where it does.
+        yy: (A, d, d) E[y yᵀ | a], or one for all; None: the least that is possible (see the class).
+
+        The network for them has a predictor for every action, `DeepLinear(…, frames=(1, A))`: y is
+        a stack of A frames, of which a pair (x, y) fills that of its action. So `yx` becomes the
+        stack of p_a Σyx^a, (A d, d), and `yy` has the p_a Σyy^a as its diagonal blocks. `blind`
+        gives the moments for one predictor that is not told the action.
+
+        >>> lift, drop = [[0.5, 0.0], [0.0, 0.5]], [[-0.5, 0.0], [0.0, 0.5]]
+        >>> moments = js.Moments.with_actions([[1.0, 0.0], [0.0, 1.0]], [lift, drop], [0.5, 0.5])
+        >>> moments.features().rho_by_action
+        Array([[ 0.5,  0.5],
+               [-0.5,  0.5]], dtype=float64)
+        >>> moments.blind().features().rho
+        Array([0.5, 0. ], dtype=float64)
+
+        Raises ValueError where shapes do not fit, probabilities are not positive or do not add up
+        to 1, or the moments under one action are no moments.
+        """
+        if np.ndim(yx) != 3 or np.shape(yx)[1] != np.shape(yx)[2] or np.size(yx) == 0:
+            checks.fail("yx", "be of shape (A, d, d)", f"of shape {np.shape(yx)}")
+        count, d, _ = np.shape(yx)
+        p = probabilities("probability", probability, count)
+        xx = of_each("xx", xx, (count, d, d))
+        yy = None if yy is None else of_each("yy", yy, (count, d, d))
+        each = [  # each by itself is checked as moments are
+            cls(xx[a], as_float_array(yx)[a], None if yy is None else yy[a]) for a in range(count)
+        ]
+        share = p[:, None, None]
+        xx, yx, yy = (share * jnp.stack([getattr(m, n) for m in each]) for n in ("xx", "yx", "yy"))
+        stack = (jnp.sum(xx, axis=0), yx.reshape(-1, d), jsl.block_diag(*yy), Actions(p, xx))
+        return eqx.tree_at(
+            lambda m: (m.xx, m.yx, m.yy, m.actions), each[0], stack, is_leaf=lambda x: x is None
+        )
+
+    def given_actions(self) -> "list[Moments]":
+        """The moments given each action, E[· | a]: ordinary moments, one for each."""
+        if self.actions is None:
+            return [self]
+        share = self.actions.probability[:, None, None]
+        shape = self.actions.xx.shape
+        yy = jnp.einsum("aiaj->aij", self._blocks((1, self.actions.count))[2])
+        every = (self.actions.xx / share, self.yx.reshape(shape) / share, yy / share)
+        return [
+            eqx.tree_at(
+                lambda m: (m.xx, m.yx, m.yy, m.actions, m._known),
+                self,
+                (*one, None, None),
+                is_leaf=lambda x: x is None,
+            )
+            for one in zip(*every, strict=True)
+        ]
+
+    def blind(self) -> "Moments":
+        """The moments for one predictor that is not told the action: Σyx = Σ_a p_a Σyx^a.
+
+        Its features are solved for anew, and ordered by their own ρ.
+        """
+        if self.actions is None:
+            return self
+        _, yx, yy = self._blocks((1, self.actions.count))
+        sums = (jnp.sum(yx, axis=(0, 2)), jnp.einsum("aiaj->ij", yy), None, None)
+        return eqx.tree_at(
+            lambda m: (m.yx, m.yy, m.actions, m._known), self, sums, is_leaf=lambda x: x is None
+        )
+
+    @classmethod
+    @checked
     def from_samples(
         cls,
-        x: ArrayLike | Iterable[tuple[ArrayLike, ArrayLike]],
+        x: ArrayLike | Iterable[tuple[ArrayLike, ...]],
         y: ArrayLike | None = None,
         *,
+        actions: ArrayLike | None = None,
         center: bool = True,
         shrinkage: Number = 0.0,
     ) -> "Moments":
         """Moments estimated from samples, in one pass, in double precision on the host.
 
         x: (n, d) and y: (n, dy) arrays; or one iterable of (x, y) batches of any sizes, so that the
-        samples need never be in memory together.  center: subtract the sample means (the linear
+        samples need never be in memory together.  actions: (n,) whole numbers 0, …, A − 1, the
+        action that joins x and y, for the moments of `with_actions`; batches are then (x, y, a).
+        Probabilities are the shares of the samples.  center: subtract the sample means (the linear
         network has no bias); False gives raw second moments.  shrinkage: s in [0, 1), for few
         samples. Moments become Σxx ← (1 − s) Σxx + s (tr Σxx / d) I, likewise Σyy, and
         Σyx ← (1 − s) Σyx. So ρ is that of ridge regression, λ/(σ² + s/(1 − s) tr Σxx / d), and
@@ -154,17 +235,26 @@ class Moments(Shows, Checked):
         before it squares, so that a large mean costs no digits.
 
         Raises ValueError where shapes do not fit, an entry is not finite, s is not in [0, 1), or
-        the samples do not span all d dimensions (for s > 0 they need not).
+        the samples (of each action) do not span all d dimensions (for s > 0 they need not).
         """
         if not 0 <= shrinkage < 1:
             checks.fail("shrinkage", "be at least 0 and below 1", shrinkage)
-        batches: Any = ((x, y),) if y is not None else x
-        running = RunningMoments(center)
+        whole = (x, y) if actions is None else (x, y, actions)
+        batches: Any = (whole,) if y is not None else x
+        running: RunningMoments | RunningActions | None = None
         for number, batch in enumerate(batches):
-            if not isinstance(batch, tuple | list) or len(batch) != 2:
-                checks.fail("x", "be an array (with `y`) or yield pairs (x, y)", f"{type(batch)}")
+            sizes = (2, 3) if running is None else (running.size,)
+            if not isinstance(batch, tuple | list) or len(batch) not in sizes:
+                rule = "be an array (with `y`) or yield pairs (x, y), or (x, y, actions) throughout"
+                checks.fail("x", rule, f"{type(batch)}")
+            if running is None:
+                running = (RunningMoments if len(batch) == 2 else RunningActions)(center)
             running.add(*batch, where=f" of batch {number}" if y is None else "")
-        return cls(*running.moments(float(shrinkage)))
+        if running is None:
+            checks.fail("x", "hold at least one sample", "empty")
+        if isinstance(running, RunningMoments):
+            return cls(*running.moments(float(shrinkage)))
+        return cls.with_actions(*running.moments(float(shrinkage)))
 
     @property
     def dimension(self) -> int:
@@ -194,11 +284,16 @@ class Moments(Shows, Checked):
         singular values Σyx C⁻ᵀ = Σ s u rᵀ they have v ∝ C⁻ᵀ r, target basis u and λρ = s². The
         d − dy last ones of a smaller target have λ = 0.
 
+        With actions, features are the eigenvectors Σ_a (Σyx^a)ᵀ Σxx⁻¹ Σyx^a v = ρ² Σxx v: where
+        moments commute ρ² = Σ_a ρ_a², and `Features.rho_by_action` has the ρ_a with their signs.
+
         Raises ValueError where x and y are not stacks of so many frames.
         """
         known = self._known
         if known is not None and known.lam.shape[-1] * frames[0] == self.dimension:
             return known
+        if self.actions is not None:
+            return self._action_features()
         if frames != (1, 1):
             return self._per_frame(frames).features()
         factor = jnp.linalg.cholesky(self.xx)
@@ -275,6 +370,30 @@ class Moments(Shows, Checked):
         basis = jsl.solve_triangular(factor, right.T, lower=True, trans=1)
         return self._features(rho, basis, patterns, target_basis)
 
+    def _action_features(self) -> Features:
+        """K̃_a = C⁻¹ Σyx^a C⁻ᵀ of Σxx = C Cᵀ, one below the other, have the singular values ρ."""
+        moments = self.blind()
+        factor, regression = jnp.linalg.cholesky(self.xx), self._regressions()
+        whitened = jax.vmap(lambda b: jsl.solve_triangular(factor, b @ factor, lower=True))(
+            regression
+        )
+        _, rho, rotation = jnp.linalg.svd(whitened.reshape(-1, self.dimension), full_matrices=False)
+        basis = jsl.solve_triangular(factor, rotation.T, lower=True, trans=1)
+        basis = basis @ _split_ties(rho, basis)
+        found = moments._features(rho, basis, self.xx @ basis)
+        every = [self.xx, *(regression @ self.xx)]
+        gaps = [_gap(one, other) for one, other in itertools.combinations(every, 2)]
+        odd = [jnp.linalg.norm(m - m.T) / _nonzero(jnp.linalg.norm(m)) for m in every]
+        commutator, asymmetry = jnp.max(jnp.stack(gaps)), jnp.max(jnp.stack(odd))
+        sent = regression @ found.patterns
+        return dataclasses.replace(found, commutator=commutator, asymmetry=asymmetry, sent=sent)
+
+    def _regressions(self) -> Float[Array, "a d d"]:
+        """Σyx^a (Σxx^a)⁻¹ of every action."""
+        assert self.actions is not None
+        xx, yx = self.actions.xx, self.yx.reshape(self.actions.xx.shape)
+        return jnp.linalg.solve(xx, yx.swapaxes(1, 2)).swapaxes(1, 2)
+
     def _features(
         self,
         rho: Float[Array, " d"],
@@ -291,8 +410,7 @@ class Moments(Shows, Checked):
         basis, patterns = basis * size[None, :], patterns / size[None, :]
         if target_basis is None:
             targets = basis, patterns
-            gap = norm(self.xx @ self.yx - self.yx @ self.xx)
-            commutator = gap / _nonzero(norm(self.xx) * norm(self.yx))
+            commutator = _gap(self.xx, self.yx)
             asymmetry = norm(self.yx - self.yx.T) / _nonzero(norm(self.yx))
         else:
             targets = target_basis, target_basis
@@ -330,7 +448,17 @@ class Moments(Shows, Checked):
             jnp.einsum("af,iajb,bf->fij", left, blocks, right)
             for left, blocks, right in zip((v, u, u), self._blocks(frames), (v, v, u), strict=True)
         )
-        return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), bare, tuple(of_one))
+        actions = self.actions
+        if actions is not None:
+            power = jnp.einsum("if,aij,jf->fa", v, actions.xx, v)
+            each = jnp.broadcast_to(actions.probability[None, :], power.shape)
+            actions = Actions(each, power[:, :, None, None])
+        return eqx.tree_at(
+            lambda m: (m.xx, m.yx, m.yy, m.actions),
+            bare,
+            (*of_one, actions),
+            is_leaf=lambda x: x is None,
+        )
 
     def _blocks(self, frames: tuple[int, int]) -> list[Float[Array, "m a n b"]]:
         """Σxx, Σyx and Σyy as blocks, one for every pair of frames: axes (frame, entry) twice."""
@@ -350,6 +478,10 @@ class Moments(Shows, Checked):
             "x": f"d = {d:,}, total variance tr Σxx = {in_x}",
             "y": f"dy = {dy:,}, total variance tr Σyy = {in_y}",
         }
+        if self.actions is not None:
+            shares = numbers.listed(self.actions.probability.tolist())
+            facts["y"] = f"dy = {d:,}, total variance tr Σyy = {in_y}"
+            facts["actions"] = f"{self.actions.count}, of probabilities {shares}"
         if d > SHOWN and self._known is None:
             return Sheet("Moments", {**facts, "features": "`features()` solves for them"})
         features = _solved(self)
@@ -396,6 +528,12 @@ def _turn(
                 checks.fail("angle", rule, f"{theta[first]:.6g} for feature {first}")
             first += 1 + turns
     return as_float_array(angle)
+
+
+def _gap(a: Float[Array, "d d"], b: Float[Array, "d d"]) -> Float[Array, ""]:
+    """‖AB − BA‖ / (‖A‖ ‖B‖)."""
+    norm = jnp.linalg.norm
+    return norm(a @ b - b @ a) / _nonzero(norm(a) * norm(b))
 
 
 def _overlap(patterns: Float[Array, "d d"]) -> Float[Array, ""]:

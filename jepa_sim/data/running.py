@@ -1,5 +1,7 @@
 """Moments of samples, batch by batch."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from jepa_sim.arguments import checks
@@ -9,6 +11,8 @@ from jepa_sim.arguments.types import ArrayLike, to_numpy
 
 class RunningMoments:
     """Means and centred second moments of all samples seen so far (x and y stacked)."""
+
+    size: ClassVar[int] = 2  # arrays of a batch
 
     def __init__(self, center: bool):
         self.center = center
@@ -40,19 +44,64 @@ class RunningMoments:
         self.mean = self.mean + shift * (n / total)
         self.count = total
 
-    def moments(self, shrinkage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def moments(
+        self, shrinkage: float, mean: np.ndarray | None = None, which: str = ""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Σxx, Σyx and Σyy about the samples' own mean, or another.  which: of all samples."""
         if self.count == 0:
             checks.fail("x", "hold at least one sample", "empty")
         joint = self.scatter / self.count
+        if mean is not None:
+            joint = joint + np.outer(self.mean - mean, self.mean - mean)
         d = self.columns[0]
         xx, yx, yy = joint[:d, :d], joint[d:, :d], joint[d:, d:]
         xx, yy = _shrunk(xx, shrinkage), _shrunk(yy, shrinkage)
         yx = (1 - shrinkage) * yx
         least = np.linalg.eigvalsh(xx)[0]
         if least <= np.finfo(float).eps * d * np.trace(xx):
-            found = f"{self.count} samples whose smallest variance is {least:.3g}"
+            found = f"{self.count} samples{which} whose smallest variance is {least:.3g}"
             checks.fail("x", f"span all {d} dimensions", found)
         return xx, yx, yy
+
+
+class RunningActions:
+    """The same of the samples of every action by themselves, about the mean of all samples."""
+
+    size: ClassVar[int] = 3
+
+    def __init__(self, center: bool):
+        self.center = center
+        self.each: dict[int, RunningMoments] = {}
+
+    def add(self, x: ArrayLike, y: ArrayLike, actions: ArrayLike, where: str) -> None:
+        x, y, actions = to_numpy(x), to_numpy(y), np.asarray(actions)
+        name = "actions" + where
+        if np.shape(actions) != np.shape(x)[:1]:
+            rule = f"be one number for each of {len(x)} samples"
+            checks.fail(name, rule, f"of shape {np.shape(actions)}")
+        if not (np.isfinite(actions) & (actions >= 0) & (actions == np.round(actions))).all():
+            checks.fail(name, "be whole numbers from 0", "others in some places")
+        for a in np.unique(actions).tolist():
+            chosen = actions == a
+            part = self.each.setdefault(int(a), RunningMoments(self.center))
+            part.add(x[chosen], y[chosen], where)
+
+    def moments(self, shrinkage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What `Moments.with_actions` takes; probabilities are the shares of the samples."""
+        missing = set(range(max(self.each, default=0) + 1)) - set(self.each)
+        if missing:
+            checks.fail(
+                "actions",
+                f"hold every whole number up to {max(self.each, default=0)}",
+                f"without {min(missing)}",
+            )
+        parts = [self.each[a] for a in range(len(self.each))]
+        share = np.array([part.count for part in parts], float)
+        share /= share.sum()
+        mean = share @ np.stack([part.mean for part in parts])
+        found = [part.moments(shrinkage, mean, f" of action {a}") for a, part in enumerate(parts)]
+        xx, yx, yy = map(np.stack, zip(*found, strict=True))
+        return xx, yx, share, yy
 
 
 def _shrunk(covariance: np.ndarray, shrinkage: float) -> np.ndarray:

@@ -94,8 +94,19 @@ class Problem(Shows, Checked):
     def coefficients(self) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
         """(λ, σ²) of the reduced flow of every feature, per unit of flow time."""
         lam, variance = self.objective.coefficients(self.features)
-        rate = self.training.encoder_rate.astype(lam.dtype)
+        rate = self.training.encoder_rate.astype(lam.dtype) * self._pace
         return rate * lam, rate * variance
+
+    @property
+    def _pace(self) -> Float[Array, "*d"]:
+        """1; with actions ‖(p_a ρ_a)_a‖ / ‖(ρ_a)_a‖, how fast the predictors grow at first."""
+        sent, actions = self.features.sent, self.moments.actions
+        if actions is None or sent is None:
+            return jnp.ones((), self.moments.xx.dtype)
+        power, shares = jnp.sum(sent**2, axis=1), actions.probability[:, None] ** 2
+        nothing = jnp.sum(power, axis=0) == 0  # a feature that no action keeps
+        power = jnp.where(nothing[None, :], 1, power)
+        return jnp.sqrt(jnp.sum(shares * power, axis=0) / jnp.sum(power, axis=0))
 
     @property
     def flow(self) -> ReducedFlow:
@@ -168,6 +179,9 @@ class Problem(Shows, Checked):
         lam, variance = objective.coefficients(features)
         if objective.teacher.passes_gradient:
             predicted = lam * features.rho  # what x predicts of the target's variance
+            if self.moments.actions is not None and features.sent is not None:
+                power = jnp.sum(features.sent**2, axis=1)
+                predicted = variance * (self.moments.actions.probability @ power)
             # a margin: λ and ρ come from an eigenproblem, whose rounding is far above eps
             rounding = 1e4 * jnp.finfo(lam.dtype).eps * features.target_variance
             collapses = features.target_variance > predicted + rounding
@@ -262,12 +276,23 @@ class Problem(Shows, Checked):
         """‖B‖^{L/b}, with B = Σyx Σxx⁻¹ over the frames of one feature.
 
         ‖B‖ stands in place of ρ: the predictor ends as B, and its norm stays balanced with the
-        layers.
+        layers. With actions B = (ρ_a)_a. The predictors start alike and move along (p_a λ_a)_a, so
+        all reach 0 at once, and the encoder with them, only where p_a λ_a is one negative number.
         """
-        alone = self.moments.per_feature(self.features, self.network.frames)
-        regression = jnp.linalg.solve(alone.xx, alone.yx.swapaxes(1, 2))
-        size = jnp.sqrt(jnp.sum(regression**2, axis=(1, 2)))
-        return size ** (self.depth / self.exponents[1]) * (1 if self._ends_at_plateaus else jnp.nan)
+        features, alone = (
+            self.features,
+            self.moments.per_feature(self.features, self.network.frames),
+        )
+        if self.moments.actions is None:
+            regression = jnp.linalg.solve(alone.xx, alone.yx.swapaxes(1, 2))
+            size = jnp.sqrt(jnp.sum(regression**2, axis=(1, 2)))
+            dies = jnp.zeros(size.shape, bool)
+        else:
+            size, count = features.rho, self.moments.actions.count
+            along = jnp.sum(alone.yx, axis=(1, 2)) / count**0.5
+            dies = along < (1e4 * jnp.finfo(size.dtype).eps - 1) * self._pace * features.lam
+        ends = size ** (self.depth / self.exponents[1])
+        return jnp.where(dies, 0, ends) * (1 if self._ends_at_plateaus else jnp.nan)
 
     @property
     def is_plain(self) -> bool:

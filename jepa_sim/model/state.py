@@ -96,13 +96,18 @@ class Weights(AbstractState):
         """With several frames, the mean over context and the sum over targets, times √(n_c/n_t).
 
         That is ⟨ô, V̄ ẑ⟩ of unit vectors ẑ (the latent of the pattern in every context frame) and ô
-        (its target in every target frame).
+        (its target in every target frame). With actions the target in frame a is what the action
+        makes of the pattern, so that v̄ of an aligned network is Σ_a v_a ρ_a / ‖ρ‖.
         """
         teacher = product(self.encoder if self.teacher is None else self.teacher)
         latent = product(self.encoder) @ features.patterns
-        target = objective.output_basis(teacher @ features.patterns, features.target_patterns)
         context = jnp.tile(latent, (frames[0], 1))
-        wanted = jnp.tile(features.turned(target), (frames[1], 1))
+        if features.sent is None:
+            target = objective.output_basis(teacher @ features.patterns, features.target_patterns)
+            wanted = jnp.tile(features.turned(target), (frames[1], 1))
+        else:
+            targets = [objective.output_basis(teacher @ sent, sent) for sent in features.sent]
+            wanted = jnp.concatenate(targets)
         reached = jnp.sum(wanted * (product(self.predictor) @ context), axis=0)
         size = jnp.linalg.norm(context, axis=0) * jnp.linalg.norm(wanted, axis=0)
         nothing = jnp.equal(size, 0)  # a feature that is not passed on has the gain 0, not 0/0
@@ -168,14 +173,20 @@ class Separate(AbstractState):
     def predictor_gains(
         self, features: Features, objective: AbstractObjective, frames: Frames
     ) -> Float[Array, " d"]:
-        def one(weights: Weights) -> Float[Array, ""]:
+        def one(weights: Weights, share: Float[Array, " _"]) -> Float[Array, ""]:
             w = product(weights.encoder)
             teacher = w if weights.teacher is None else product(weights.teacher)
             sign = jnp.sign(w * objective.output_basis(teacher, jnp.ones_like(w)))
-            reached = jnp.sum(product(weights.predictor))
-            return jnp.sum(sign * reached) / (frames[0] * frames[1]) ** 0.5
+            reached = jnp.sum(share[:, None] * product(weights.predictor))
+            return jnp.sum(sign * reached) / frames[0] ** 0.5
 
-        return jax.vmap(one)(self.networks)
+        if features.sent is None:
+            shares = jnp.full((features.lam.size, frames[1]), frames[1] ** -0.5, features.lam.dtype)
+        else:
+            rho = features.rho_by_action.T
+            size = jnp.sqrt(jnp.sum(rho**2, axis=1, keepdims=True))
+            shares = rho / jnp.where(size > 0, size, 1)
+        return jax.vmap(one)(self.networks, shares)
 
     def phases(
         self, features: Features, objective: AbstractObjective, frames: Frames

@@ -112,9 +112,14 @@ class FastPredictor(AbstractPredictor):
     is_separable: ClassVar[bool] = True
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
-        latent = maps.encoder @ moments.xx @ maps.encoder.T
-        cross = maps.teacher @ moments.yx @ maps.encoder.T
-        return jnp.linalg.solve(latent, cross.T).T
+        w, cross = maps.encoder, maps.teacher @ moments.yx @ maps.encoder.T
+        if moments.actions is None:
+            return jnp.linalg.solve(w @ moments.xx @ w.T, cross.T).T
+        latent = w @ moments.actions.xx @ w.T  # of each action
+        by_action = cross.reshape(latent.shape[0], -1, latent.shape[-1])
+        return (
+            jnp.linalg.solve(latent, by_action.swapaxes(1, 2)).swapaxes(1, 2).reshape(cross.shape)
+        )
 
     def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
         _check_formula("FastPredictor", objective, network, dimension)

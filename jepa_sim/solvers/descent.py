@@ -1,6 +1,6 @@
 """Steps of an optax optimiser, on the population loss or on minibatches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
 import equinox as eqx
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import (
@@ -34,6 +34,7 @@ from jepa_sim.solvers.base import (
     blank_unless,
     finite_code,
 )
+from jepa_sim.solvers.minibatches import check_samples, gaussian, moments_of, resample
 
 
 class Descent(AbstractMatrixSolver):
@@ -42,9 +43,11 @@ class Descent(AbstractMatrixSolver):
     optimizer: a function from a learning rate to an optax transformation (`optax.sgd`,
     `optax.adam`, …), so that α ties steps to time in one place.  learning_rate: α; may be traced.
     batch_size: None for the population loss; else each step takes the gradient of a fresh
-    minibatch.  samples: (x, y) of shapes (n, d) and (n, dy), centred as the problem's moments are;
-    minibatches are drawn from them with replacement. None draws minibatches from the Gaussian with
-    the problem's moments.  max_steps: a run that needs more has the result code `out_of_steps`.
+    minibatch.  samples: (x, y) of shapes (n, d) and (n, dy), centred as the problem's moments are,
+    or (x, y, actions) where these have actions, (n,) whole numbers; minibatches are drawn from them
+    with replacement. None draws minibatches from the Gaussian with the problem's moments (of one
+    action at a time, which is drawn first).  max_steps: a run that needs more has the result code
+    `out_of_steps`.
 
     The optimiser gets minus the whole velocity of a factor as its gradient, with rates and weight
     decay (L2, not decoupled). A moving-average teacher follows with the momentum m = 1 − α/τ,
@@ -68,7 +71,7 @@ class Descent(AbstractMatrixSolver):
     optimizer: Callable[[Scalar], optax.GradientTransformation] = eqx.field(static=True)
     learning_rate: Float[Array, ""]
     batch_size: int | None = eqx.field(static=True, default=None)
-    samples: tuple[Float[Array, "n d"], Float[Array, "n dy"]] | None = None
+    samples: tuple[Array, ...] | None = None
     max_steps: int = eqx.field(static=True, default=1_000_000)
     is_exact: ClassVar[bool] = False
 
@@ -77,7 +80,7 @@ class Descent(AbstractMatrixSolver):
         optimizer: Callable[[Scalar], optax.GradientTransformation] | optax.GradientTransformation,
         learning_rate: Scalar,
         batch_size: int | None = None,
-        samples: tuple[ArrayLike, ArrayLike] | None = None,
+        samples: Sequence[ArrayLike] | None = None,
         max_steps: int = 1_000_000,
     ):
         if not callable(optimizer):
@@ -89,12 +92,16 @@ class Descent(AbstractMatrixSolver):
             checks.check_integer_from("batch_size", batch_size, 1)
         elif samples is not None:
             checks.fail("batch_size", "be given with `samples`", None)
-        if samples is not None and len(np.asarray(samples[0])) != len(np.asarray(samples[1])):
-            rule = f"have as many rows as samples[0], {len(np.asarray(samples[0]))}"
-            checks.fail("samples[1]", rule, f"of shape {np.shape(samples[1])}")
+        if samples is not None and len(samples) not in (2, 3):
+            checks.fail("samples", "be (x, y) or (x, y, actions)", f"of {len(samples)} entries")
+        rows = [len(np.asarray(array)) for array in samples or ()]
+        for i, count in enumerate(rows):
+            if count != rows[0]:
+                rule = f"have as many rows as samples[0], {rows[0]}"
+                checks.fail(f"samples[{i}]", rule, f"of {count}")
         self.optimizer, self.learning_rate = optimizer, as_float_array(learning_rate)
         self.batch_size, self.max_steps = batch_size, max_steps
-        self.samples = samples and (as_float_array(samples[0]), as_float_array(samples[1]))
+        self.samples = samples and tuple(map(as_float_array, samples))
 
     @property
     def is_random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -121,11 +128,8 @@ class Descent(AbstractMatrixSolver):
 
     def prepare(self, problem: Problem) -> Problem:
         problem.check()
-        sizes = (problem.moments.dimension, problem.moments.target_dimension)
-        for i, (array, size) in enumerate(zip(self.samples or (), sizes, strict=False)):
-            if array.ndim != 2 or array.shape[1] != size:
-                rule = f"have the axes (n, {size}) of the problem's moments"
-                checks.fail(f"samples[{i}]", rule, f"of shape {array.shape}")
+        if self.samples is not None:
+            check_samples(self.samples, problem.moments)
         time_constant = problem.objective.teacher.time_constant
         if time_constant is not None and is_concrete(time_constant, self.learning_rate):
             rule = f"be at most the teacher's time constant {float(time_constant):g}"
@@ -182,40 +186,10 @@ class Descent(AbstractMatrixSolver):
         """
         if self.batch_size is None or key is None:
             return None
-        draw = _gaussian(moments) if self.samples is None else _resample(*self.samples)
+        draw = gaussian(moments) if self.samples is None else resample(*self.samples)
         count = self.batch_size
 
         def batch(k: Int[Array, ""]) -> Moments:
-            x, y = draw(jr.fold_in(key, k), count)
-            found = (x.T @ x / count, y.T @ x / count, y.T @ y / count)
-            return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), moments, found)
+            return moments_of(draw(jr.fold_in(key, k), count), moments)
 
         return batch
-
-
-Draw = Callable[[PRNGKeyArray, int], tuple[Float[Array, "n d"], Float[Array, "n dy"]]]
-
-
-def _resample(x: Float[Array, "n d"], y: Float[Array, "n dy"]) -> Draw:
-    def draw(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
-        rows = jr.randint(key, (count,), 0, x.shape[0])
-        return x[rows], y[rows]
-
-    return draw
-
-
-def _gaussian(moments: Moments) -> Draw:
-    """x ~ N(0, Σxx), y = Σyx Σxx⁻¹ x + noise, whose covariance is the rest of Σyy."""
-    factor = jnp.linalg.cholesky(moments.xx)
-    regression = jnp.linalg.solve(moments.xx, moments.yx.T).T
-    rest = moments.yy - regression @ moments.yx.T
-    size, basis = jnp.linalg.eigh((rest + rest.T) / 2)
-    noise = basis * jnp.sqrt(jnp.maximum(size, 0))[None, :]  # rounding makes zeros negative
-
-    def draw(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
-        x_key, y_key = jr.split(key)
-        x = jr.normal(x_key, (count, moments.dimension), factor.dtype) @ factor.T
-        white = jr.normal(y_key, (count, moments.target_dimension), factor.dtype)
-        return x, x @ regression.T + white @ noise.T
-
-    return draw

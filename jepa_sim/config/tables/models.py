@@ -20,6 +20,7 @@ from jepa_sim.config.tables.base import (
     Fraction,
     Frequencies,
     Kept,
+    Matrix,
     Name,
     OneTable,
     Positive,
@@ -91,6 +92,52 @@ class Oscillator(Views):
             if abs(math.remainder(turn * self.lag, 2 * math.pi)) >= math.pi - 1e-9:
                 at = (i,) if isinstance(self.frequency, tuple) else ()
                 yield Fault(("frequency", *at), "not turn by π in `data.lag` steps", shown(turn))
+
+
+class Controlled(Autoregressive):
+    """Features that an agent's actions multiply, turn in pairs, or leave alone.
+
+    effect: what each action multiplies each feature by, a list for each action.  turn: angles by
+    which each action turns features 0 and 1, 2 and 3, ….  probability: of each action; all alike
+    where it is left out.  blind: one predictor for all actions, in place of one for each.
+    """
+
+    kind: Literal["controlled"]
+    autocorrelation: Correlations = 1.0
+    effect: Matrix
+    turn: Matrix | None = None
+    probability: Each[Positive] | None = None
+    blind: bool = False
+
+    def views(self) -> "js.data.Controlled":
+        return js.data.Controlled(**self.own(("kind", "blind", *Views.model_fields)))
+
+    @property
+    def stack(self) -> tuple[int, int]:
+        return (1, 1) if self.blind else (1, len(self.effect))
+
+    def moments(self, views: "js.data.AbstractViews") -> "js.Moments":
+        if not self.blind:
+            return super().moments(views)
+        return (
+            self.views().blind_moments() if self.pairs is None else super().moments(views).blind()
+        )
+
+    def faults(self) -> Iterator[Fault]:
+        """As `Dynamic`, and for every action an effect on each feature and a probability."""
+        yield from super().faults()
+        counts = {"effect": len(self.signal), "turn": len(self.signal) // 2}
+        for name, count in counts.items():
+            rows = getattr(self, name) or ()
+            if rows and len(rows) != len(self.effect):
+                rule = f"have {len(self.effect)} lists, as `data.effect` does"
+                yield Fault((name,), rule, f"has {len(rows)}")
+            for i, row in enumerate(rows):
+                if len(row) != count:
+                    yield Fault((name, i), f"have {count} entries", f"has {len(row)}")
+        if self.probability is not None and len(self.probability) != len(self.effect):
+            rule = f"have {len(self.effect)} entries, one for each action"
+            yield Fault(("probability",), rule, f"has {len(self.probability)}")
 
 
 class Policy(Table):

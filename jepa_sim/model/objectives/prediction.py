@@ -15,7 +15,10 @@ from jepa_sim.model.teachers import AbstractTarget, StopGradient
 
 
 class AbstractPrediction(AbstractObjective):
-    """Squared error of a prediction: ½ E ‖V̄ W̄ x − T y‖²."""
+    """Squared error of a prediction: ½ E ‖V̄ W̄ x − T y‖².
+
+    With actions it is ½ Σ_a p_a E[‖V_a W̄ x − T y‖² | a], V̄ being the V_a one below the other.
+    """
 
     @abc.abstractmethod
     def encode_target(
@@ -37,7 +40,7 @@ class AbstractPrediction(AbstractObjective):
         # T Σyy Tᵀ
         size = self.encode_target(maps.teacher, self.encode_target(maps.teacher, moments.yy).T)
         return (
-            jnp.vdot(prediction, prediction @ moments.xx) / 2
+            jnp.vdot(prediction, predicted_moment(maps, moments)) / 2
             - jnp.vdot(prediction, self.encode_target(maps.teacher, moments.yx))
             + jnp.trace(size) / 2
         )
@@ -167,5 +170,14 @@ class MAE(AbstractPrediction):
 def prediction_pulls(target: Float[Array, "o d"], maps: Maps, moments: Moments) -> Maps:
     """The pulls of ½ E ‖V̄ W̄ x − T y‖², with target = T Σyx held fixed."""
     w, v = maps.encoder, maps.predictor
-    residual = target - v @ (w @ moments.xx)
+    residual = target - predicted_moment(maps, moments)
     return Maps(v.T @ residual, residual @ w.T, jnp.zeros_like(maps.teacher))
+
+
+def predicted_moment(maps: Maps, moments: Moments) -> Float[Array, "o d"]:
+    """V̄ W̄ Σxx; with actions, which the moments of y are weighted by too, the V_a W̄ E[1_a x xᵀ]."""
+    w, v = maps.encoder, maps.predictor
+    if moments.actions is None:
+        return v @ (w @ moments.xx)
+    by_action = v.reshape(moments.actions.count, -1, v.shape[-1])
+    return (by_action @ (w @ moments.actions.xx)).reshape(v.shape[0], -1)

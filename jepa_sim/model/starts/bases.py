@@ -34,6 +34,10 @@ def frame_sizes(
 ) -> tuple[int, int]:
     """(d, dy) of one frame. ValueError where moments, objective and network do not fit."""
     context, target = network.frames
+    actions = moments.actions
+    if actions is not None and network.frames != (1, actions.count):
+        rule = f"be (1, {actions.count}), one predictor for each action of the moments"
+        checks.fail("network.frames", rule, network.frames)
     for name, size, count in (
         ("moments.xx", moments.dimension, context),
         ("moments.yx", moments.target_dimension, target),
