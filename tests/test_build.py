@@ -1,5 +1,6 @@
 """Every name of a configuration chooses the object of that name."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,29 @@ def test_temporal_data_with_positions_make_networks_of_frames():
     assert blind.grid.network(1, 1).frames == (1, 1)
     assert aware.grid.network(1, 1).frames == (3, 2)
     assert aware.grid.spectrum.yx.shape == (1, 4, 6)
+
+
+def test_data_with_actions_make_a_network_of_as_many_predictors():
+    keys = {"signal": [1.0, 0.5], "noise": 0.1, "effect": [[1.0, 1.0], [-1.0, 0.5], [0.2, 1.0]]}
+    lines = "\n".join(f"{name} = {value}" for name, value in keys.items())
+    table = f'kind = "controlled"\nprobability = [0.5, 0.25, 0.25]\n{lines}\n'
+    told, blind = (built(data=table + more, solve=LAYERS) for more in ("", "blind = true"))
+    world = data.Controlled(**keys, probability=[0.5, 0.25, 0.25])
+    for run, frames, moments in (
+        (told, (1, 3), world.exact_moments()),
+        (blind, (1, 1), world.blind_moments()),
+    ):
+        assert run.grid.network(1, 1).frames == frames
+        for name in ("xx", "yx", "yy"):
+            found = np.asarray(getattr(run.grid.spectrum, name))[0]
+            np.testing.assert_allclose(found, getattr(moments, name), rtol=1e-14)
+    for more, message in (
+        ("turn = [[0.0], [1.0]]", "Key `data.turn` must have 3 lists"),
+        ("signal = [1.0]", "Key `data.effect[0]` must have 1 entries"),
+    ):
+        cut = re.sub("signal.*", "", table) if more.startswith("signal") else table
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            built(data=cut + more, solve=LAYERS)
 
 
 def test_what_does_not_fit_together_is_a_fault_of_the_configuration():

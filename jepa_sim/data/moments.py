@@ -381,10 +381,11 @@ class Moments(Shows, Checked):
         basis = jsl.solve_triangular(factor, rotation.T, lower=True, trans=1)
         basis = basis @ _split_ties(rho, basis)
         found = moments._features(rho, basis, self.xx @ basis)
-        every = [self.xx, *(regression @ self.xx)]
-        gaps = [_gap(one, other) for one, other in itertools.combinations(every, 2)]
-        odd = [jnp.linalg.norm(m - m.T) / _nonzero(jnp.linalg.norm(m)) for m in every]
-        commutator, asymmetry = jnp.max(jnp.stack(gaps)), jnp.max(jnp.stack(odd))
+        every = regression @ self.xx
+        pairs = itertools.combinations([self.xx, *every], 2)
+        commutator = jnp.max(jnp.stack([_gap(one, other) for one, other in pairs]))
+        norm = jnp.linalg.norm
+        asymmetry = norm(every - every.swapaxes(1, 2)) / _nonzero(norm(every))
         sent = regression @ found.patterns
         return dataclasses.replace(found, commutator=commutator, asymmetry=asymmetry, sent=sent)
 
