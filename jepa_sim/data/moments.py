@@ -49,6 +49,7 @@ class Moments(Shows, Checked):
     yy: (dy, dy) Σyy, symmetric positive semidefinite. None takes y to be its linear regression on
     x, Σyy = Σyx Σxx⁻¹ Σxy, the least that is possible; losses are then the excess over the noise in
     y that no predictor can remove.
+    actions: what is known of the actions that join x and y; None except after `with_actions`.
 
     >>> moments = js.Moments(xx=[[2.0, 0.5], [0.5, 1.0]], yx=[[1.0, 0.5], [0.5, 0.5]])
     >>> moments.features().rho.round(3)

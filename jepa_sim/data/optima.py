@@ -28,8 +28,12 @@ def reconstruction_optimum(moments: Moments, rank: int) -> Float[Array, "dy d"]:
     Array([[0.9, 0. ],
            [0. , 0. ]], dtype=float64)
 
-    Raises ValueError where rank is not a whole number from 1 to min(d, dy).
+    Raises ValueError where rank is not a whole number from 1 to min(d, dy), or the moments have
+    actions.
     """
+    if moments.actions is not None:
+        found = f"of {moments.actions.count} actions"
+        checks.fail("moments", "have no actions for `reconstruction_optimum` (see `blind`)", found)
     _check_rank(rank, min(moments.dimension, moments.target_dimension))
     factor = jnp.linalg.cholesky(moments.xx)
     whitened = jsl.solve_triangular(factor, moments.yx.T, lower=True).T
