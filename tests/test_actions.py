@@ -243,6 +243,14 @@ def test_a_world_has_the_moments_of_its_samples():
             lambda: Controlled([1, 1], 0.1, [[1, 0.5]], turn=[[1.0]]),
             r"`turn\[:, 0\]` must be 0 for features whose",
         ),
+        (
+            lambda: js.reconstruction_optimum(MOMENTS, 1),
+            "`moments` must have no actions for `reconstruction_optimum`",
+        ),
+        (
+            lambda: js.Moments.from_samples([(np.eye(3), np.eye(3))], actions=[0, 1, 1]),
+            "`actions` must be the third entry of each batch",
+        ),
         (lambda: Controlled([1, 1], 0.1, [[1]]), r"`effect` must be of shape \(A, 2\)"),
         (
             lambda: js.simulate(

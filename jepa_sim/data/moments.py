@@ -240,6 +240,10 @@ class Moments(Shows, Checked):
         """
         if not 0 <= shrinkage < 1:
             checks.fail("shrinkage", "be at least 0 and below 1", shrinkage)
+        if actions is not None and y is None:
+            checks.fail(
+                "actions", "be the third entry of each batch where x yields batches", "given"
+            )
         whole = (x, y) if actions is None else (x, y, actions)
         batches: Any = (whole,) if y is not None else x
         running: RunningMoments | RunningActions | None = None
