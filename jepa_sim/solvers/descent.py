@@ -101,7 +101,7 @@ class Descent(AbstractMatrixSolver):
                 checks.fail(f"samples[{i}]", rule, f"of {count}")
         self.optimizer, self.learning_rate = optimizer, as_float_array(learning_rate)
         self.batch_size, self.max_steps = batch_size, max_steps
-        self.samples = samples and tuple(map(as_float_array, samples))
+        self.samples = None if samples is None else tuple(map(as_float_array, samples))
 
     @property
     def is_random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -35,7 +35,7 @@ KINDS = {
     "white": [6],
 }
 COLOURS = ["#009E73", "#D55E00", "#E69F00", "#0072B2", "#444444", "#BBBBBB"]
-DEPTHS, SCALE, ANGLE = (1, 3), 0.1, 2.0
+DEPTH, SCALE, ANGLE = 3, 0.1, 2.0
 RHO = 0.95 / 1.2  # of a feature that is left alone
 
 
@@ -54,11 +54,11 @@ def world(second=-1.0):
 SECONDS = np.array([-1.0, -0.5, 0.5])
 
 
-def sweep(moments, predictors):
+def sweep(moments, predictors, solver):
     grid = js.Grid(
         spectrum=moments,
         objective=[js.JEPA(), js.MAE()],
-        depth=DEPTHS,
+        depth=[DEPTH],
         scale=[SCALE],
         network=lambda depth, predictor_depth: js.DeepLinear(
             depth, predictor_depth, frames=(1, predictors)
@@ -66,21 +66,23 @@ def sweep(moments, predictors):
     )
     runs = js.sweep(
         grid,
-        js.GradientFlow(js.ROCK4(), rtol=1e-6),  # what turns would wobble at a larger tolerance
+        solver,
         times=js.LogGrid(start=1.0, stop=500.0, count=80),
         observables=[js.observables.features],
         progress=False,
     )
-    return runs.squeeze(("predictor_depth", "seed", "scale"), drop=True)
+    return runs.squeeze(("depth", "predictor_depth", "seed", "scale"), drop=True)
 
 
-told = sweep([world(second).exact_moments() for second in SECONDS], 2)
-blind = sweep([world(second).blind_moments() for second in SECONDS], 1)
+# what turns would wobble at a larger tolerance; what is blind has features that stay apart
+flow, apart = js.GradientFlow(js.ROCK4(), rtol=1e-6), js.LayerModes(rtol=1e-6)
+told = sweep([world(second).exact_moments() for second in SECONDS], 2, flow)
+blind = sweep([world(second).blind_moments() for second in SECONDS], 1, apart)
 
 
 def plateaus(is_told):
     moments = world().exact_moments() if is_told else world().blind_moments()
-    network = js.DeepLinear(depth=3, frames=(1, 2) if is_told else (1, 1))
+    network = js.DeepLinear(DEPTH, frames=(1, 2) if is_told else (1, 1))
     return np.asarray(js.Problem(moments, js.JEPA(), network, js.Balanced(SCALE)).plateaus)
 
 
@@ -95,12 +97,12 @@ def plateaus(is_told):
 # both actions. White noise is dropped by both.
 #
 # Right: the second action multiplies the flipped feature by c. The lines are the formulas, for one
-# layer (pale) and three, the points the matrix flow.
+# layer (pale) and three, the points the runs of three.
 
 # %%
 with plot.style():
     figure, axes = plot.panels(1, 3, (plot.PAGE, 2.5))
-    deep = [runs.sel(objective="jepa", depth=3).isel(spectrum=0) for runs in (told, blind)]
+    deep = [runs.sel(objective="jepa").isel(spectrum=0) for runs in (told, blind)]
     for (kind, numbers), colour in zip(KINDS.items(), COLOURS, strict=True):
         for run, line in zip(deep, ("-", "--"), strict=True):
             label = kind if line == "-" else None
@@ -113,7 +115,7 @@ with plot.style():
     for objective, shift in (("jepa", -0.12), ("mae", 0.12)):
         name, colour, marker = plot.OBJECTIVES[objective]
         for run, face, who in ((told, colour, "told"), (blind, "none", "blind")):
-            end = run.features.sel(objective=objective, depth=3).isel(spectrum=0, time=-1)
+            end = run.features.sel(objective=objective).isel(spectrum=0, time=-1)
             style = {"color": colour, "mfc": face, "ms": 4, "ls": "", "marker": marker}
             axes[1].plot(place + shift, end[first], label=f"{name}, {who}", **style)
     axes[1].set_xticks(place, KINDS, rotation=40)
@@ -121,12 +123,13 @@ with plot.style():
     axes[1].legend(frameon=False, fontsize=7)
     fine, feature = np.linspace(-1, 1, 81), KINDS["flipped"][0]
     for run, line, face, who in ((told, "-", None, "told"), (blind, "--", "none", "blind")):
-        for depth, shade in ((1, 0.4), (3, 1.0)):
+        rho = RHO * (np.sqrt(1 + fine**2) if run is told else (1 + fine) / 2)
+        for depth, shade in ((1, 0.4), (DEPTH, 1.0)):
             style = {"color": plot.OBJECTIVES["jepa"][1], "alpha": shade}
-            rho = RHO * (np.sqrt(1 + fine**2) if run is told else (1 + fine) / 2)
-            axes[2].plot(fine, rho**depth, line, lw=1, label=who if depth == 3 else None, **style)
-            end = run.features.sel(objective="jepa", depth=depth).isel(feature=feature, time=-1)
-            axes[2].plot(SECONDS, end, "o", ms=4, mfc=face, **style)
+            label = who if depth == DEPTH else None
+            axes[2].plot(fine, rho**depth, line, lw=1, label=label, **style)
+        end = run.features.sel(objective="jepa").isel(feature=feature, time=-1)
+        axes[2].plot(SECONDS, end, "o", ms=4, mfc=face, color=plot.OBJECTIVES["jepa"][1])
     axes[2].set(xlabel="c, effect of the second action", ylabel="gain of the flipped feature, JEPA")
     axes[2].legend(frameon=False, fontsize=7)
 figure.savefig(Path(__file__).with_suffix(".png"), dpi=150, pil_kwargs={"optimize": True})
@@ -134,7 +137,7 @@ figure.savefig(Path(__file__).with_suffix(".png"), dpi=150, pil_kwargs={"optimiz
 # %%
 print("gain at the end, and plateau by formula; JEPA, L = 3")
 for who, run in (("told", told), ("blind", blind)):
-    end = run.features.sel(objective="jepa", depth=3).isel(spectrum=0, time=-1).values
+    end = run.features.sel(objective="jepa").isel(spectrum=0, time=-1).values
     formula = plateaus(who == "told")
     for kind, numbers in KINDS.items():
         print(f"  {who:6} {kind:8} {end[numbers[0]]:.3f}  {formula[numbers[0]]:.3f}")
