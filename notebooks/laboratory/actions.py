@@ -74,10 +74,9 @@ def sweep(moments, predictors, solver):
     return runs.squeeze(("depth", "predictor_depth", "seed", "scale"), drop=True)
 
 
-# what turns would wobble at a larger tolerance; what is blind has features that stay apart
-flow, apart = js.GradientFlow(js.ROCK4(), rtol=1e-6), js.LayerModes(rtol=1e-6)
+flow = js.GradientFlow(js.ROCK4(), rtol=1e-6)  # what turns would wobble at a larger tolerance
 told = sweep([world(second).exact_moments() for second in SECONDS], 2, flow)
-blind = sweep([world(second).blind_moments() for second in SECONDS], 1, apart)
+blind = sweep([world(second).blind_moments() for second in SECONDS], 1, js.ClosedForm())
 
 
 def plateaus(is_told):
@@ -89,7 +88,7 @@ def plateaus(is_told):
 # %% [markdown]
 # Left: the gains of a JEPA of three layers over time. The predictors that are told the action
 # (solid) learn all that the agent controls. The blind one (dashed) lets the turned and the flipped
-# features fall to 0, and keeps less of the stopped one.
+# features fall towards 0, and keeps less of the stopped one.
 #
 # Middle: what is left at the end. Circles are JEPAs, squares MAEs, of three layers. The blind MAE
 # drops what the agent controls too: there is nothing to predict. What the action does not help with
