@@ -17,7 +17,7 @@ from jepa_sim.solvers.minibatches import gaussian, moments_of
 
 RHO = np.array([[0.8, 0.2, 0.5], [-0.8, 0.9, 0.5], [0.3, 0.1, -0.5]])  # (action, feature)
 P, VARIANCE = np.array([0.5, 0.3, 0.2]), np.array([2.0, 1.0, 1.5])
-MOMENTS = js.Moments.with_actions(np.diag(VARIANCE), [np.diag(r * VARIANCE) for r in RHO], P)
+MOMENTS = js.Moments.from_actions(np.diag(VARIANCE), [np.diag(r * VARIANCE) for r in RHO], P)
 OBJECTIVES = [js.JEPA(), js.MAE()]
 NETWORK = js.DeepLinear(2, frames=(1, 3))
 TURN = {"effect": [[1, 1, 1, 1], [0.5, 0.5, -1, 1]], "turn": [[0, 0], [2.0, 0]]}
@@ -121,7 +121,7 @@ def test_plateaus_are_powers_of_the_norm_of_rho_over_actions(objective):
     blind = MOMENTS.blind()
     expected = np.sort(P @ RHO)[::-1]
     np.testing.assert_allclose(blind.features().rho, expected, rtol=1e-12)
-    alike = js.Moments.with_actions([[1.0]], [[[-0.5]], [[-0.25]]], [1 / 3, 2 / 3])  # p λ = −1/6
+    alike = js.Moments.from_actions([[1.0]], [[[-0.5]], [[-0.25]]], [1 / 3, 2 / 3])  # p λ = −1/6
     parts = (objective, js.DeepLinear(2, frames=(1, 2)), js.Balanced(0.05))
     assert js.Problem(alike, *parts).plateaus == 0
 
@@ -199,7 +199,7 @@ def test_a_world_has_the_moments_of_its_samples():
     for name in ("xx", "yx", "yy"):
         np.testing.assert_allclose(getattr(drawn, name), getattr(moments, name), atol=0.015)
     each = jnp.stack([given.yx for given in moments.given_actions()])
-    solved = js.Moments.with_actions(moments.xx, each, WORLD.probability).features()
+    solved = js.Moments.from_actions(moments.xx, each, WORLD.probability).features()
     known = moments.features()
     np.testing.assert_allclose(np.sort(solved.rho), np.sort(known.rho), rtol=1e-10)
     np.testing.assert_allclose(solved.asymmetry, known.asymmetry, rtol=1e-10)
@@ -216,15 +216,15 @@ def test_a_world_has_the_moments_of_its_samples():
             r"`network.frames` must be \(1, 3\), one predictor for each action",
         ),
         (
-            lambda: js.Moments.with_actions(np.eye(1), [[[0.5]]], [0.5]),
+            lambda: js.Moments.from_actions(np.eye(1), [[[0.5]]], [0.5]),
             "`probability` must add up to 1, but is 0.5 in sum",
         ),
         (
-            lambda: js.Moments.with_actions(np.eye(1), [[0.5]], [1.0]),
+            lambda: js.Moments.from_actions(np.eye(1), [[0.5]], [1.0]),
             r"`yx` must be of shape \(A, d, d\)",
         ),
         (
-            lambda: js.Moments.with_actions(np.eye(2), [[[0.5]]], [1.0]),
+            lambda: js.Moments.from_actions(np.eye(2), [[[0.5]]], [1.0]),
             r"`xx` must be of shape \(1, 1\), or \(1, 1, 1\)",
         ),
         (

@@ -136,7 +136,7 @@ def test_temporal_data_with_positions_make_networks_of_frames():
     assert aware.grid.spectrum.yx.shape == (1, 4, 6)
 
 
-def test_data_with_actions_make_a_network_of_as_many_predictors():
+def test_data_from_actions_make_a_network_of_as_many_predictors():
     keys = {"signal": [1.0, 0.5], "noise": 0.1, "effect": [[1.0, 1.0], [-1.0, 0.5], [0.2, 1.0]]}
     lines = "\n".join(f"{name} = {value}" for name, value in keys.items())
     table = f'kind = "controlled"\nprobability = [0.5, 0.25, 0.25]\n{lines}\n'

@@ -108,7 +108,7 @@ class Controlled(AbstractViews):
         now = now + latent.noise_autocorrelation[None, None, :] * noise[None]
         then = jnp.einsum("aij,j,akj->aik", turned, latent.signal, turned) + noise[None]
         with amplification_expected():
-            moments = Moments.with_actions(
+            moments = Moments.from_actions(
                 rotated(variance, u), u @ now @ u.T, self.probability, u @ then @ u.T
             )
         made = now / variance[None, None, :]

@@ -49,7 +49,7 @@ class Moments(Shows, Checked):
     yy: (dy, dy) Σyy, symmetric positive semidefinite. None takes y to be its linear regression on
     x, Σyy = Σyx Σxx⁻¹ Σxy, the least that is possible; losses are then the excess over the noise in
     y that no predictor can remove.
-    actions: what is known of the actions that join x and y; None except after `with_actions`.
+    actions: what is known of the actions that join x and y; None except after `from_actions`.
 
     >>> moments = js.Moments(xx=[[2.0, 0.5], [0.5, 1.0]], yx=[[1.0, 0.5], [0.5, 0.5]])
     >>> moments.features().rho.round(3)
@@ -136,7 +136,7 @@ class Moments(Shows, Checked):
 
     @classmethod
     @checked
-    def with_actions(
+    def from_actions(
         cls, xx: ArrayLike, yx: ArrayLike, probability: ArrayLike, yy: ArrayLike | None = None
     ) -> "Moments":
         """Moments of x and of what follows it, y, under each of A actions.
@@ -151,7 +151,7 @@ class Moments(Shows, Checked):
         gives the moments for one predictor that is not told the action.
 
         >>> lift, drop = [[0.5, 0.0], [0.0, 0.5]], [[-0.5, 0.0], [0.0, 0.5]]
-        >>> moments = js.Moments.with_actions([[1.0, 0.0], [0.0, 1.0]], [lift, drop], [0.5, 0.5])
+        >>> moments = js.Moments.from_actions([[1.0, 0.0], [0.0, 1.0]], [lift, drop], [0.5, 0.5])
         >>> moments.features().rho_by_action
         Array([[ 0.5,  0.5],
                [-0.5,  0.5]], dtype=float64)
@@ -174,7 +174,10 @@ class Moments(Shows, Checked):
         xx, yx, yy = (share * jnp.stack([getattr(m, n) for m in each]) for n in ("xx", "yx", "yy"))
         stack = (jnp.sum(xx, axis=0), yx.reshape(-1, d), jsl.block_diag(*yy), Actions(p, xx))
         return eqx.tree_at(
-            lambda m: (m.xx, m.yx, m.yy, m.actions), each[0], stack, is_leaf=lambda x: x is None
+            lambda m: (m.xx, m.yx, m.yy, m.actions, m._known),
+            each[0],
+            (*stack, None),
+            is_leaf=lambda x: x is None,
         )
 
     def given_actions(self) -> "list[Moments]":
@@ -203,10 +206,7 @@ class Moments(Shows, Checked):
         if self.actions is None:
             return self
         _, yx, yy = self._blocks((1, self.actions.count))
-        sums = (jnp.sum(yx, axis=(0, 2)), jnp.einsum("aiaj->ij", yy), None, None)
-        return eqx.tree_at(
-            lambda m: (m.yx, m.yy, m.actions, m._known), self, sums, is_leaf=lambda x: x is None
-        )
+        return Moments(self.xx, jnp.sum(yx, axis=(0, 2)), jnp.einsum("aiaj->ij", yy))
 
     @classmethod
     @checked
@@ -223,7 +223,7 @@ class Moments(Shows, Checked):
 
         x: (n, d) and y: (n, dy) arrays; or one iterable of (x, y) batches of any sizes, so that the
         samples need never be in memory together.  actions: (n,) whole numbers 0, …, A − 1, the
-        action that joins x and y, for the moments of `with_actions`; batches are then (x, y, a).
+        action that joins x and y, for the moments of `from_actions`; batches are then (x, y, a).
         Probabilities are the shares of the samples.  center: subtract the sample means (the linear
         network has no bias); False gives raw second moments.  shrinkage: s in [0, 1), for few
         samples. Moments become Σxx ← (1 − s) Σxx + s (tr Σxx / d) I, likewise Σyy, and
@@ -259,7 +259,7 @@ class Moments(Shows, Checked):
             checks.fail("x", "hold at least one sample", "empty")
         if isinstance(running, RunningMoments):
             return cls(*running.moments(float(shrinkage)))
-        return cls.with_actions(*running.moments(float(shrinkage)))
+        return cls.from_actions(*running.moments(float(shrinkage)))
 
     @property
     def dimension(self) -> int:

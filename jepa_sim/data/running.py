@@ -87,7 +87,7 @@ class RunningActions:
             part.add(x[chosen], y[chosen], where)
 
     def moments(self, shrinkage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """What `Moments.with_actions` takes; probabilities are the shares of the samples."""
+        """What `Moments.from_actions` takes; probabilities are the shares of the samples."""
         missing = set(range(max(self.each, default=0) + 1)) - set(self.each)
         if missing:
             checks.fail(
