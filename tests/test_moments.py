@@ -8,7 +8,7 @@ import scipy.linalg
 import scipy.stats
 
 import jepa_sim as js
-from jepa_sim.data.moments import _split_ties
+from jepa_sim.data.eigen import _split_ties
 from tests.problems import non_commuting
 
 

@@ -100,6 +100,7 @@ def test_without_a_turn_the_line_is_the_reduced_flow():
         np.testing.assert_allclose(line.hitting_time(0.7 * line.plateau), wanted, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_times_have_derivatives():
     def time(rho: jax.Array, scale: jax.Array) -> jax.Array:
         moments = js.Moments.from_features(rho * jnp.ones(2), [0.8] * 2, angle=[1.0, -1.0])
@@ -148,7 +149,7 @@ def test_planes_by_themselves_move_as_the_losses_say(name: str, layers: int):
         np.testing.assert_allclose(run[observed], flow[observed], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_sweep_knows_the_times_of_pairs():
     plain = js.Moments.from_features([1.0, 0.9, 0.6], [0.8, 0.7, 0.4])
     grid = js.Grid(spectrum=[PAIR, plain], objective=[js.JEPA(), js.MAE()], scale=[0.1])

@@ -10,12 +10,10 @@ common eigenvectors, σ² and λ are their eigenvalues, and ρ = λ/σ² is the 
 """
 
 import dataclasses
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 import numpy as np
@@ -26,14 +24,9 @@ from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import ArrayLike, Number, as_float_array, is_concrete, to_numpy
 from jepa_sim.data.actions import Actions, of_each, probabilities
-from jepa_sim.data.features import (
-    Features,
-    common_features,
-    feature_columns,
-    partners,
-    turning,
-)
-from jepa_sim.data.pairs import ROUNDING, Pairs, find_pairs, may_turn
+from jepa_sim.data.eigen import action_features, regression_features, symmetric_features
+from jepa_sim.data.features import Features, common_features, feature_columns, turning
+from jepa_sim.data.pairs import ROUNDING, angles, features_of, find_pairs, may_turn, planes
 from jepa_sim.data.running import RunningActions, RunningMoments
 from jepa_sim.numerics.display import numbers
 from jepa_sim.numerics.display.sheet import Sheet
@@ -129,7 +122,7 @@ class Moments(Shows, Checked):
         variance = lam / rho
         target = lam * rho if target_variance is None else as_float_array(target_variance)
         identity = jnp.asarray(np.eye(lam.size), lam.dtype)  # `jnp.eye` would be five programs
-        turn = None if angle is None else _turn(angle, lam, rho, target)
+        turn = None if angle is None else angles(angle, lam, rho, target)
         yx = jnp.diag(lam) if turn is None else turning(lam, turn)
         moments = cls(jnp.diag(variance), yx, jnp.diag(target))
         return moments.with_features(common_features(lam, rho, variance, target, identity, turn))
@@ -298,21 +291,13 @@ class Moments(Shows, Checked):
         if known is not None and known.lam.shape[-1] * frames[0] == self.dimension:
             return known
         if self.actions is not None:
-            return self._action_features()
+            blind = self.blind()
+            return action_features(blind.xx, blind.yx, blind.yy, self._regressions())
         if frames != (1, 1):
             return self._per_frame(frames).features()
-        factor = jnp.linalg.cholesky(self.xx)
         if self.target_dimension != self.dimension:
-            return self._regression_features(factor)
-        symmetric = (self.yx + self.yx.T) / 2
-        half = jsl.solve_triangular(factor, symmetric, lower=True)
-        whitened = jsl.solve_triangular(factor, half.T, lower=True)
-        rho, rotation = jnp.linalg.eigh(whitened)
-        rho, rotation = rho[::-1], rotation[:, ::-1]
-        basis = jsl.solve_triangular(factor, rotation, lower=True, trans=1)
-        basis = basis @ _split_ties(rho, basis)
-        patterns = self.xx @ basis  # dual to the basis: vᵢᵀ Σxx vⱼ = δᵢⱼ
-        return self._features(rho, basis, patterns)
+            return regression_features(self.xx, self.yx, self.yy)
+        return symmetric_features(self.xx, self.yx, self.yy)
 
     def _turned_features(self) -> Features | None:
         """Features of which some are pairs; None where none turns, or they are no pairs."""
@@ -322,14 +307,7 @@ class Moments(Shows, Checked):
         if not may_turn(xx, yx, eps):
             return None
         found = find_pairs(xx, yx, eps)
-        return self._of_pairs(found) if found.rest <= ROUNDING * eps else None
-
-    def _of_pairs(self, found: Pairs) -> Features:
-        numbers = (jnp.asarray(x, self.xx.dtype) for x in found[:-1])
-        lam, rho, variance, angle, basis = numbers
-        power = jnp.sum(basis * (self.yy @ basis), axis=0)
-        power = (power + power[partners(angle)]) / 2
-        return common_features(lam, rho, variance, power, basis, angle)
+        return features_of(found, self.yy) if found.rest <= ROUNDING * eps else None
 
     @property
     def turns(self) -> bool:
@@ -354,7 +332,7 @@ class Moments(Shows, Checked):
         if found.rest > tolerance:
             rule = f"turn features in pairs, but for a share of {tolerance:g}"
             checks.fail("yx", rule, f"off by {found.rest:.3g}")
-        known = self._of_pairs(found)
+        known = features_of(found, self.yy)
         least = known.lam * known.rho  # what x predicts of y
         known = dataclasses.replace(
             known, target_variance=jnp.maximum(known.target_variance, least)
@@ -364,66 +342,11 @@ class Moments(Shows, Checked):
         xx, yy = ((u * size[None, :]) @ u.T for size in (known.variance, known.target_variance))
         return Moments(xx, u @ cross @ u.T, yy).with_features(known)
 
-    def _regression_features(self, factor: Float[Array, "d d"]) -> Features:
-        whitened = jsl.solve_triangular(factor, self.yx.T, lower=True).T
-        left, found, right = jnp.linalg.svd(whitened)
-        d, count = self.dimension, found.size
-        singular = jnp.zeros(d, found.dtype).at[:count].set(found)
-        target_basis = jnp.zeros((left.shape[0], d), left.dtype).at[:, :count].set(left[:, :count])
-        patterns = factor @ right.T
-        rho = singular / jnp.linalg.norm(patterns, axis=0)
-        basis = jsl.solve_triangular(factor, right.T, lower=True, trans=1)
-        return self._features(rho, basis, patterns, target_basis)
-
-    def _action_features(self) -> Features:
-        """K̃_a = C⁻¹ Σyx^a C⁻ᵀ of Σxx = C Cᵀ, one below the other, have the singular values ρ."""
-        moments = self.blind()
-        factor, regression = jnp.linalg.cholesky(self.xx), self._regressions()
-        whitened = jax.vmap(lambda b: jsl.solve_triangular(factor, b @ factor, lower=True))(
-            regression
-        )
-        _, rho, rotation = jnp.linalg.svd(whitened.reshape(-1, self.dimension), full_matrices=False)
-        basis = jsl.solve_triangular(factor, rotation.T, lower=True, trans=1)
-        basis = basis @ _split_ties(rho, basis)
-        found = moments._features(rho, basis, self.xx @ basis)
-        every = regression @ self.xx
-        pairs = itertools.combinations([self.xx, *every], 2)
-        commutator = jnp.max(jnp.stack([_gap(one, other) for one, other in pairs]))
-        norm = jnp.linalg.norm
-        asymmetry = norm(every - every.swapaxes(1, 2)) / _nonzero(norm(every))
-        sent = regression @ found.patterns
-        return dataclasses.replace(found, commutator=commutator, asymmetry=asymmetry, sent=sent)
-
     def _regressions(self) -> Float[Array, "a d d"]:
         """Σyx^a (Σxx^a)⁻¹ of every action."""
         assert self.actions is not None
         xx, yx = self.actions.xx, self.yx.reshape(self.actions.xx.shape)
         return jnp.linalg.solve(xx, yx.swapaxes(1, 2)).swapaxes(1, 2)
-
-    def _features(
-        self,
-        rho: Float[Array, " d"],
-        basis: Float[Array, "d d"],
-        patterns: Float[Array, "d d"],
-        target_basis: Float[Array, "dy d"] | None = None,
-    ) -> Features:
-        """Features of columns v and p with vᵀ p = 1, scaled so that all p are of unit length.
-
-        target_basis: (dy, d) directions of y, where these are not those of x.
-        """
-        norm = jnp.linalg.norm
-        size = norm(patterns, axis=0)
-        basis, patterns = basis * size[None, :], patterns / size[None, :]
-        if target_basis is None:
-            targets = basis, patterns
-            commutator = _gap(self.xx, self.yx)
-            asymmetry = norm(self.yx - self.yx.T) / _nonzero(norm(self.yx))
-        else:
-            targets = target_basis, target_basis
-            commutator = asymmetry = jnp.zeros((), rho.dtype)
-        power = jnp.sum(targets[0] * (self.yy @ targets[0]), axis=0)
-        numbers, gaps = (rho * size**2, rho, size**2, power), (commutator, asymmetry)
-        return Features(*numbers, basis, patterns, *targets, *gaps, _overlap(patterns))
 
     def _per_frame(self, frames: tuple[int, int]) -> "Moments":
         sizes = {"x": (self.dimension, frames[0]), "y": (self.target_dimension, frames[1])}
@@ -447,7 +370,7 @@ class Moments(Shows, Checked):
         # the known features are those of all moments together, not of one feature
         bare = eqx.tree_at(lambda m: m._known, self, None, is_leaf=lambda x: x is None)
         if features.angle is not None:
-            alone = _planes(features, features.angle)
+            alone = planes(features, features.angle)
             return eqx.tree_at(lambda m: (m.xx, m.yx, m.yy), bare, alone)
         v, u = features.basis, features.target_basis
         of_one = (
@@ -496,77 +419,6 @@ class Moments(Shows, Checked):
 
 # One program: it compiles in half the time of its operations one by one.
 _solved = eqx.filter_jit(Moments.features)
-
-
-def _planes(features: Features, angle: Float[Array, " d"]) -> tuple[Array, Array, Array]:
-    """(d, 2, 2) σ² I, λ R(|θ|) and vᵀΣyy v I of every feature: both of a pair have the same."""
-    cos, sin = jnp.cos(angle), jnp.sin(jnp.abs(angle))
-    rotation = jnp.stack([jnp.stack([cos, -sin], 1), jnp.stack([sin, cos], 1)], 1)
-    identity = jnp.eye(2, dtype=angle.dtype)[None]
-    variance, power = (
-        x[:, None, None] * identity for x in (features.variance, features.target_variance)
-    )
-    return variance, features.lam[:, None, None] * rotation, power
-
-
-def _turn(
-    angle: ArrayLike,
-    lam: Float[Array, " d"],
-    rho: Float[Array, " d"],
-    target_variance: Float[Array, " d"],
-) -> Float[Array, " d"]:
-    """The angles of features. ValueError where those that turn are no pairs."""
-    if np.shape(angle) != np.shape(lam):
-        checks.fail("angle", f"be of the shape of `lam`, {np.shape(lam)}", f"of {np.shape(angle)}")
-    checks.check_finite("angle", angle)
-    if is_concrete(angle, lam, rho, target_variance):
-        theta = to_numpy(angle)
-        if (np.abs(theta) >= np.pi).any():
-            checks.fail("angle", "be above −π and below π (a half turn is a negative ρ)", theta)
-        rule = "be θ > 0 and then −θ for the two features of a pair, of one λ, ρ and vᵀΣyy v"
-        same = np.stack([to_numpy(x) for x in (np.abs(theta), lam, rho, target_variance)])
-        first = 0
-        while first < theta.size:
-            turns = theta[first] != 0
-            pair = theta[first : first + 2]
-            alike = pair.size == 2 and (same[:, first] == same[:, first + 1]).all()
-            if turns and not (alike and pair[0] > 0 > pair[1] and to_numpy(lam)[first] > 0):
-                checks.fail("angle", rule, f"{theta[first]:.6g} for feature {first}")
-            first += 1 + turns
-    return as_float_array(angle)
-
-
-def _gap(a: Float[Array, "d d"], b: Float[Array, "d d"]) -> Float[Array, ""]:
-    """‖AB − BA‖ / (‖A‖ ‖B‖)."""
-    norm = jnp.linalg.norm
-    return norm(a @ b - b @ a) / _nonzero(norm(a) * norm(b))
-
-
-def _overlap(patterns: Float[Array, "d d"]) -> Float[Array, ""]:
-    """The largest |pᵢᵀ pⱼ| of two of the unit columns."""
-    gram = patterns.T @ patterns
-    return jnp.max(jnp.abs(gram - jnp.diag(jnp.diagonal(gram))))
-
-
-def _split_ties(rho: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[Array, "d d"]:
-    """The rotation among features of equal ρ that makes them orthogonal; elsewhere the identity.
-
-    rho: falling.  basis: columns v with vᵢᵀ Σxx vⱼ = δᵢⱼ, so rotations within a tie keep that.
-    """
-    # ρ are equal up to rounding, which in whitening grows with Σxx's condition (max |v|/min |v|)²
-    size = jnp.sum(basis**2, axis=0)
-    rounding = jnp.finfo(rho.dtype).eps * jnp.maximum(1e4, 10 * jnp.max(size) / jnp.min(size))
-    tolerance = rounding * jnp.max(jnp.abs(rho))
-    tie = jnp.cumsum(-jnp.diff(rho, prepend=rho[:1]) > tolerance)  # 0, 0, 1, 2, 2, …
-    inside = jnp.where(tie[:, None] == tie[None, :], basis.T @ basis, 0)
-    # No eigenvalue exceeds the largest row sum: those of tie t are then in [2t, 2t + 1], in order.
-    inside = inside / jnp.max(jnp.sum(jnp.abs(inside), axis=1))
-    _, rotation = jnp.linalg.eigh(inside + 2 * jnp.diag(tie.astype(rho.dtype)))
-    return rotation
-
-
-def _nonzero(x: Float[Array, ""]) -> Float[Array, ""]:
-    return jnp.where(x == 0, jnp.ones_like(x), x)
 
 
 def _largest_rho(xx: ArrayLike, yx: ArrayLike) -> float:

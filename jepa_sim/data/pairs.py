@@ -13,8 +13,14 @@ those of one ρ and different σ²; these blocks are those of Σyx and Σxx too.
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from jaxtyping import Array, Float
+
+from jepa_sim.arguments import checks
+from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_numpy
+from jepa_sim.data.features import Features, common_features, partners
 
 MIXED = 0.6180339887  # c, which no moments are likely to know
 ROUNDING = 1e4  # moments that commute do so within this many units of rounding
@@ -77,3 +83,50 @@ def find_pairs(xx: np.ndarray, yx: np.ndarray, eps: float) -> Pairs:
     falling = np.argsort(-rho, kind="stable")
     numbers = (x[falling] for x in (lam, rho, variance, angle))
     return Pairs(*numbers, basis=basis[:, falling], rest=float(max(lefts)))
+
+
+def features_of(found: Pairs, yy: Float[Array, "d d"]) -> Features:
+    """Pairs as `Features`, with the power of each in y; both of a pair have the mean of theirs."""
+    numbers = (jnp.asarray(x, yy.dtype) for x in found[:-1])
+    lam, rho, variance, angle, basis = numbers
+    power = jnp.sum(basis * (yy @ basis), axis=0)
+    power = (power + power[partners(angle)]) / 2
+    return common_features(lam, rho, variance, power, basis, angle)
+
+
+def planes(features: Features, angle: Float[Array, " d"]) -> tuple[Array, Array, Array]:
+    """(d, 2, 2) σ² I, λ R(|θ|) and vᵀΣyy v I of every feature: both of a pair have the same."""
+    cos, sin = jnp.cos(angle), jnp.sin(jnp.abs(angle))
+    rotation = jnp.stack([jnp.stack([cos, -sin], 1), jnp.stack([sin, cos], 1)], 1)
+    identity = jnp.eye(2, dtype=angle.dtype)[None]
+    variance, power = (
+        x[:, None, None] * identity for x in (features.variance, features.target_variance)
+    )
+    return variance, features.lam[:, None, None] * rotation, power
+
+
+def angles(
+    angle: ArrayLike,
+    lam: Float[Array, " d"],
+    rho: Float[Array, " d"],
+    target_variance: Float[Array, " d"],
+) -> Float[Array, " d"]:
+    """The angles of features. ValueError where those that turn are no pairs."""
+    if np.shape(angle) != np.shape(lam):
+        checks.fail("angle", f"be of the shape of `lam`, {np.shape(lam)}", f"of {np.shape(angle)}")
+    checks.check_finite("angle", angle)
+    if is_concrete(angle, lam, rho, target_variance):
+        theta = to_numpy(angle)
+        if (np.abs(theta) >= np.pi).any():
+            checks.fail("angle", "be above −π and below π (a half turn is a negative ρ)", theta)
+        rule = "be θ > 0 and then −θ for the two features of a pair, of one λ, ρ and vᵀΣyy v"
+        same = np.stack([to_numpy(x) for x in (np.abs(theta), lam, rho, target_variance)])
+        first = 0
+        while first < theta.size:
+            turns = theta[first] != 0
+            pair = theta[first : first + 2]
+            alike = pair.size == 2 and (same[:, first] == same[:, first + 1]).all()
+            if turns and not (alike and pair[0] > 0 > pair[1] and to_numpy(lam)[first] > 0):
+                checks.fail("angle", rule, f"{theta[first]:.6g} for feature {first}")
+            first += 1 + turns
+    return as_float_array(angle)
