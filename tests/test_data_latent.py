@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+import jepa_sim as js
 from jepa_sim.data.latent import Dynamic, Static
 from jepa_sim.data.spectra import random_basis
 from tests.sampling import check_views
@@ -29,6 +30,35 @@ def test_dynamic_features():
     np.testing.assert_allclose(features.rho, lam / (SIGNAL + NOISE), rtol=1e-12)
     assert features.rho[2] == 1  # noise alone, and frozen
     np.testing.assert_allclose(features.basis, BASIS)
+
+
+def test_trajectories_are_centred():
+    """Against matrices of all frames, and samples of whole trajectories centred as groups."""
+    frames, lag = 5, 2
+    views = Dynamic([1.0, 2.0], [0.9, 1.0], [0.3, 0.2], [0.0, -0.4], lag, centered_over=frames)
+    apart = abs(np.subtract.outer(range(frames), range(frames)))
+    center = np.eye(frames) - 1 / frames
+    features = views.exact_moments().features()
+    for i, parts in enumerate([((1.0, 0.9), (0.3, 0.0)), ((2.0, 1.0), (0.2, -0.4))]):
+        whole = center @ sum(size * np.power(gamma, apart) for size, gamma in parts) @ center
+        np.testing.assert_allclose(features.lam[i], np.diag(whole, lag).mean(), rtol=1e-12)
+        np.testing.assert_allclose(features.variance[i], np.diag(whole)[:-lag].mean(), rtol=1e-12)
+    moments = js.Moments.from_samples(*views.draw(np.random.default_rng(0), 200_000))
+    exact = views.exact_moments()
+    np.testing.assert_allclose(moments.xx, exact.xx, atol=0.01)
+    np.testing.assert_allclose(moments.yx, exact.yx, atol=0.01)
+    np.testing.assert_allclose(moments.yy, exact.yy, atol=0.01)
+
+
+def test_groups_lose_their_means():
+    rng = np.random.default_rng(0)
+    x, y, groups = rng.normal(size=(60, 2)), rng.normal(size=(60, 2)), np.arange(60) // 20
+    still = 10 * rng.normal(size=(3, 2))[groups]  # never changes within a group
+    shifted = js.Moments.from_samples(x + still, y + 3 * still, groups=groups)
+    blocks = [np.cov(np.hstack([x, y])[groups == i].T, bias=True) for i in range(3)]
+    whole = np.mean(blocks, axis=0)
+    np.testing.assert_allclose(shifted.xx, whole[:2, :2], rtol=1e-12)
+    np.testing.assert_allclose(shifted.yx, whole[2:, :2], atol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +161,14 @@ def test_the_seed_decides_and_batches_add_up():
         (
             lambda: Dynamic([1.0], 1.0, 0.0, [-2.0]),
             r"Argument `noise_autocorrelation` must be at least -1 and at most 1, but is -2 at \[0",
+        ),
+        (
+            lambda: Dynamic([1.0, 1.0], [0.5, 1.0], 0.0, centered_over=4),
+            "Argument `centered_over` must leave some variance .* but is none of feature 1",
+        ),
+        (
+            lambda: js.Moments.from_samples(np.eye(3), np.eye(3), groups=[0, 1]),
+            "Argument `groups` must be one label for each of the 3 samples of `x`, but is of shape",
         ),
         (lambda: Dynamic([1.0], 1.0, 0.0, lag=0), "Argument `lag` must be a whole number, at leas"),
         (lambda: Static([1.0], 1.0).pairs(0), "Argument `count` must be a whole number, at least"),

@@ -27,7 +27,7 @@ from jepa_sim.data.actions import Actions, of_each, probabilities
 from jepa_sim.data.eigen import action_features, regression_features, symmetric_features
 from jepa_sim.data.features import Features, common_features, feature_columns, turning
 from jepa_sim.data.pairs import ROUNDING, angles, features_of, find_pairs, may_turn, planes
-from jepa_sim.data.running import RunningActions, RunningMoments
+from jepa_sim.data.running import RunningActions, RunningMoments, less_group_means
 from jepa_sim.numerics.display import numbers
 from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows, require_single
@@ -209,6 +209,7 @@ class Moments(Shows, Checked):
         y: ArrayLike | None = None,
         *,
         actions: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         center: bool = True,
         shrinkage: Number = 0.0,
     ) -> "Moments":
@@ -217,7 +218,11 @@ class Moments(Shows, Checked):
         x: (n, d) and y: (n, dy) arrays; or one iterable of (x, y) batches of any sizes, so that the
         samples need never be in memory together.  actions: (n,) whole numbers 0, …, A − 1, the
         action that joins x and y, for the moments of `from_actions`; batches are then (x, y, a).
-        Probabilities are the shares of the samples.  center: subtract the sample means (the linear
+        Probabilities are the shares of the samples.
+        groups: (n,) labels, such as the number of the trajectory that a sample is from (not for
+        batches). The means of each group are subtracted from its samples, so that what never
+        changes within a group, a frozen distractor, has no variance.
+        center: subtract the sample means (the linear
         network has no bias); False gives raw second moments.  shrinkage: s in [0, 1), for few
         samples. Moments become Σxx ← (1 − s) Σxx + s (tr Σxx / d) I, likewise Σyy, and
         Σyx ← (1 − s) Σyx. So ρ is that of ridge regression, λ/(σ² + s/(1 − s) tr Σxx / d), and
@@ -237,6 +242,10 @@ class Moments(Shows, Checked):
             checks.fail(
                 "actions", "be the third entry of each batch where x yields batches", "given"
             )
+        if groups is not None:
+            if y is None:
+                checks.fail("groups", "be left out where x yields batches", "given")
+            x, y = (less_group_means(name, a, groups) for name, a in (("x", x), ("y", y)))
         whole = (x, y) if actions is None else (x, y, actions)
         batches: Any = (whole,) if y is not None else x
         running: RunningMoments | RunningActions | None = None

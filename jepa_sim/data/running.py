@@ -1,6 +1,6 @@
 """Moments of samples, batch by batch."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -102,6 +102,18 @@ class RunningActions:
         found = [part.moments(shrinkage, mean, f" of action {a}") for a, part in enumerate(parts)]
         xx, yx, yy = map(np.stack, zip(*found, strict=True))
         return xx, yx, share, yy
+
+
+def less_group_means(name: str, values: Any, groups: ArrayLike) -> np.ndarray:
+    """(n, c) samples less the mean of those that have the same one of (n,) labels."""
+    values, groups = to_numpy(values), np.asarray(groups)
+    if np.shape(groups) != np.shape(values)[:1]:
+        rule = f"be one label for each of the {len(values)} samples of `{name}`"
+        checks.fail("groups", rule, f"of shape {np.shape(groups)}")
+    _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    sums = np.zeros((counts.size, *values.shape[1:]))
+    np.add.at(sums, group, values)
+    return values - (sums / counts[:, None])[group]
 
 
 def _shrunk(covariance: np.ndarray, shrinkage: float) -> np.ndarray:

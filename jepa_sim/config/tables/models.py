@@ -72,6 +72,14 @@ class Dynamic(Autoregressive):
 
     kind: Literal["dynamic"]
     lag: Count = 1
+    # runs of older versions do not have the key, and must resume
+    centered_over: Annotated[Count | None, Field(exclude_if=lambda frames: frames is None)] = None
+
+    def faults(self) -> Iterator[Fault]:
+        """As above, and trajectories longer than the lag."""
+        yield from super().faults()
+        if self.centered_over is not None and self.centered_over <= self.lag:
+            yield Fault(("centered_over",), "be above `data.lag`", shown(self.centered_over))
 
 
 class Oscillator(Views):
