@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked, checked
@@ -325,6 +325,21 @@ class Problem(Shows, Checked):
     def is_narrow(self) -> bool:
         """Whether the encoder is a bottleneck, in which features compete."""
         return self.network.latent(self.features.lam.size) < self.features.lam.size
+
+    @property
+    def kept(self) -> Bool[Array, " d"] | None:
+        """(d,) which features the encoder keeps for good; None where that is not known.
+
+        A bottleneck of k rows keeps the k that the objective prefers, of those that can be learned:
+        a JEPA those of largest ρ, an MAE those of largest λρ, Barlow Twins those of largest λ. From
+        random starts a JEPA did so in all runs of `notebooks/laboratory/narrow.py` that had learned
+        k features in time, and an MAE in nearly all: it may stay at others that fill its rows.
+        """
+        preference = self.objective.preference(self.features)
+        if is_concrete(preference) and np.isnan(to_numpy(preference)).any():
+            return None
+        rank = jnp.argsort(jnp.argsort(-preference))
+        return (preference > 0) & (rank < self.network.latent(preference.size))
 
     @property
     def starts_level(self) -> bool:

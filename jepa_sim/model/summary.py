@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jepa_sim.data.features import Features, feature_columns
 from jepa_sim.data.moments import SHOWN
 from jepa_sim.model.training import Training
-from jepa_sim.numerics.display.numbers import described, number
+from jepa_sim.numerics.display.numbers import described, listed, number
 from jepa_sim.numerics.display.sheet import Sheet, column
 from jepa_sim.numerics.display.shows import require_single
 
@@ -27,6 +27,11 @@ def sheet_of(problem: "Problem") -> Sheet:
     if misfit := _misfit_of(problem):
         return Sheet(title, {**facts, "does not fit": misfit})
     columns = columns_of(problem)
+    if columns and problem.is_narrow and (kept := problem.kept) is not None:
+        which = listed(np.flatnonzero(kept).tolist())
+        facts["keeps"] = (
+            f"features {which} for good; the other plateaus are those of a wider encoder"
+        )
     left_out = {} if columns else {"features": "`features` solves for them"}
     return Sheet(title, {**facts, **left_out, **unknown_of(columns)}, columns)
 

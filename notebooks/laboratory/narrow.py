@@ -2,11 +2,11 @@
 # # What a bottleneck keeps
 #
 # An encoder of k rows can keep k of d features. Which ones? RUNS problems of d = 6 features, with
-# λ and ρ drawn independently, are trained from Gaussian starts until their weights no longer
-# change. A JEPA keeps the k features of largest ρ: each cleaner feature evicts a noisier one. An
+# λ and ρ drawn independently, are trained from 8 random starts each, until their weights no
+# longer change. A JEPA keeps the k features of largest ρ: each cleaner feature evicts a noisier one. An
 # MAE keeps the k of largest λρ, as reduced-rank regression says.
 #
-# `python notebooks/laboratory/narrow.py 16` computes the numbers of the page "How a JEPA avoids
+# `python notebooks/laboratory/narrow.py 8` computes the numbers of the page "How a JEPA avoids
 # noisy features", and some more.
 
 # %%
@@ -20,7 +20,8 @@ import jepa_sim as js
 
 jax.config.update("jax_enable_x64", True)
 
-RUNS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 32
+RUNS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 8
+SEEDS = range(8)
 FEATURES, SCALE = 6, 1e-2
 STARTS = {"Gaussian": js.RandomGaussian, "balanced": js.RandomBalanced}
 CASES = {
@@ -45,6 +46,7 @@ def kept(objective, training, start, depth: int, width: int) -> np.ndarray:
         objective=[objective],
         depth=[depth],
         scale=[SCALE],
+        seed=SEEDS,
         network=lambda depth, predictor_depth: js.DeepLinear(depth, predictor_depth, width),
         start=start,
         training=training,
@@ -56,24 +58,26 @@ def kept(objective, training, start, depth: int, width: int) -> np.ndarray:
         observables=[js.observables.features],
         progress=False,
     )
-    gains = found.features.isel(time=-1).values.reshape(RUNS, FEATURES)
-    return gains > 0.1 * found.plateau.values.reshape(RUNS, FEATURES)
+    found = found.stack(run=("spectrum", "seed")).transpose("run", ...)
+    gains = found.features.isel(time=-1).values.reshape(-1, FEATURES)
+    return gains > 0.1 * found.plateau.values.reshape(-1, FEATURES)
 
 
 def largest(size: np.ndarray, width: int) -> np.ndarray:
     """(run, feature): the features of largest size."""
-    return np.argsort(np.argsort(-size, axis=1), axis=1) < width
+    return np.repeat(np.argsort(np.argsort(-size, axis=1), axis=1) < width, len(SEEDS), axis=0)
 
 
 # %%
-print(f"{RUNS} problems for each row: what is kept in the end, in share of the runs")
-print(f"{'case':30} start      k  L   largest ρ   largest λρ   largest λ   others")
+print(
+    f"{RUNS} problems from {len(SEEDS)} starts each: what is kept in the end, in share of the runs"
+)
+print(f"{'case':30} start     k  L   largest ρ   largest λρ   largest λ   fewer than k   others")
 for name, (objective, training, depths) in CASES.items():
     for (origin, start), width, depth in itertools.product(STARTS.items(), (1, 2, 3), depths):
         found = kept(objective, training, start, depth, width)
         is_kept = [(found == largest(size, width)).all(1) for size in (rho, lam * rho, lam)]
-        shares = "   ".join(f"{100 * each.mean():8.1f} %" for each in is_kept)
-        others = 1 - np.mean(np.any(is_kept, axis=0))
-        print(
-            f"{name:30} {origin} {width:2} {depth:2}  {shares}   {100 * others:5.1f} %", flush=True
-        )
+        fewer = found.sum(1) < width  # a latent has died, or nothing is learned in time
+        others = ~np.any([*is_kept, fewer], axis=0)
+        shares = "   ".join(f"{each.mean():9.0%}" for each in (*is_kept, fewer, others))
+        print(f"{name:30} {origin} {width:2} {depth:2} {shares}", flush=True)

@@ -96,6 +96,13 @@ class AbstractObjective(Checked):
         unknown = jnp.full_like(features.lam, jnp.nan)
         return unknown, unknown
 
+    def preference(self, features: Features) -> Float[Array, " d"]:
+        """(d,) by what a bottleneck chooses: it keeps the features in which this is largest.
+
+        NaN where the objective does not know it, as here.
+        """
+        return jnp.full_like(features.lam, jnp.nan)
+
     @property
     def moves_straight(self) -> bool:
         """Whether what it learns of a feature moves on a straight line (`theory/line.py`)."""

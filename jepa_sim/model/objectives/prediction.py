@@ -91,6 +91,12 @@ class JEPA(AbstractPrediction):
     def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
         return 2 * depth + predictor_depth - 1, predictor_depth
 
+    def preference(self, features: Features) -> Float[Array, " d"]:
+        """ρ: cleaner features take over the latents of noisier ones, to the cleanest."""
+        if self.teacher.passes_gradient:
+            return super().preference(features)
+        return features.rho
+
     def turning(
         self,
         lam: Float[Array, " d"],
@@ -141,6 +147,10 @@ class MAE(AbstractPrediction):
 
     def exponents(self, depth: Scalar, predictor_depth: Scalar) -> tuple[Scalar, Scalar]:
         return depth + predictor_depth - 1, depth + predictor_depth
+
+    def preference(self, features: Features) -> Float[Array, " d"]:
+        """λρ, by which a feature lowers the loss: the optimum is reduced-rank regression."""
+        return features.lam * features.rho
 
     def turning(
         self,

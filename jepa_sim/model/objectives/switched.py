@@ -80,6 +80,9 @@ class SwitchedObjective(AbstractObjective):
     def has_reduced_flow(self) -> bool:
         return all(option.has_reduced_flow for option in self.options)
 
+    def preference(self, features: Features) -> Float[Array, " d"]:
+        return self._choose([option.preference(features) for option in self.options])
+
     @property
     def moves_straight(self) -> bool:
         return all(option.moves_straight for option in self.options)

@@ -58,6 +58,10 @@ class BarlowTwins(AbstractWhitened):
     def loss(self, maps: Maps, moments: Moments) -> Float[Array, ""]:
         return jnp.sum(_gap(maps.encoder, (moments.yx + moments.yx.T) / 2) ** 2)
 
+    def preference(self, features: Features) -> Float[Array, " d"]:
+        """λ."""
+        return features.lam
+
     def coefficients(self, features: Features) -> Coefficients:
         return 4 * features.lam, 4 * features.lam**2
 
