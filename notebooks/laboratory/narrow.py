@@ -3,8 +3,8 @@
 #
 # An encoder of k rows can keep k of d features. Which ones? RUNS problems of d = 6 features, with
 # λ and ρ drawn independently, are trained from 8 random starts each, until their weights no
-# longer change. A JEPA keeps the k features of largest ρ: each cleaner feature evicts a noisier one. An
-# MAE keeps the k of largest λρ, as reduced-rank regression says.
+# longer change. A JEPA keeps the k features of largest ρ: each cleaner feature evicts a noisier
+# one. An MAE keeps the k of largest λρ, as reduced-rank regression says.
 #
 # `python notebooks/laboratory/narrow.py 8` computes the numbers of the page "How a JEPA avoids
 # noisy features", and some more.
