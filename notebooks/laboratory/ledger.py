@@ -392,7 +392,10 @@ def simon() -> Row:
         "Simon et al. 2023 (2303.15438)",
         "aligned start, four directions, 100 times",
         f"at most {off:.0e} off",
-        judged(off < 1e-6, "holds (the paper leaves out the second γ_j, which a small start allows)"),
+        judged(
+            off < 1e-6,
+            "holds (the paper leaves out the second γ_j, which a small start allows)",
+        ),
     )
 
 
