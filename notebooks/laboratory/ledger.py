@@ -535,7 +535,6 @@ def sobal() -> Row:
 
 
 # %%
-BATCHES = 1 if SMALL else 4
 
 
 def non_commuting(rng: np.random.Generator, turn: float) -> tuple[np.ndarray, np.ndarray]:
@@ -555,9 +554,9 @@ def goh_problem(xx, yx, depth: int, scale: float) -> js.Problem:
     return js.Problem(js.Moments(xx, yx), JEPA, js.DeepLinear(depth), start)
 
 
-def goh_case(depth: int, turn: float, seed: int, scale=1e-3) -> tuple[float, np.ndarray]:
+def goh_case(depth: int, turn: float, scale=1e-3) -> tuple[float, np.ndarray]:
     """Distance from commuting, and (pairs, 2) whether the larger ρ* is first: first, last time."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     xx, yx = map(np.array, zip(*(non_commuting(rng, turn) for _ in range(PROBLEMS)), strict=True))
     rho, vectors = (np.array(x) for x in zip(*map(scipy.linalg.eigh, yx, xx), strict=True))
     rho, vectors = rho[:, ::-1], vectors[:, :, ::-1]  # falling, with vᵀ Σxx v = 1
@@ -581,25 +580,24 @@ def goh_case(depth: int, turn: float, seed: int, scale=1e-3) -> tuple[float, np.
 def goh_order() -> Row:
     turns = (0.3,) if SMALL else (0.01, 0.1, 0.3, 1.0, 3.0)
     shown, shares = [], []
-    for depth in DEPTHS[:2]:
-        for turn in turns:
-            cases = [goh_case(depth, turn, seed) for seed in range(BATCHES)]
-            distance = np.mean([case[0] for case in cases])
-            first, last = 100 * np.concatenate([case[1] for case in cases]).mean(0)
-            shares.append((first, last))
-            shown.append(f"L = {depth}, {distance:.3f}: {first:.0f} → {last:.0f}")
+    for turn in turns:
+        distance, right = goh_case(1, turn)
+        first, last = 100 * right.mean(0)
+        shares.append((first, last))
+        shown.append(f"{distance:.3f}: {first:.0f} → {last:.0f}")
     return Row(
         "Where moments do not commute, a JEPA learns features in the order of ρ*, the generalised"
         " eigenvalues (as we read it)",
         "Goh 2026 (jepa-learning-order, `JEPA_rho_ordering`)",
-        f"matrix flow, all layers ε^(1/L) 1 at the start, ε = 1e-3; {BATCHES * PROBLEMS:,} random"
+        f"matrix flow, L = 1, both layers ε 1 at the start, ε = 1e-3; {PROBLEMS} random"
         f" pairs (Σxx, Σyx) of dimension {FEATURES} in each case; crossings of half of the last"
         " gain; distance from commuting: norm of the commutator over the norms",
         "of the pairs of features that ρ* and λ* order differently, in how many (%) the larger ρ*"
-        " is first, by first → last crossing, for L and distance: " + "; ".join(shown),
+        " is first, by first → last crossing, for each distance: " + "; ".join(shown),
         judged(
             all(last > 85 > 70 > first for first, last in shares),
-            "holds for last crossings; not for first ones, which follow λ* at least as often",
+            "at L = 1 it holds for last crossings, with few exceptions, and not for first ones. His"
+            " theorem has L ≥ 2, which we did not test at scale",
         ),
     )
 
