@@ -6,7 +6,7 @@
 # is printed only if the numbers support it (`judged`).
 #
 # `python notebooks/laboratory/ledger.py` prints the table of the page "Which published claims
-# hold?". With `small` it does so with few problems and shallow networks, in less than a minute, and
+# hold?". With `small` it does so with few problems and shallow networks, in a minute or two, and
 # with the names of functions it prints only their rows.
 
 # %%
