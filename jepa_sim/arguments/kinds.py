@@ -105,8 +105,14 @@ def _plain(fits: Callable[[Any], bool], rule: str, entries: Any = None) -> _Kind
 
 
 def _is_number(value: Any) -> bool:
-    is_flag = isinstance(value, bool | np.bool) or (_is_array(value) and value.dtype.kind == "b")
-    return not is_flag and not isinstance(value, str) and _is_real(value) and np.ndim(value) == 0
+    is_number = not _is_flag(value) and not isinstance(value, str) and _is_real(value)
+    return is_number and np.ndim(value) == 0
+
+
+def _is_flag(value: Any) -> bool:
+    """Whether it is True or False; an entry of an xarray is an array of one of them."""
+    is_one = _is_array(value) and value.dtype == bool and np.ndim(value) == 0
+    return isinstance(value, bool | np.bool) or is_one
 
 
 def _is_real(value: Any, axes: int | None = None) -> bool:
@@ -158,7 +164,7 @@ _KEYS = _plain(_is_key, "a key, as `jax.random.key(0)` makes it")
 _BY_TYPE = {
     Any: _ANYTHING,
     type(None): _NONE,
-    bool: _plain(lambda value: isinstance(value, bool | np.bool), "True or False"),
+    bool: _plain(lambda value: _is_flag(value), "True or False"),
     str: _plain(lambda value: isinstance(value, str), "a string"),
     float: _NUMBER,
     np.floating: _NUMBER,

@@ -297,7 +297,10 @@ class Moments(Shows, Checked):
         Raises ValueError where x and y are not stacks of so many frames.
         """
         known = self._known
-        if known is not None and known.lam.shape[-1] * frames[0] == self.dimension:
+        # those that the moments found by themselves are of all frames together
+        if known is not None and (
+            frames == (1, 1) or known.lam.shape[-1] * frames[0] == self.dimension
+        ):
             return known
         if self.actions is not None:
             blind = self.blind()
