@@ -86,7 +86,7 @@ def test_latents_turn_slowly_with_a_slow_teacher(tau, depth, predictor_depth):
     assert not turning[0, 1] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_slow_teacher_delays_a_takeover():
     """λ = [1, 2], ρ = [.9, .3], ε = 1e-3: with τ = 30 latents stay until both are learned."""
     found, times = [], np.linspace(0, 1200, 241)
