@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections.abc import Sequence
 
 import diffrax as dfx
 import equinox as eqx
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 
 import jepa_sim as js
 from jepa_sim.arguments.kinds import Checked, check_kind
@@ -127,3 +129,10 @@ def test_any_one_number_is_a_number(value):
 def test_nothing_else_is(value):
     with pytest.raises(ValueError, match="`value` must be one real number"):
         check_kind("value", value, Scalar)
+
+
+def test_flags_may_be_an_xarray():
+    """Its entries are arrays of one flag; numbers are no flags."""
+    check_kind("noisy", xr.DataArray([True, False]), Sequence[bool] | np.ndarray)
+    with pytest.raises(ValueError, match=r"Argument `noisy\[0\]` must be True or False"):
+        check_kind("noisy", xr.DataArray([1, 0]), Sequence[bool] | np.ndarray)
