@@ -123,8 +123,8 @@ def warn_where_asymmetric(yx: ArrayLike, what: str) -> None:
     if share > LARGE_ASYMMETRY:
         words = (
             f"Σyx turns features, but not in pairs: `{what}` takes its symmetric part, and leaves "
-            f"out {share:.0%} of it. `GradientFlow` runs all of it; `Moments.paired` finds pairs "
-            "that are nearly there."
+            f"out {share:.0%} of it. `GradientFlow` uses all of it. `Moments.paired` gives the "
+            "nearest moments with pairs."
         )
         warnings.warn(words, AsymmetryWarning, stacklevel=4)
 

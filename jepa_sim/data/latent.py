@@ -181,7 +181,7 @@ class Dynamic(AbstractViews):
         if self.centered_over is not None:
             first = rng.integers(self.centered_over - self.lag, size=count)
             z, n = (
-                self._trajectories(rng, first, variance, gamma)
+                self._trajectories(rng, first, self.centered_over, variance, gamma)
                 for variance, gamma in (
                     (self.signal, self.autocorrelation),
                     (self.noise, self.noise_autocorrelation),
@@ -199,12 +199,17 @@ class Dynamic(AbstractViews):
         return now, left * now + white(rng, now.shape, (1 - left**2) * to_numpy(variance))
 
     def _trajectories(
-        self, rng: np.random.Generator, first: np.ndarray, variance: Array, autocorrelation: Array
+        self,
+        rng: np.random.Generator,
+        first: np.ndarray,
+        length: int,
+        variance: Array,
+        autocorrelation: Array,
     ) -> tuple[Draws, Draws]:
         """Frames `first` of as many trajectories, and those `lag` steps later, less the means."""
         gamma, size = to_numpy(autocorrelation), to_numpy(variance)
         frames = [white(rng, (len(first), size.size), size)]
-        while len(frames) < (self.centered_over or 1):
+        while len(frames) < length:
             fresh = white(rng, frames[0].shape, (1 - gamma**2) * size)
             frames.append(gamma * frames[-1] + fresh)
         whole = np.stack(frames)

@@ -222,9 +222,9 @@ class Moments(Shows, Checked):
         groups: (n,) labels, such as the number of the trajectory that a sample is from (not for
         batches). The means of each group are subtracted from its samples, so that what never
         changes within a group, a frozen distractor, has no variance.
-        center: subtract the sample means (the linear
-        network has no bias); False gives raw second moments.  shrinkage: s in [0, 1), for few
-        samples. Moments become Σxx ← (1 − s) Σxx + s (tr Σxx / d) I, likewise Σyy, and
+        center: subtract the sample means (the linear network has no bias); False gives raw second
+        moments.
+        shrinkage: s in [0, 1), for few samples. Moments become Σxx ← (1 − s) Σxx + s (tr Σxx / d) I, likewise Σyy, and
         Σyx ← (1 − s) Σyx. So ρ is that of ridge regression, λ/(σ² + s/(1 − s) tr Σxx / d), and
         small noisy features no longer come out with a large ρ. Σxx is that of Ledoit & Wolf (2004);
         `sklearn.covariance.ledoit_wolf_shrinkage(x)` estimates the best s. `standard_errors` says
@@ -283,9 +283,9 @@ class Moments(Shows, Checked):
         Where Σyx is not symmetric, but commutes with its transpose and with Σxx, features are pairs
         that turn (`Features.angle`). Of any other Σyx, of one that is traced, and of several frames
         the symmetric part is taken, and `asymmetry` says how much was left out. Features of equal
-        ρ are told apart by their variance: of all bases of their
-        subspace the one that is orthogonal is taken too, which is that of the common eigenvectors
-        where moments commute. Differentiable where all ρ differ.
+        ρ are told apart by their variance: of all bases of their subspace the one that is
+        orthogonal too is taken, which is that of the common eigenvectors where moments commute.
+        Differentiable where all ρ differ.
 
         Where dy ≠ d features are those of the regression of y on x: with Σxx = C Cᵀ and the
         singular values Σyx C⁻ᵀ = Σ s u rᵀ they have v ∝ C⁻ᵀ r, target basis u and λρ = s². The

@@ -135,14 +135,13 @@ class Problem(Shows, Checked):
             if not is_concrete(known) or objective.exponents(*map(float, known))[1] != 1:
                 return None
             layers = self.layers
-            predictor, kappa = (
-                jnp.sqrt(layers.predictor[0]),
-                layers.encoder[0] - layers.predictor[0],
-            )
-        angle = kappa * 0 if features.angle is None else features.angle
+            predictor = jnp.sqrt(layers.predictor[0])
+            kappa = layers.encoder[0] - layers.predictor[0]
+        angle = jnp.zeros_like(kappa) if features.angle is None else features.angle
         _, variance = self.coefficients
         powers = (a + b - 1) / (2 * b), self.depth / (2 * b)
-        return Line(features.rho, b * variance, angle, kappa * 0 + predictor, kappa, *powers)
+        predictor = jnp.broadcast_to(predictor, kappa.shape)
+        return Line(features.rho, b * variance, angle, predictor, kappa, *powers)
 
     def with_curve(self) -> "Problem":
         """This problem with its curve made, so that compiled programs need not make it."""
@@ -304,13 +303,17 @@ class Problem(Shows, Checked):
         differences between layers, which the flow would keep.
         """
         has_copy = self.objective.teacher.time_constant is not None
-        is_single = self.network.frames == (1, 1) and not self.moments.turns
-        return self._ends_at_plateaus and not has_copy and is_single
+        return self._ends_at_plateaus and not has_copy and self._is_single
 
     @property
     def turns_as_known(self) -> bool:
         """Whether the objective's `turning` holds; unlike `is_plain`, a teacher may be a copy."""
-        return self._ends_at_plateaus and self.network.frames == (1, 1)
+        return self._ends_at_plateaus and self._is_single
+
+    @property
+    def _is_single(self) -> bool:
+        """Whether frames are single, and no feature turns."""
+        return self.network.frames == (1, 1) and not self.moments.turns
 
     @property
     def _ends_at_plateaus(self) -> bool:

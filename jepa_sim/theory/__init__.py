@@ -13,7 +13,7 @@ outside of its lanes.
 `cells`: functions as polynomials on octaves.  `tables`: the tables of one c.  `rise`: features with
 λ > 0.  `decay`: those with λ ≤ 0.  `motion`: both, and their derivative.  `logarithm`: ln(1 + y).
 `flow`: all of it as one object.
-`line`: the other exact case, a JEPA of one predictor layer whose layers differ or features turn.
+`line`: the other exact cases: features that turn, and a JEPA with M = 1 whose layers differ.
 `displacement`: how long features stay independent of each other, which all of this assumes.
 
 Derivatives come from the implicit equation: F_c is differentiated, and not its inverse.
