@@ -178,6 +178,20 @@ def check_covariance(
             fail(argument, *fault)
 
 
+def check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
+    """ValueError unless some pair (x, y) has these moments.
+
+    That is so where the joint covariance is positive semidefinite.
+    """
+    if is_concrete(xx, yx, yy):
+        xx, yx, yy = to_numpy(xx), to_numpy(yx), to_numpy(yy)
+        rest = yy - yx @ np.linalg.solve(xx, yx.T)
+        least = np.linalg.eigvalsh(rest / 2 + rest.T / 2)[0]
+        if least < -MATRIX_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
+            rule = "be at least Σyx Σxx⁻¹ Σxy (else no pair of views has these moments)"
+            fail("yy", rule, f"short of it by {-least:.3g}")
+
+
 def _own_type(value: ArrayLike) -> np.dtype:
     """The floating-point type of a value as it was given."""
     dtype = np.dtype(getattr(value, "dtype", np.float64))

@@ -9,9 +9,7 @@ common eigenvectors, σ² and λ are their eigenvalues, and ρ = λ/σ² is the 
 ("influence", Littwin et al., arXiv 2407.03475).
 """
 
-import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -20,14 +18,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
-from jepa_sim.arguments.covariance import MATRIX_TOLERANCE
 from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import ArrayLike, Number, as_float_array, is_concrete, to_numpy
 from jepa_sim.data.actions import Actions, of_each, probabilities
 from jepa_sim.data.eigen import action_features, regression_features, symmetric_features
 from jepa_sim.data.features import Features, common_features, feature_columns, turning
-from jepa_sim.data.pairs import ROUNDING, angles, features_of, find_pairs, may_turn, planes
-from jepa_sim.data.running import RunningActions, RunningMoments, less_group_means
+from jepa_sim.data.pairs import angles, nearest_pairs, planes, turned_features
+from jepa_sim.data.running import RunningMoments, gathered
 from jepa_sim.numerics.display import numbers
 from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows, require_single
@@ -77,10 +74,11 @@ class Moments(Shows, Checked):
             self.yy = self.yx @ jnp.linalg.solve(self.xx, self.yx.T)
         else:
             checks.check_covariance("yy", yy, np.shape(yx)[0], definite=False)
-            _check_joint(xx, yx, yy)
+            checks.check_joint(xx, yx, yy)
             self.yy = as_float_array(yy)
         self.actions = self._known = None
-        self._known = self._turned_features()
+        if self.yx.shape == self.xx.shape and is_concrete(self.xx, self.yx):
+            self._known = turned_features(self.xx, self.yx, self.yy)
         if is_concrete(xx, yx) and np.shape(yx)[0] == d:
             checks.warn_where_amplified(_largest_rho(xx, yx))
 
@@ -224,10 +222,11 @@ class Moments(Shows, Checked):
         changes within a group, a frozen distractor, has no variance.
         center: subtract the sample means (the linear network has no bias); False gives raw second
         moments.
-        shrinkage: s in [0, 1), for few samples. Moments become Σxx ← (1 − s) Σxx + s (tr Σxx / d) I, likewise Σyy, and
-        Σyx ← (1 − s) Σyx. So ρ is that of ridge regression, λ/(σ² + s/(1 − s) tr Σxx / d), and
-        small noisy features no longer come out with a large ρ. Σxx is that of Ledoit & Wolf (2004);
-        `sklearn.covariance.ledoit_wolf_shrinkage(x)` estimates the best s. `standard_errors` says
+        shrinkage: s in [0, 1), for few samples. Moments become
+        Σxx ← (1 − s) Σxx + s (tr Σxx / d) I, likewise Σyy, and Σyx ← (1 − s) Σyx. So ρ is
+        that of ridge regression, λ/(σ² + s/(1 − s) tr Σxx / d), and small noisy features no longer
+        come out with a large ρ. Σxx is that of Ledoit & Wolf (2004); `sklearn.covariance.ledoit_wolf_shrinkage(x)` estimates
+        the best s. `standard_errors` says
         how sure λ and ρ are.
 
         Batches are merged by the update of Chan, Golub & LeVeque (1983), which subtracts the mean
@@ -238,27 +237,7 @@ class Moments(Shows, Checked):
         """
         if not 0 <= shrinkage < 1:
             checks.fail("shrinkage", "be at least 0 and below 1", shrinkage)
-        if actions is not None and y is None:
-            checks.fail(
-                "actions", "be the third entry of each batch where x yields batches", "given"
-            )
-        if groups is not None:
-            if y is None:
-                checks.fail("groups", "be left out where x yields batches", "given")
-            x, y = (less_group_means(name, a, groups) for name, a in (("x", x), ("y", y)))
-        whole = (x, y) if actions is None else (x, y, actions)
-        batches: Any = (whole,) if y is not None else x
-        running: RunningMoments | RunningActions | None = None
-        for number, batch in enumerate(batches):
-            sizes = (2, 3) if running is None else (running.size,)
-            if not isinstance(batch, tuple | list) or len(batch) not in sizes:
-                rule = "be an array (with `y`) or yield pairs (x, y), or (x, y, actions) throughout"
-                checks.fail("x", rule, f"{type(batch)}")
-            if running is None:
-                running = (RunningMoments if len(batch) == 2 else RunningActions)(center)
-            running.add(*batch, where=f" of batch {number}" if y is None else "")
-        if running is None:
-            checks.fail("x", "hold at least one sample", "empty")
+        running = gathered(x, y, actions, groups, center)
         if isinstance(running, RunningMoments):
             return cls(*running.moments(float(shrinkage)))
         return cls.from_actions(*running.moments(float(shrinkage)))
@@ -311,16 +290,6 @@ class Moments(Shows, Checked):
             return regression_features(self.xx, self.yx, self.yy)
         return symmetric_features(self.xx, self.yx, self.yy)
 
-    def _turned_features(self) -> Features | None:
-        """Features of which some are pairs; None where none turns, or they are no pairs."""
-        if self.target_dimension != self.dimension or not is_concrete(self.xx, self.yx):
-            return None
-        eps, xx, yx = float(jnp.finfo(self.xx.dtype).eps), to_numpy(self.xx), to_numpy(self.yx)
-        if not may_turn(xx, yx, eps):
-            return None
-        found = find_pairs(xx, yx, eps)
-        return features_of(found, self.yy) if found.rest <= ROUNDING * eps else None
-
     @property
     def turns(self) -> bool:
         """Whether some features are pairs that turn (see `Features.angle`)."""
@@ -339,20 +308,8 @@ class Moments(Shows, Checked):
         checks.check_positive("tolerance", tolerance)
         if self.target_dimension != self.dimension:
             checks.fail("yx", "have as many rows as columns for pairs", f"of {self.yx.shape}")
-        eps = float(jnp.finfo(self.xx.dtype).eps)
-        found = find_pairs(to_numpy(self.xx), to_numpy(self.yx), eps)
-        if found.rest > tolerance:
-            rule = f"turn features in pairs, but for a share of {tolerance:g}"
-            checks.fail("yx", rule, f"off by {found.rest:.3g}")
-        known = features_of(found, self.yy)
-        least = known.lam * known.rho  # what x predicts of y
-        known = dataclasses.replace(
-            known, target_variance=jnp.maximum(known.target_variance, least)
-        )
-        assert known.angle is not None
-        u, cross = known.basis, turning(known.lam, known.angle)
-        xx, yy = ((u * size[None, :]) @ u.T for size in (known.variance, known.target_variance))
-        return Moments(xx, u @ cross @ u.T, yy).with_features(known)
+        *matrices, known = nearest_pairs(self.xx, self.yx, self.yy, float(tolerance))
+        return Moments(*matrices).with_features(known)
 
     def _regressions(self) -> Float[Array, "a d d"]:
         """Σyx^a (Σxx^a)⁻¹ of every action."""
@@ -438,17 +395,3 @@ def _largest_rho(xx: ArrayLike, yx: ArrayLike) -> float:
     factor, symmetric = np.linalg.cholesky(to_numpy(xx)), (to_numpy(yx) + to_numpy(yx).T) / 2
     whitened = np.linalg.solve(factor, np.linalg.solve(factor, symmetric).T)
     return float(np.linalg.eigvalsh((whitened + whitened.T) / 2)[-1])
-
-
-def _check_joint(xx: ArrayLike, yx: ArrayLike, yy: ArrayLike) -> None:
-    """ValueError unless some pair (x, y) has these moments.
-
-    That is so where the joint covariance is positive semidefinite.
-    """
-    if is_concrete(xx, yx, yy):
-        xx, yx, yy = to_numpy(xx), to_numpy(yx), to_numpy(yy)
-        rest = yy - yx @ np.linalg.solve(xx, yx.T)
-        least = np.linalg.eigvalsh(rest / 2 + rest.T / 2)[0]
-        if least < -MATRIX_TOLERANCE * max(np.abs(yy).max(), np.abs(yy - rest).max()):
-            rule = "be at least Σyx Σxx⁻¹ Σxy (else no pair of views has these moments)"
-            checks.fail("yy", rule, f"short of it by {-least:.3g}")

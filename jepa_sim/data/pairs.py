@@ -11,6 +11,7 @@ has a block-diagonal real Schur form. For almost every c its blocks tell all fea
 those of one ρ and different σ²; these blocks are those of Σyx and Σxx too.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_numpy
-from jepa_sim.data.features import Features, common_features, partners
+from jepa_sim.data.features import Features, common_features, partners, turning
 
 MIXED = 0.6180339887  # c, which no moments are likely to know
 ROUNDING = 1e4  # moments that commute do so within this many units of rounding
@@ -85,7 +86,36 @@ def find_pairs(xx: np.ndarray, yx: np.ndarray, eps: float) -> Pairs:
     return Pairs(*numbers, basis=basis[:, falling], rest=float(max(lefts)))
 
 
-def features_of(found: Pairs, yy: Float[Array, "d d"]) -> Features:
+def turned_features(
+    xx: Float[Array, "d d"], yx: Float[Array, "d d"], yy: Float[Array, "d d"]
+) -> Features | None:
+    """Features of which some are pairs; None where none turns, or they are no pairs."""
+    eps, known = float(jnp.finfo(xx.dtype).eps), (to_numpy(xx), to_numpy(yx))
+    if not may_turn(*known, eps):
+        return None
+    found = find_pairs(*known, eps)
+    return _features_of(found, yy) if found.rest <= ROUNDING * eps else None
+
+
+def nearest_pairs(
+    xx: Float[Array, "d d"], yx: Float[Array, "d d"], yy: Float[Array, "d d"], tolerance: float
+) -> tuple[Array, Array, Array, Features]:
+    """Σxx, Σyx, Σyy and features of the nearest moments with pairs; see `Moments.paired`."""
+    found = find_pairs(to_numpy(xx), to_numpy(yx), float(jnp.finfo(xx.dtype).eps))
+    if found.rest > tolerance:
+        rule = f"turn features in pairs, but for a share of {tolerance:g}"
+        checks.fail("yx", rule, f"off by {found.rest:.3g}")
+    known = _features_of(found, yy)
+    least = known.lam * known.rho  # what x predicts of y
+    power = jnp.maximum(known.target_variance, least)
+    known = dataclasses.replace(known, target_variance=power)
+    assert known.angle is not None
+    u = known.basis
+    xx, yy = ((u * size[None, :]) @ u.T for size in (known.variance, power))
+    return xx, u @ turning(known.lam, known.angle) @ u.T, yy, known
+
+
+def _features_of(found: Pairs, yy: Float[Array, "d d"]) -> Features:
     """Pairs as `Features`, with the power of each in y; both of a pair have the mean of theirs."""
     numbers = (jnp.asarray(x, yy.dtype) for x in found[:-1])
     lam, rho, variance, angle, basis = numbers

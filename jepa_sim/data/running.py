@@ -104,7 +104,33 @@ class RunningActions:
         return xx, yx, share, yy
 
 
-def less_group_means(name: str, values: Any, groups: ArrayLike) -> np.ndarray:
+def gathered(
+    x: Any, y: Any, actions: Any, groups: Any, center: bool
+) -> RunningMoments | RunningActions:
+    """The moments of all samples; see `Moments.from_samples` for the arguments."""
+    if actions is not None and y is None:
+        checks.fail("actions", "be the third entry of each batch where x yields batches", "given")
+    if groups is not None:
+        if y is None:
+            checks.fail("groups", "be left out where x yields batches", "given")
+        x, y = (_less_group_means(name, a, groups) for name, a in (("x", x), ("y", y)))
+    whole = (x, y) if actions is None else (x, y, actions)
+    batches: Any = (whole,) if y is not None else x
+    running: RunningMoments | RunningActions | None = None
+    for number, batch in enumerate(batches):
+        sizes = (2, 3) if running is None else (running.size,)
+        if not isinstance(batch, tuple | list) or len(batch) not in sizes:
+            rule = "be an array (with `y`) or yield pairs (x, y), or (x, y, actions) throughout"
+            checks.fail("x", rule, f"{type(batch)}")
+        if running is None:
+            running = (RunningMoments if len(batch) == 2 else RunningActions)(center)
+        running.add(*batch, where=f" of batch {number}" if y is None else "")
+    if running is None:
+        checks.fail("x", "hold at least one sample", "empty")
+    return running
+
+
+def _less_group_means(name: str, values: Any, groups: ArrayLike) -> np.ndarray:
     """(n, c) samples less the mean of those that have the same one of (n,) labels."""
     values, groups = to_numpy(values), np.asarray(groups)
     if np.shape(groups) != np.shape(values)[:1]:
