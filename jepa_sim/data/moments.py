@@ -222,11 +222,10 @@ class Moments(Shows, Checked):
         changes within a group, a frozen distractor, has no variance.
         center: subtract the sample means (the linear network has no bias); False gives raw second
         moments.
-        shrinkage: s in [0, 1), for few samples. Moments become
-        Σxx ← (1 − s) Σxx + s (tr Σxx / d) I, likewise Σyy, and Σyx ← (1 − s) Σyx. So ρ is
-        that of ridge regression, λ/(σ² + s/(1 − s) tr Σxx / d), and small noisy features no longer
-        come out with a large ρ. Σxx is that of Ledoit & Wolf (2004); `sklearn.covariance.ledoit_wolf_shrinkage(x)` estimates
-        the best s. `standard_errors` says
+        shrinkage: s in [0, 1), for few samples. Moments become Σxx ← (1 − s) Σxx + s (tr Σxx / d) I
+        (Ledoit & Wolf 2004), likewise Σyy, and Σyx ← (1 − s) Σyx. So ρ is that of ridge regression,
+        λ/(σ² + s/(1 − s) tr Σxx / d), and small noisy features no longer come out with a large ρ.
+        `sklearn.covariance.ledoit_wolf_shrinkage(x)` estimates the best s. `standard_errors` says
         how sure λ and ρ are.
 
         Batches are merged by the update of Chan, Golub & LeVeque (1983), which subtracts the mean
