@@ -263,3 +263,11 @@ def test_a_diagnosis_explains_the_sign_and_the_turn():
     assert "and turned by θ = -2" in reasons(PAIR, 0.0, 300.0)[1]
     assert "still has to turn towards θ = 2" in reasons(PAIR, 0.0, 2.0)[0]
     assert "shrinks while it turns by θ = 2" in reasons(PAIR, -0.09, 300.0)[0]
+
+
+def test_it_is_not_known_whether_pairs_displace_each_other():
+    """Neither with stop-gradient nor with a slow teacher: no rate of pairs is known."""
+    moments = js.Moments.from_features([1.0, 1.0], [0.5, 0.5], angle=[1.2, -1.2])
+    for target in (js.StopGradient(), js.MovingAverage(10.0)):
+        parts = (js.JEPA(target), js.DeepLinear(1), js.Balanced(1e-2))
+        assert not js.Problem(moments, *parts).turns_as_known

@@ -15,9 +15,10 @@ from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import OptionalKey, is_concrete, to_numpy
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
-from jepa_sim.model.equilibria import Equilibria, Layers, equilibria, level, settled
+from jepa_sim.model.equilibria import Equilibria, Layers, level
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
+from jepa_sim.model.rest import equilibria_of, line_of, plateaus_of
 from jepa_sim.model.starts import AbstractStart, effective, frame_sizes
 from jepa_sim.model.state import Gains, Weights
 from jepa_sim.model.summary import sheet_of
@@ -94,11 +95,11 @@ class Problem(Shows, Checked):
     def coefficients(self) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
         """(λ, σ²) of the reduced flow of every feature, per unit of flow time."""
         lam, variance = self.objective.coefficients(self.features)
-        rate = self.training.encoder_rate.astype(lam.dtype) * self._pace
+        rate = self.training.encoder_rate.astype(lam.dtype) * self.pace
         return rate * lam, rate * variance
 
     @property
-    def _pace(self) -> Float[Array, "*d"]:
+    def pace(self) -> Float[Array, "*d"]:
         """1; with actions ‖(p_a ρ_a)_a‖ / ‖(ρ_a)_a‖, how fast the predictors grow at first."""
         sent, actions = self.features.sent, self.moments.actions
         if actions is None or sent is None:
@@ -122,26 +123,7 @@ class Problem(Shows, Checked):
         It is known from a level start that is balanced, also where features turn, and for a JEPA
         with M = 1 where the predictor is not as large as the encoder.
         """
-        objective, start, features = self.objective, self.start, self.features
-        is_single = self.network.frames == (1, 1) and not self.is_narrow
-        is_aligned = start.is_level and start.is_separable and self.training.is_scaled
-        if not (objective.moves_straight and is_single and is_aligned):
-            return None
-        a, b = self.exponents
-        predictor = self.start_gains ** (b / self.depth)
-        kappa = jnp.zeros_like(features.lam)
-        if start.keeps_differences:
-            known = (self.network.depth, self.network.predictor_depth)
-            if not is_concrete(known) or objective.exponents(*map(float, known))[1] != 1:
-                return None
-            layers = self.layers
-            predictor = jnp.sqrt(layers.predictor[0])
-            kappa = layers.encoder[0] - layers.predictor[0]
-        angle = jnp.zeros_like(kappa) if features.angle is None else features.angle
-        _, variance = self.coefficients
-        powers = (a + b - 1) / (2 * b), self.depth / (2 * b)
-        predictor = jnp.broadcast_to(predictor, kappa.shape)
-        return Line(features.rho, b * variance, angle, predictor, kappa, *powers)
+        return line_of(self)
 
     def with_curve(self) -> "Problem":
         """This problem with its curve made, so that compiled programs need not make it."""
@@ -174,60 +156,7 @@ class Problem(Shows, Checked):
         for an objective without a reduced flow, and, without stop-gradient, for a target that x
         predicts without error. Without stop-gradient everything else collapses.
         """
-        features, objective = self.features, self.objective
-        lam, variance = objective.coefficients(features)
-        if objective.teacher.passes_gradient:
-            predicted = lam * features.rho  # what x predicts of the target's variance
-            if self.moments.actions is not None and features.sent is not None:
-                power = jnp.sum(features.sent**2, axis=1)
-                predicted = variance * (self.moments.actions.probability @ power)
-            # a margin: λ and ρ come from an eigenproblem, whose rounding is far above eps
-            rounding = 1e4 * jnp.finfo(lam.dtype).eps * features.target_variance
-            collapses = features.target_variance > predicted + rounding
-            nothing = jnp.where(collapses, jnp.zeros_like(lam), jnp.nan)
-            return Equilibria(nothing, nothing, jnp.where(collapses, jnp.inf, jnp.nan))
-        is_single = self.training.predictor.is_learned and self.network.frames == (1, 1)
-        if not (is_single and objective.has_reduced_flow):
-            unknown = jnp.full_like(lam, jnp.nan)
-            return Equilibria(unknown, unknown, unknown)
-        predictor_depth = self.predictor_depth if objective.uses_predictor else None
-        training, tau = self.training, objective.teacher.time_constant
-        exponents, depth = self.exponents, self.depth
-        found = equilibria(lam, variance, exponents, depth, predictor_depth, training, tau)
-        if predictor_depth is None:
-            return found
-        start = self.layers
-        kept = settled(
-            *(lam, variance, exponents, (depth, predictor_depth), training, start),
-            has_copy=tau is not None,
-        )
-        decays = (training.encoder_decay > 0) | (training.predictor_decay > 0)
-        # under decay it is not known what is kept of a start, unless all layers stay alike
-        alike = (training.encoder_rate == training.predictor_rate) & (
-            training.encoder_decay == training.predictor_decay
-        )
-        squares = jnp.concatenate([start.encoder, start.predictor])
-        alike = alike & (jnp.max(squares, axis=0) == jnp.min(squares, axis=0)) & (start.sign > 0)
-        with_decay = jnp.where(((lam < 0) | (start.sign < 0)) & ~alike, jnp.nan, found.stable)
-        if features.angle is not None:
-            found, kept = self._turned(found, kept, features.angle)
-            with_decay = found.stable
-        return dataclasses.replace(found, stable=jnp.where(decays, with_decay, kept))
-
-    def _turned(
-        self, found: Equilibria, kept: Float[Array, " d"], angle: Float[Array, " d"]
-    ) -> tuple[Equilibria, Float[Array, " d"]]:
-        """Equilibria, and gains without decay; NaN where it is not known how a pair gets there.
-
-        At rest a pair is as a feature of its modulus ρ. On the way its predictor turns by θ, and
-        how far it shrinks meanwhile is known on a straight line only.
-        """
-        unknown = (angle != 0) & self.start.keeps_differences
-        line = self.line
-        kept = jnp.where(unknown, jnp.nan, kept) if line is None else line.plateau
-        edge = jnp.where(angle != 0, jnp.nan, found.edge)
-        stable = jnp.where(unknown, jnp.nan, found.stable)
-        return dataclasses.replace(found, edge=edge, stable=stable), kept
+        return equilibria_of(self)
 
     @property
     def layers(self) -> Layers:
@@ -259,39 +188,7 @@ class Problem(Shows, Checked):
         These are the plateaus of the reduced theory: where moments do not commute, the matrix flow
         ends some percent lower. They are NaN where the objective has no reduced flow.
         """
-        if self.network.frames != (1, 1):
-            return self._plateaus_of_frames()
-        by_formula = self.training.predictor.plateaus(self.features, self.training)
-        if by_formula is not None:
-            return by_formula if not self.moments.turns else jnp.full_like(by_formula, jnp.nan)
-        if not self.is_plain:
-            return self.equilibria.stable
-        lam, variance = self.objective.coefficients(self.features)
-        learned = lam > 0
-        ratio = jnp.where(learned, lam, 1) / variance  # 1: a power of λ ≤ 0 has no derivative
-        return jnp.where(learned, ratio ** (self.depth / self.exponents[1]), 0)
-
-    def _plateaus_of_frames(self) -> Float[Array, " d"]:
-        """‖B‖^{L/b}, with B = Σyx Σxx⁻¹ over the frames of one feature.
-
-        ‖B‖ stands in place of ρ: the predictor ends as B, and its norm stays balanced with the
-        layers. With actions B = (ρ_a)_a. The predictors start alike and move along (p_a λ_a)_a, so
-        all reach 0 at once, and the encoder with them, only where p_a λ_a is one negative number.
-        """
-        features, alone = (
-            self.features,
-            self.moments.per_feature(self.features, self.network.frames),
-        )
-        if self.moments.actions is None:
-            regression = jnp.linalg.solve(alone.xx, alone.yx.swapaxes(1, 2))
-            size = jnp.sqrt(jnp.sum(regression**2, axis=(1, 2)))
-            dies = jnp.zeros(size.shape, bool)
-        else:
-            size, count = features.rho, self.moments.actions.count
-            along = jnp.sum(alone.yx, axis=(1, 2)) / count**0.5
-            dies = along < (1e4 * jnp.finfo(size.dtype).eps - 1) * self._pace * features.lam
-        ends = size ** (self.depth / self.exponents[1])
-        return jnp.where(dies, 0, ends) * (1 if self._ends_at_plateaus else jnp.nan)
+        return plateaus_of(self)
 
     @property
     def is_plain(self) -> bool:
@@ -303,12 +200,12 @@ class Problem(Shows, Checked):
         differences between layers, which the flow would keep.
         """
         has_copy = self.objective.teacher.time_constant is not None
-        return self._ends_at_plateaus and not has_copy and self._is_single
+        return self.ends_at_plateaus and not has_copy and self._is_single
 
     @property
     def turns_as_known(self) -> bool:
         """Whether the objective's `turning` holds; unlike `is_plain`, a teacher may be a copy."""
-        return self._ends_at_plateaus and self._is_single
+        return self.ends_at_plateaus and self._is_single
 
     @property
     def _is_single(self) -> bool:
@@ -316,7 +213,7 @@ class Problem(Shows, Checked):
         return self.network.frames == (1, 1) and not self.moments.turns
 
     @property
-    def _ends_at_plateaus(self) -> bool:
+    def ends_at_plateaus(self) -> bool:
         """Whether a learned feature ends where the regression says.
 
         A teacher's copy changes when it gets there, and several frames how large the regression is.
