@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.release
 def test_small_runs_support_the_verdicts_of_the_page(monkeypatch):
     script = ROOT / "notebooks" / "laboratory" / "ledger.py"
+    monkeypatch.syspath_prepend(str(script.parent))  # as Python does for a script
     monkeypatch.setattr(sys, "argv", [str(script), "small"])
     found = runpy.run_path(str(script), run_name="ledger")["ledger"]()
     page = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")

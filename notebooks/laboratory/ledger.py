@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import scipy.linalg
+from censored import kendall
 
 import jepa_sim as js
 
@@ -110,13 +111,6 @@ def crossings(times: np.ndarray, found: np.ndarray, level: np.ndarray):
     first = np.where(rises, at, np.inf).min(1)
     last = np.where(above[:, -1], np.where(rises, at, -np.inf).max(1), np.inf)
     return first, last
-
-
-def kendall(when: np.ndarray, size: np.ndarray) -> float:
-    """The mean over problems of Kendall's τ between being early and large; arrays (n, d)."""
-    early = np.sign(when[:, None, :] - when[:, :, None])  # 1 where the second is later
-    large = np.sign(size[:, :, None] - size[:, None, :])
-    return float(((early * large).sum((1, 2)) / np.abs(early).sum((1, 2))).mean())
 
 
 def spectra(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import xarray as xr
+from censored import kendall
 
 import jepa_sim as js
 from jepa_sim import plot
@@ -101,16 +102,6 @@ ROWS = [
 
 
 # %%
-def kendall(when: np.ndarray, size: np.ndarray) -> float:
-    """The mean over runs of τ of being early and large, over pairs that the run decides."""
-    with np.errstate(invalid="ignore"):
-        early = np.sign(when[:, None, :] - when[:, :, None])  # 1 where the second is later
-    early[np.isnan(early)] = 0  # both are never learned
-    large = np.sign(size[..., :, None] - size[..., None, :])
-    decided = np.abs(early).sum((1, 2))
-    return float(np.nanmean((early * large).sum((1, 2)) / np.where(decided > 0, decided, np.nan)))
-
-
 print(f"{RUNS} problems for each row, from {len(SEEDS)} starts each")
 print("objective start        L  M   ε      ", end=" ")
 print("evicted   τ(ρ) first, last   τ(λ) first, last   not learned")

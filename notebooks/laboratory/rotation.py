@@ -86,7 +86,8 @@ with plot.style():
     for kappa, found in signs.items():
         axes[3].plot(found.times, found.features[:, 0], label=f"{kappa:g}")
     axes[3].set(xscale="log", xlabel="flow time t", title="ρ = −0.6: the gain")
-    axes[3].legend(frameon=False, title="κ", title_fontsize=7, loc="upper left")
+    beside = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
+    axes[3].legend(frameon=False, title="κ", title_fontsize=7, **beside)
 figure.savefig(Path(__file__).with_suffix(".png"), dpi=150, pil_kwargs={"optimize": True})
 
 for depth in DEPTHS:

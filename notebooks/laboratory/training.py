@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import xarray as xr
+from censored import kendall
 
 import jepa_sim as js
 from jepa_sim import plot
@@ -55,16 +56,6 @@ def run(objective, solver, times) -> xr.Dataset:
 
 
 # %%
-def kendall(when: np.ndarray, size: np.ndarray) -> float:
-    """The mean over runs of τ of being early and large, over pairs that the run decides."""
-    with np.errstate(invalid="ignore"):
-        early = np.sign(when[:, None, :] - when[:, :, None])  # 1 where the second is later
-    early[np.isnan(early)] = 0  # both are never learned
-    large = np.sign(size[..., :, None] - size[..., None, :])
-    decided = np.abs(early).sum((1, 2))
-    return float(np.nanmean((early * large).sum((1, 2)) / np.where(decided > 0, decided, np.nan)))
-
-
 def report(name: str, found: xr.Dataset) -> None:
     first, last = (found[time].values for time in ("critical_time", "learned_time"))
     evicted = int(np.sum(last > first * (1 + 1e-6)))
