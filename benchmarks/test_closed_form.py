@@ -177,7 +177,7 @@ def test_a_critical_time(race, record):
     @jax.jit
     def times(which, lanes):
         def one(i):
-            problem, _ = program._pose(lanes[i])
+            problem, _ = program._begin(lanes[i])
             return js.critical_times(problem, fraction=0.5)
 
         return jax.vmap(one)(which)

@@ -63,7 +63,7 @@ picture, axes = plot.panels(2, 4, (plot.PAGE, 3.6), sharey=True)
 for row, name in enumerate(["JEPA", "MAE"]):
     for column, depth in enumerate(grid.depth):
         ax = axes[4 * row + column]
-        drawn = ax.pcolormesh(
+        ax.pcolormesh(
             noise, excess, shown[row, column, 0], cmap="RdBu_r", vmin=-2, vmax=2, rasterized=True
         )
         ax.contour(noise, excess, shown[row, column, 0], [0], colors="k", linewidths=0.8)
@@ -71,7 +71,7 @@ for row, name in enumerate(["JEPA", "MAE"]):
         ax.set_title(f"{name}, L = {depth}")
         ax.set_xlabel("ρ of the noisy feature" if row else "")
     axes[4 * row].set_ylabel("λ of the noisy feature")
-bar = picture.colorbar(drawn, ax=axes, aspect=30)
+bar = picture.colorbar(axes[0].collections[0], ax=axes, aspect=30)
 bar.set_label("log₂ of how much earlier\nthe noisy feature is learned")
 
 # %% [markdown]

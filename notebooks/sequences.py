@@ -216,7 +216,7 @@ ties = {
     for objective, depth in kinds
 }
 equal = 0.9 * 0.7 ** (-1 / np.array(lags))
-ties["λ alone"] = np.where(equal <= 1, equal, np.nan)
+ties["λ alone"] = [tie if tie <= 1 else np.nan for tie in equal]
 ties = pd.DataFrame(ties, index=pd.Index(lags, name="lag"))
 assert abs(ties["MAE, L = 5"] - ties["λ alone"]).max() < 2e-3
 ties.round(3)

@@ -68,7 +68,7 @@ class Descent(AbstractMatrixSolver):
     function, the samples do not fit the problem, or two times fall on one step.
     """
 
-    optimizer: Callable[[Scalar], optax.GradientTransformation] = eqx.field(static=True)
+    optimizer: Callable[[Array], optax.GradientTransformation] = eqx.field(static=True)
     learning_rate: Float[Array, ""]
     batch_size: int | None = eqx.field(static=True, default=None)
     samples: tuple[Array, ...] | None = None
@@ -77,7 +77,7 @@ class Descent(AbstractMatrixSolver):
 
     def __init__(
         self,
-        optimizer: Callable[[Scalar], optax.GradientTransformation] | optax.GradientTransformation,
+        optimizer: Callable[[Array], optax.GradientTransformation] | optax.GradientTransformation,
         learning_rate: Scalar,
         batch_size: int | None = None,
         samples: Sequence[ArrayLike] | None = None,
