@@ -3,6 +3,7 @@
 import dataclasses
 
 import equinox as eqx
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
@@ -60,6 +61,20 @@ def test_no_stop_gradient():
     found = js.diagnose(run(200, target=js.NoStopGradient()))
     assert statuses(found)[:3] == [Status.collapsed] * 3
     assert "without stop-gradient" in found.findings[0].reason
+
+
+def test_features_that_rest_near_a_plateau_that_is_an_estimate():
+    turn = np.eye(4)
+    turn[:2, :2] = [[0.6, -0.8], [0.8, 0.6]]
+    yx = turn @ np.diag([1.0, 0.8, 0.5, 0.4]) @ turn.T
+    moments = js.Moments(np.diag([1.0, 2.0, 2.5, 1.0]), yx)
+    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(1), js.Balanced(0.1))
+    trajectory = js.simulate(problem, np.linspace(0, 200, 50), js.GradientFlow())
+    lower = np.asarray(trajectory.features) * [1.0, 0.8, 0.4, 1.0]
+    values = {**trajectory.values, "features": jnp.asarray(lower)}
+    found = js.diagnose(dataclasses.replace(trajectory, values=values))
+    assert statuses(found) == [Status.learned, Status.learned, Status.stuck, Status.learned]
+    assert all("an estimate since moments do not" in found.findings[i].reason for i in (1, 2))
 
 
 def test_a_misaligned_predictor():

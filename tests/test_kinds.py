@@ -21,6 +21,7 @@ from tests.problems import two_features
 MOMENTS = two_features()
 PROBLEM = js.Problem(MOMENTS, js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
 DEEPER = dataclasses.replace(PROBLEM, start=js.Given([np.eye(2)], [np.eye(2)]))
+LARGER = js.Problem(MOMENTS, js.JEPA(), js.DeepLinear(1), js.Given([np.eye(3)], [np.eye(3)]))
 WIDE = js.Moments(np.eye(3), np.ones((2, 3)) / 9)  # y of two entries, x of three
 
 
@@ -71,7 +72,8 @@ WIDE = js.Moments(np.eye(3), np.ones((2, 3)) / 9)  # y of two entries, x of thre
             lambda: PROBLEM.weights(3),
             "`key` must be a key, as `jax.random.key.0.` makes it, but is 3",
         ),
-        (lambda: DEEPER.plateaus, "`start.encoder` must have 2 factors, one for each layer"),
+        (lambda: DEEPER.plateaus, r"`start.encoder` must have factors of shapes \[\(2, 2\), "),
+        (lambda: LARGER.plateaus, r"`start.encoder` must have factors of shapes \[\(2, 2\)\], but"),
     ],
 )
 def test_what_is_not_of_its_kind_is_refused(call, message):

@@ -163,7 +163,11 @@ class Problem(Shows, Checked):
         """The layers of every feature at time 0.
 
         Where the start does not say, they are those of an aligned start of the same scale.
+
+        Raises ValueError where a start of given factors does not fit the network.
         """
+        if self.start.keeps_differences:
+            self.check_start()
         features = self.features
         found = self.start.layers(features, self.objective, self.depth)
         if found is not None:
@@ -277,8 +281,14 @@ class Problem(Shows, Checked):
         """ValueError where moments, objective, network, start and training do not fit together."""
         self.network.whole()
         d, _ = frame_sizes(self.moments, self.objective, self.network)
-        jax.eval_shape(self.weights, jr.key(0))  # the start's own checks
+        self.check_start()
         self.training.predictor.check(self.objective, self.network, d)
+
+    def check_start(self) -> None:
+        """ValueError where the start does not fit the network, if its depths are whole numbers."""
+        depths = (self.network.depth, self.network.predictor_depth)
+        if is_concrete(depths) and not any(float(depth) % 1 for depth in depths):
+            jax.eval_shape(self.weights, jr.key(0))
 
     def check_read(self, what: str) -> None:
         """ValueError where y has fewer entries than x: no predictor reads the features beyond them.

@@ -3,8 +3,6 @@
 from typing import TYPE_CHECKING
 
 import equinox as eqx
-import jax
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -38,10 +36,8 @@ def sheet_of(problem: "Problem") -> Sheet:
 
 def _misfit_of(problem: "Problem") -> str:
     """Why `simulate` will refuse the start; empty where it fits, or where depths are not whole."""
-    if any(float(depth) % 1 for depth in (problem.depth, problem.predictor_depth)):
-        return ""
     try:
-        jax.eval_shape(problem.weights, jr.key(0))
+        problem.check_start()
     except ValueError as error:
         return str(error)
     return ""

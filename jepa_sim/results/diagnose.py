@@ -19,6 +19,7 @@ from jepa_sim.results.trajectory import Trajectory
 from jepa_sim.theory.flow import ReducedFlow
 
 SMALL = 0.1  # a gain below this share of its plateau is not learned
+COMMUTES = 0.01  # plateaus are exact to about a per cent where the commutator is below this
 ROUNDING = 1e-8  # the sign of a predictor gain below this share of the largest means nothing
 
 
@@ -78,8 +79,8 @@ def diagnose(run: Trajectory) -> Diagnosis:
     `evictions`); if it was learned again, the reason says so too. With `latent_cosines`
     the reason names the feature whose latent carried it meanwhile. Plateaus, thresholds of weight
     decay and basins are those of the reduced theory (`Problem.equilibria`); where moments do not
-    commute, they are estimates. A feature that neither the run nor the theory decides is
-    undetermined, with a reason.
+    commute, they are estimates, and a feature that rests above half of its plateau is learned. A
+    feature that neither the run nor the theory decides is undetermined, with a reason.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -129,6 +130,7 @@ def _findings(run: Trajectory) -> Iterator[Finding]:
             aligned=bool(layers.is_known[i]) and says_layers,
             kappa=float(kappa[i]),
             angle=float(angle[i]),
+            commutes=float(features.commutator) < COMMUTES,
         )
         status, reason = case.verdict() if not np.isnan(end) else (Status.failed, result.reason)
         if status is not Status.failed:
@@ -182,6 +184,7 @@ class _Case(NamedTuple):
     aligned: bool  # whether the start is aligned with the feature
     kappa: float  # w² − v² of encoder and predictor where it is kept, else NaN
     angle: float  # by which the feature turns
+    commutes: bool  # else its plateau is an estimate
 
     @property
     def falling(self) -> bool:
@@ -319,14 +322,17 @@ class _Case(NamedTuple):
         if self.rising or (not has_moved and (self.aligned or self.pull > 0)):
             return Status.growing, f"the run ends too early: {self.change()}{self.left()}"
         if has_moved:
-            return Status.stuck, self.where_stuck("its gain no longer changes")
+            is_near = not self.commutes and self.end > self.plateau / 2 and not self.pull < 0
+            status = Status.learned if is_near else Status.stuck
+            return status, self.where_stuck("its gain no longer changes")
         return Status.undetermined, self.where_stuck("its gain has hardly changed")
 
     def where_stuck(self, how: str) -> str:
         if np.isnan(self.predictor):
             return f"{how}; save `js.observables.predictor_gains` to see the sign of the predictor"
         share = self.end / self.plateau
-        return f"{how}, and is {share:.2g} of its plateau; v̄ = {self.predictor:.3g}"
+        about = "" if self.commutes else ", an estimate since moments do not commute"
+        return f"{how}, and is {share:.2g} of its plateau{about}; v̄ = {self.predictor:.3g}"
 
     def change(self) -> str:
         return f"gain {self.earlier:.3g} → {self.end:.3g} in the second half of the run"

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
-from jepa_sim.arguments.types import ArrayLike, OptionalKey, Scalar, as_float_array, is_concrete
+from jepa_sim.arguments.types import ArrayLike, OptionalKey, Scalar, as_float_array
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Layers
@@ -26,7 +26,7 @@ class Given(AbstractStart):
     encoder: W_1, …, W_L.  predictor: V_1, …, V_M.
 
     Raises ValueError where an entry is not finite. `simulate` and `Problem.plateaus` raise it where
-    there are not as many factors as layers, and `simulate` where shapes do not fit.
+    there are not as many factors as layers, or shapes do not fit.
     """
 
     encoder: Factors
@@ -70,9 +70,6 @@ class Given(AbstractStart):
 
         The result is known where every factor keeps the features apart.
         """
-        if is_concrete(depth) and len(self.encoder) != depth:
-            rule = f"have {float(depth):g} factors, one for each layer of the network"
-            checks.fail("start.encoder", rule, f"of {len(self.encoder)}")
         patterns = features.patterns
         eps = jnp.finfo(patterns.dtype).eps
         overlap = patterns.T @ patterns - jnp.eye(patterns.shape[1], dtype=patterns.dtype)
