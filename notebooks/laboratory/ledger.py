@@ -539,10 +539,12 @@ def goh_problem(xx, yx, depth: int, scale: float) -> js.Problem:
     return js.Problem(js.Moments(xx, yx), JEPA, js.DeepLinear(depth), start)
 
 
-def goh_case(depth: int, turn: float, scale=1e-3) -> tuple[float, np.ndarray]:
+def goh_case(
+    depth: int, turn: float, scale=1e-3, count: int = PROBLEMS, seed: int = 0
+) -> tuple[float, np.ndarray]:
     """Distance from commuting, and (pairs, 2) whether the larger ρ* is first: first, last time."""
-    rng = np.random.default_rng(0)
-    xx, yx = map(np.array, zip(*(non_commuting(rng, turn) for _ in range(PROBLEMS)), strict=True))
+    rng = np.random.default_rng(seed)
+    xx, yx = map(np.array, zip(*(non_commuting(rng, turn) for _ in range(count)), strict=True))
     rho, vectors = (np.array(x) for x in zip(*map(scipy.linalg.eigh, yx, xx), strict=True))
     rho, vectors = rho[:, ::-1], vectors[:, :, ::-1]  # falling, with vᵀ Σxx v = 1
     unit = 1 / np.linalg.norm(xx @ vectors, axis=1)  # that makes the pattern Σxx v a unit vector
