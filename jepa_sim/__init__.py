@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .model.teachers import StopGradient as StopGradient
     from .model.training import DirectPred as DirectPred
     from .model.training import FastPredictor as FastPredictor
+    from .model.training import GivenPredictor as GivenPredictor
     from .model.training import IdentityPredictor as IdentityPredictor
     from .model.training import Learned as Learned
     from .model.training import Training as Training

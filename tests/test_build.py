@@ -96,6 +96,8 @@ def test_further_axes_change_what_they_name():
     for name, kind in {**kinds, "identity": js.IdentityPredictor}.items():
         rule = posed(f'objective = ["jepa"]\npredictor = "{name}"').training.predictor
         assert isinstance(rule, kind)
+    given = 'objective = ["jepa"]\npredictor = "given"\npredictor_gain = [0.5]'
+    assert posed(given, predictor_gain=0.5).training.predictor.matrix == 0.5
 
 
 def test_rates_per_layer_are_one_rate_at_traced_depths():

@@ -109,7 +109,9 @@ def test_tian_direct_pred_is_a_flow_of_the_encoder_alone():
 
 
 @pytest.mark.parametrize(
-    "rule", [js.DirectPred(), js.FastPredictor()], ids=lambda r: type(r).__name__
+    "rule",
+    [js.DirectPred(), js.FastPredictor(), js.GivenPredictor(0.5)],
+    ids=lambda r: type(r).__name__,
 )
 @pytest.mark.parametrize(
     ("objective", "network", "words"),
@@ -130,26 +132,68 @@ def test_a_formula_fits_one_layer_of_predictor_and_jepa(rule, objective, network
     js.Problem(moments, js.JEPA(), js.DeepLinear(2), start, training).check()
 
 
-@pytest.mark.parametrize("depth", [1, 2])
-def test_without_a_predictor_all_collapses_that_is_not_predicted_perfectly(depth):
-    """u̇ = −σ² (1 − ρ) u^{2L−1}, solved by hand; ρ = 1 stays as it is."""
-    lam, rho, size = np.array([1.0, 0.5, 2.0]), np.array([0.9, 0.3, 1.0]), 0.6
-    problem = js.Problem(
-        js.Moments.from_features(lam, rho),
-        js.JEPA(),
-        js.DeepLinear(depth),
-        js.Balanced(size),
-        js.Training(predictor=js.IdentityPredictor()),
-    )
-    times = np.array([0.5, 3.0, 20.0])
-    exponent = np.outer(times, lam / rho * (1 - rho))
-    u = size ** (1 / depth)
-    exact = u * np.exp(-exponent) if depth == 1 else u / np.sqrt(1 + 2 * u**2 * exponent)
+def given(predictor, depth=1, size=0.6, objective=None, **training):
+    """A JEPA of three features whose predictor does not learn."""
+    moments = js.Moments.from_features([1.0, 0.5, 2.0], [0.9, 0.3, 1.0])
+    training, start = js.Training(predictor=predictor, **training), js.Balanced(size)
+    return js.Problem(moments, objective or js.JEPA(), js.DeepLinear(depth), start, training)
+
+
+def exact(problem, v, times):
+    """w̄ by u̇ = v σ² (ρ − v) u^{2L−1}, solved by hand."""
+    features, depth = problem.features, float(problem.depth)
+    growth = np.outer(times, v * features.variance * (features.rho - v))
+    u = float(problem.scale) ** (1 / depth)
+    u = u * np.exp(growth) if depth == 1 else (u ** (2 - 2 * depth) - 2 * growth) ** -0.5
+    return u**depth
+
+
+@pytest.mark.parametrize(
+    ("predictor", "depth", "v", "plateaus"),
+    [
+        (js.IdentityPredictor(), 1, 1.0, [0, 0, np.nan]),
+        (js.GivenPredictor(0.9), 2, 0.9, [np.nan, 0, np.inf]),
+        (js.GivenPredictor(-0.2), 2, -0.2, [0, 0, 0]),
+    ],
+)
+def test_a_predictor_that_does_not_learn(predictor, depth, v, plateaus):
+    """Features grow without bound where v is between 0 and ρ, rest where v = ρ, else collapse."""
+    problem = given(predictor, depth)
+    times = np.array([0.5, 2.0, 4.0])
     for solver in (js.LayerModes(rtol=1e-9), js.GradientFlow(dfx.Tsit5(), rtol=1e-9)):
         run = js.simulate(problem, times, solver)
-        np.testing.assert_allclose(run.features, exact**depth, rtol=1e-6, atol=1e-9)  # its floor
-    np.testing.assert_array_equal(problem.plateaus, [0, 0, np.nan])
-    assert [f.status for f in js.diagnose(run).findings[:2]] == [js.Status.collapsed] * 2
+        np.testing.assert_allclose(run.features, exact(problem, v, times), rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(problem.plateaus, plateaus)
+    end = {0.0: js.Status.collapsed, np.inf: js.Status.growing}
+    for found, plateau in zip(js.diagnose(run).findings, plateaus, strict=True):
+        assert found.status is end.get(plateau, js.Status.undetermined)
+        assert np.isnan(plateau) or "the predictor is given" in found.reason
+
+
+def test_plateaus_of_a_given_predictor():
+    """Decay works against growth; without stop-gradient all collapses; a matrix says nothing."""
+    half, free = js.GivenPredictor(0.5), js.JEPA(js.NoStopGradient())
+    for problem, plateaus in (
+        (given(half), [np.inf, 0, np.inf]),
+        (given(half, decay=0.1), [np.nan, 0, np.nan]),
+        (given(half, objective=free), [0, 0, 0]),
+        (given(js.GivenPredictor(0.5 * np.eye(3))), [np.nan] * 3),
+    ):
+        np.testing.assert_array_equal(problem.plateaus, plateaus)
+        assert problem.kept is None
+
+
+def test_a_given_matrix_is_square_finite_and_as_wide_as_the_latent():
+    for matrix, words in (
+        (np.ones((2, 3)), "`matrix` must be a square matrix"),
+        ([[np.nan]], "`matrix` must be finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            js.GivenPredictor(matrix)
+    with pytest.raises(ValueError, match=r"`matrix` must be of shape \(3, 3\)"):
+        given(js.GivenPredictor(np.eye(2))).check()
+    with pytest.raises(ValueError, match=r"set each feature by itself for `LayerModes`"):
+        js.simulate(given(js.GivenPredictor(np.eye(3))), [1.0], js.LayerModes())
 
 
 def test_direct_pred_takes_single_frames():

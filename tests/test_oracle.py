@@ -56,6 +56,9 @@ BARLOW = js.BarlowTwins(), {"loss": oracle.barlow_twins}
 LEARNED = js.Learned(), None
 DIRECT, BOOSTED = ((js.DirectPred(boost), oracle.direct_pred(boost)) for boost in (0.0, 0.3))
 FAST = js.FastPredictor(), oracle.best_predictor
+MATRIX = np.array([[0.5, 0.2, 0.0], [-0.1, -0.3, 0.1], [0.0, 0.3, 0.8]])
+GIVEN = js.GivenPredictor(MATRIX), oracle.given(MATRIX)
+HALF = js.GivenPredictor(0.5), oracle.given(np.eye(2) / 2)
 
 
 def averaged(tau: float) -> tuple:
@@ -192,8 +195,11 @@ def test_field_loss_and_gains(objective, law):
         assert_same_field(Case(objective, law, ROTATED, *depths, *numbers), seed)
 
 
-@pytest.mark.parametrize("width", [None, 2])
-@pytest.mark.parametrize("rule", [DIRECT, BOOSTED, FAST], ids=lambda pair: str(pair[0]))
+@pytest.mark.parametrize(
+    ("rule", "width"),
+    [*itertools.product((DIRECT, BOOSTED, FAST), (None, 2)), (GIVEN, None), (HALF, 2)],
+    ids=lambda value: str(value[0]) if isinstance(value, tuple) else str(value),
+)
 @pytest.mark.parametrize("objective", OBJECTIVES[:3], ids=lambda pair: pair[0].name)
 def test_field_under_a_predictor_that_is_not_learned(objective, rule, width):
     for seed, (law, numbers) in enumerate(zip(SAME_SIZE, NUMBERS, strict=True)):

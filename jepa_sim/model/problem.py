@@ -242,6 +242,8 @@ class Problem(Shows, Checked):
         preference = self.objective.preference(self.features)
         if is_concrete(preference) and np.isnan(to_numpy(preference)).any():
             return None
+        if self.training.predictor.is_fixed:
+            return None
         rank = jnp.argsort(jnp.argsort(-preference))
         return (preference > 0) & (rank < self.network.latent(preference.size))
 

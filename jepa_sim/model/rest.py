@@ -21,12 +21,13 @@ def plateaus_of(problem: "Problem") -> Float[Array, " d"]:
     """See `Problem.plateaus`."""
     if problem.network.frames != (1, 1):
         return _of_frames(problem)
-    by_formula = problem.training.predictor.plateaus(problem.features, problem.training)
+    objective, training = problem.objective, problem.training
+    by_formula = training.predictor.plateaus(problem.features, objective, training)
     if by_formula is not None:
         return by_formula if not problem.moments.turns else jnp.full_like(by_formula, jnp.nan)
     if not problem.is_plain:
         return problem.equilibria.stable
-    lam, variance = problem.objective.coefficients(problem.features)
+    lam, variance = objective.coefficients(problem.features)
     learned = lam > 0
     ratio = jnp.where(learned, lam, 1) / variance  # 1: a power of λ ≤ 0 has no derivative
     return jnp.where(learned, ratio ** (problem.depth / problem.exponents[1]), 0)

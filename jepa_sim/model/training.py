@@ -27,10 +27,12 @@ class AbstractPredictor(Checked):
     A subclass sets these class attributes, or has properties of the same names where they depend
     on its fields. is_learned: whether the predictor moves by the flow; else `formula` sets it at
     every time. is_separable: whether the formula for one feature is known to depend on no other.
+    is_fixed: whether the formula gives one matrix at all times.
     """
 
     is_learned: AbstractClassVar[bool]
     is_separable: AbstractClassVar[bool]
+    is_fixed: ClassVar[bool] = False
 
     @abc.abstractmethod
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
@@ -42,7 +44,9 @@ class AbstractPredictor(Checked):
         Here it fits all of them.
         """
 
-    def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
+    def plateaus(
+        self, features: Features, objective: AbstractObjective, training: "Training"
+    ) -> Float[Array, " d"] | None:
         """w̄* where the formula says it, NaN where it is not known; None where the flow decides."""
         return None
 
@@ -91,7 +95,9 @@ class DirectPred(AbstractPredictor):
         _check_single("DirectPred", network)
         _check_formula("DirectPred", objective, network, dimension)
 
-    def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
+    def plateaus(
+        self, features: Features, objective: AbstractObjective, training: "Training"
+    ) -> Float[Array, " d"] | None:
         """ρ/σ, where v̄ = σ w̄ is ρ; NaN with weight decay, None where a boost couples features."""
         if self.boost != 0:
             return None
@@ -125,18 +131,79 @@ class FastPredictor(AbstractPredictor):
         _check_formula("FastPredictor", objective, network, dimension)
 
 
+class GivenPredictor(AbstractPredictor):
+    """V̄ = V, a given matrix that never changes, as in a network with a frozen predictor.
+
+    For one layer of predictor and JEPA. Where V = v · 1, the flow of a feature is
+
+        u̇ = v σ² (ρ − v) u^{2L−1}
+
+    A feature with v between 0 and ρ grows without bound, and with L > 1 in finite time. One with
+    v = ρ rests wherever it starts. All others collapse. The same holds feature by feature where V
+    has a v_i for the latent of each feature; from other starts features share the directions of V.
+
+    matrix: (k, k), for a latent of k numbers; or one number v, for V = v · 1 of any size.
+    `LayerModes` needs one number: it does not know which latent a feature has.
+
+    Raises ValueError where the matrix is not square or not finite; in `simulate` and `sweep` where
+    its size, the objective or the network does not fit.
+    """
+
+    matrix: Float[Array, ""] | Float[Array, "k k"] = eqx.field(converter=as_float_array)
+    is_learned: ClassVar[bool] = False
+    is_fixed: ClassVar[bool] = True
+
+    def __check_init__(self):
+        if self.matrix.ndim:
+            checks.check_square("matrix", self.matrix)
+        checks.check_finite("matrix", self.matrix)
+
+    @property
+    def is_separable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether V is v · 1, which is the same for every feature."""
+        return self.matrix.ndim == 0
+
+    def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
+        v = self.matrix.astype(maps.encoder.dtype)
+        return v if v.ndim else v * jnp.eye(len(maps.encoder), dtype=v.dtype)
+
+    def check(self, objective: AbstractObjective, network: DeepLinear, dimension: int) -> None:
+        _check_single("GivenPredictor", network)
+        _check_formula("GivenPredictor", objective, network, dimension)
+        if self.matrix.ndim:
+            checks.check_square("matrix", self.matrix, network.latent(dimension))
+
+    def plateaus(
+        self, features: Features, objective: AbstractObjective, training: "Training"
+    ) -> Float[Array, " d"] | None:
+        """0 where v (ρ − v) < 0, ∞ where it is positive, and 0 everywhere without stop-gradient.
+
+        NaN where the start decides: where v = 0 or v = ρ, where weight decay works against growth,
+        and for a matrix, where it depends on the latent that a feature has.
+        """
+        rho = features.rho
+        if self.matrix.ndim:
+            return jnp.full_like(rho, jnp.nan)
+        v = self.matrix.astype(rho.dtype)
+        pull = v * (rho - v)
+        if objective.teacher.passes_gradient:
+            pull = -((rho - v) ** 2)  # the loss is at least ½ σ² (ρ − v)² w̄², and least at w̄ = 0
+        grows = jnp.where(training.encoder_decay > 0, jnp.nan, jnp.inf)
+        return jnp.where(pull < 0, 0, jnp.where(pull > 0, grows, jnp.nan))
+
+
 class IdentityPredictor(AbstractPredictor):
     """V̄ = 1: the latent of x itself is the prediction, as in a Siamese network without predictor.
 
-    For one layer of predictor and JEPA. The flow of a feature then is u̇ = −σ² (1 − ρ) u^{2L−1}:
-    everything collapses but what is predicted perfectly, ρ = 1. A feature with ρ > 1 grows without
-    bound.
+    This is `GivenPredictor(1.0)`. The flow of a feature is u̇ = −σ² (1 − ρ) u^{2L−1}: everything
+    collapses but what is predicted perfectly, ρ = 1. A feature with ρ > 1 grows without bound.
 
     Raises ValueError, in `simulate` and `sweep`, where the objective or the network does not fit.
     """
 
     is_learned: ClassVar[bool] = False
     is_separable: ClassVar[bool] = True
+    is_fixed: ClassVar[bool] = True
 
     def formula(self, maps: Maps, moments: Moments) -> Float[Array, "o k"]:
         return jnp.eye(len(maps.encoder), dtype=maps.encoder.dtype)
@@ -145,9 +212,11 @@ class IdentityPredictor(AbstractPredictor):
         _check_single("IdentityPredictor", network)
         _check_formula("IdentityPredictor", objective, network, dimension)
 
-    def plateaus(self, features: Features, training: "Training") -> Float[Array, " d"] | None:
-        """0 where ρ < 1; NaN elsewhere, where the start decides or nothing stops the growth."""
-        return jnp.where(features.rho < 1, 0, jnp.full_like(features.rho, jnp.nan))
+    def plateaus(
+        self, features: Features, objective: AbstractObjective, training: "Training"
+    ) -> Float[Array, " d"] | None:
+        """Those of `GivenPredictor(1.0)`: 0 where ρ < 1."""
+        return GivenPredictor(1.0).plateaus(features, objective, training)
 
 
 class Training(Checked):
@@ -156,8 +225,8 @@ class Training(Checked):
     encoder_rate, predictor_rate: learning rates relative to the unit of flow time.
     decay: weight decay η of all factors, not multiplied by the rates (as in Tian et al. 2021).
     encoder_decay, predictor_decay: η of one group of factors, in place of `decay`.
-    predictor: `Learned()`, the default, or `DirectPred()`, `FastPredictor()` or
-    `IdentityPredictor()`.
+    predictor: `Learned()`, the default, or `DirectPred()`, `FastPredictor()`, `GivenPredictor(…)`
+    or `IdentityPredictor()`.
     All numbers may be traced.
     is_scaled: whether the flow is known to be that of the reduced theory, in another unit of time:
     one rate for all factors, no decay, and a learned predictor.

@@ -200,6 +200,8 @@ class _Case(NamedTuple):
         return self.predictor * np.sign(self.rho)
 
     def verdict(self) -> tuple[Status, str]:
+        if self.problem.training.predictor.is_fixed:
+            return self.fixed()
         if is_learned(self.end, self.plateau) and not self.pull < 0:
             return Status.learned, f"at {self.end / self.plateau:.0%} of its plateau{self.how()}"
         if self.rho <= 0 and self.plateau == 0:
@@ -217,6 +219,12 @@ class _Case(NamedTuple):
         if np.isnan(self.plateau):
             return self.without_plateau()
         return self.towards_plateau()
+
+    def fixed(self) -> tuple[Status, str]:
+        """The predictor is given: nothing limits the encoder but the sign of v̄ (ρ − v̄)."""
+        if self.plateau == 0 or self.end == 0:
+            return self.collapsing()
+        return self.unbounded() if np.isinf(self.plateau) else self.without_plateau()
 
     def how(self) -> str:
         """What a learned predictor had to do, beyond growing."""
@@ -267,6 +275,8 @@ class _Case(NamedTuple):
         training, decay = self.problem.training, float(self.problem.training.encoder_decay)
         if self.problem.objective.teacher.passes_gradient:
             return "without stop-gradient the loss is least for an encoder of 0"
+        if training.predictor.is_fixed and self.plateau == 0:
+            return f"the predictor is given, and its gain is not between 0 and ρ = {self.rho:.3g}"
         if decay > 0 and float(training.predictor_decay) == 0 and self.threshold == 0:
             return (
                 f"only the encoder has weight decay, {decay:.3g}: once the predictor is learned, "
@@ -292,9 +302,11 @@ class _Case(NamedTuple):
         return "the reduced theory does not explain it"
 
     def unbounded(self) -> tuple[Status, str]:
-        """The predictor alone decays."""
-        decay = float(self.problem.training.predictor_decay)
-        why = f"only the predictor has weight decay, {decay:.3g}"
+        """The predictor alone decays, or is given and too small."""
+        training = self.problem.training
+        why = f"only the predictor has weight decay, {float(training.predictor_decay):.3g}"
+        if training.predictor.is_fixed:
+            why = f"the predictor is given, and its gain is between 0 and ρ = {self.rho:.3g}"
         if self.rising:
             return Status.growing, f"{why}, so the encoder grows without bound: {self.change()}"
         if self.falling or self.predictor == 0:

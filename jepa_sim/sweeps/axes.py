@@ -39,19 +39,19 @@ class Axis(NamedTuple):
     is_reduced: bool = True
 
 
-def retrained(problem: "Problem", **numbers: Any) -> "Problem":
-    """The same problem with other rates or decays.
+def retrained(problem: "Problem", **changed: Any) -> "Problem":
+    """The same problem with other rates or decays, or another predictor.
 
     `is_scaled` keeps what is known of traced numbers: that the rates are equal, and that there is
     no decay. Equal rates stay one object.
     """
     old = problem.training
     names = ("encoder_rate", "predictor_rate", "encoder_decay", "predictor_decay")
-    kept: dict[str, Any] = {name: getattr(old, name) for name in names}
+    kept: dict[str, Any] = {name: getattr(old, name) for name in (*names, "predictor")}
     if old.is_scaled:
         kept["predictor_rate"] = kept["encoder_rate"]
         kept["encoder_decay"] = kept["predictor_decay"] = 0.0
-    training = js.Training(**{**kept, **numbers}, predictor=old.predictor)
+    training = js.Training(**{**kept, **changed})
     return replace(problem, training=training)
 
 
@@ -70,6 +70,12 @@ def _of_part(part: str, kind: str, name: str) -> "Change":
         return replace(problem, **{part: replace(old, **{name: value})})
 
     return change
+
+
+def _predictor_gain(problem: "Problem", value: "Scalar") -> "Problem":
+    if not isinstance(problem.training.predictor, js.GivenPredictor):
+        return problem
+    return retrained(problem, predictor=js.GivenPredictor(value))
 
 
 def _time_constant(problem: "Problem", value: "Scalar") -> "Problem":
@@ -133,6 +139,14 @@ AXES = {
             "angle of the predictor's misalignment at the start, in radians",
             apply=_of_part("start", "Misaligned", "angle"),
             needs=("start", "misaligned"),
+        ),
+        Axis(
+            "predictor_gain",
+            "v",
+            "gain v of a predictor that is given and not learned",
+            apply=_predictor_gain,
+            needs=("predictor", "given"),
+            is_reduced=False,
         ),
         Axis(
             "penalty",

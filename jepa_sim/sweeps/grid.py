@@ -41,7 +41,7 @@ class Grid(Shows):
     training: rates, weight decay, and how the predictor is found.
 
     axes: further axes, by name: `weight_decay`, `encoder_rate`, `predictor_rate`, `time_constant`,
-    `imbalance`, `angle`, `penalty`, or any other with `customise`.
+    `imbalance`, `angle`, `predictor_gain`, `penalty`, or any other with `customise`.
     The values of an axis may be an `xarray.DataArray`. Its attributes `long_name` and `units` are
     then the labels of the axis in datasets and figures; otherwise the name of the axis is.
     customise: what the values of further axes change. `customise(problem, **values)` gets a problem

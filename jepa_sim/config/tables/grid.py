@@ -30,6 +30,7 @@ PREDICTORS = {
     "learned": lambda: js.Learned(),
     "direct_pred": lambda: js.DirectPred(),
     "fast": lambda: js.FastPredictor(),
+    "given": lambda: js.GivenPredictor(1.0),  # the axis `predictor_gain` sets the number
     "identity": lambda: js.IdentityPredictor(),
 }
 
