@@ -148,3 +148,4 @@ assert (last["MAE"].features[noisy] > 0.35).all()
 # Here features are dropped. Are they learned first, and evicted later? In linear networks they are:
 # see [How a JEPA avoids noisy features](../docs/noisy_features.md). In this network the gain of one
 # noisy feature (ρ = 0.35) rises first and then falls. The others never rise.
+# [The same page](../docs/noisy_features.md) has such a network on patches of photographs.
