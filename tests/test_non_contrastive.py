@@ -207,17 +207,18 @@ def test_direct_pred_takes_single_frames():
 
 
 def test_plateaus_of_direct_pred():
-    """ρ/σ, 0 where ρ is negative; not known with weight decay or with a boost."""
+    """ρ/σ, 0 where ρ is negative; not known with decay, a boost, or without stop-gradient."""
     moments = js.Moments.from_features([1.0, -0.5], [0.5, -0.25])
 
-    def plateaus(boost=0.0, **training):
+    def plateaus(boost=0.0, objective=None, **training):
         training = js.Training(predictor=js.DirectPred(boost), **training)
-        network = js.DeepLinear(2)
-        return js.Problem(moments, js.JEPA(), network, js.Balanced(0.1), training).plateaus
+        parts = js.DeepLinear(2), js.Balanced(0.1), training
+        return js.Problem(moments, objective or js.JEPA(), *parts).plateaus
 
     np.testing.assert_allclose(plateaus(), [0.5 / 2**0.5, 0], rtol=1e-12)
     assert np.isnan(plateaus(decay=0.1)).all()
     assert np.isnan(plateaus(boost=0.1)).all()
+    assert np.isnan(plateaus(objective=js.JEPA(js.NoStopGradient()))).all()
 
 
 # Ponce et al.: a scalar input, σ² ~ U[0, 3], λ ~ U[−1, 1], decay η ~ U[0.01, 0.1], of which those

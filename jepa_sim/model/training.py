@@ -98,11 +98,15 @@ class DirectPred(AbstractPredictor):
     def plateaus(
         self, features: Features, objective: AbstractObjective, training: "Training"
     ) -> Float[Array, " d"] | None:
-        """ρ/σ, where v̄ = σ w̄ is ρ; NaN with weight decay, None where a boost couples features."""
+        """ρ/σ, where v̄ = σ w̄ is ρ; NaN with weight decay or without stop-gradient.
+
+        None where a boost couples features.
+        """
         if self.boost != 0:
             return None
         found = jnp.maximum(features.rho, 0) / jnp.sqrt(features.variance)
-        return jnp.where(training.encoder_decay > 0, jnp.nan, found)
+        falls = (training.encoder_decay > 0) | objective.teacher.passes_gradient
+        return jnp.where(falls, jnp.nan, found)
 
 
 class FastPredictor(AbstractPredictor):
