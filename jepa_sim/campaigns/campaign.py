@@ -114,10 +114,10 @@ def fill(
         own = set(store.blocks[first::step])
         blocks = [block for block in blocks if block in own]
         with watched(total, done, len(blocks), progress) as watcher:
-            here = isinstance(engine, Local)  # other processes report whole blocks only
-            task = Task(planned, str(store.path), again, watcher.computed if here else _untold)
+            advance = watcher.computed if engine.is_here else _untold
+            task = Task(planned, str(store.path), again, advance)
             for mark in engine.run(task, blocks):
-                if not here:
+                if not engine.is_here:
                     watcher.computed(mark["computed"])
                 watcher.wrote(mark["failed"])
         now = store.marks()

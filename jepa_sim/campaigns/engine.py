@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -27,7 +27,12 @@ INTERRUPTED = "Every block that was computed is stored. The same call continues 
 
 
 class AbstractEngine(abc.ABC):
-    """Runs a task on blocks: writes every block, and then yields its mark."""
+    """Runs a task on blocks: writes every block, and then yields its mark.
+
+    is_here: whether tasks run in this process, where they can say how far a block is.
+    """
+
+    is_here: ClassVar[bool] = False
 
     @abc.abstractmethod
     def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:
@@ -40,6 +45,8 @@ class AbstractEngine(abc.ABC):
 @dataclasses.dataclass(frozen=True)
 class Local(AbstractEngine):
     """Computes in this process. Blocks are written while the next ones are computed."""
+
+    is_here: ClassVar[bool] = True
 
     def run(self, task: Any, blocks: list[Block]) -> Iterator[dict]:
         store = open_store(task.path)
