@@ -8,6 +8,7 @@ import xarray as xr
 from jepa_sim.arguments import checks
 from jepa_sim.results.evictions import Eviction, evictions, evictions_of
 from jepa_sim.results.trajectory import Trajectory
+from jepa_sim.results.variables import from_start
 
 Result = xr.Dataset | Trajectory
 
@@ -71,16 +72,6 @@ def learned(run: Result, fraction: float, times: str = "critical_time") -> Learn
     names = tuple(map(str, np.atleast_1d(found.objective.values)))
     values = found.transpose("objective", "feature").values
     return LearnedTimes(names, values, run.rho.values, run.lam.values)
-
-
-def from_start(ds: xr.Dataset, times: str) -> xr.DataArray:
-    """The variable `times`, 0 where a feature is there at the first saved time of a flow already.
-
-    A flow from a random start does not save its start, and has that first time there.
-    """
-    if "t" not in ds or "time" not in ds.t.dims:
-        return ds[times]
-    return ds[times].where(ds[times] != ds.t.isel(time=0), 0)
 
 
 def check_axes(values: xr.DataArray, wanted: set[str], rule: str, argument: str = "run") -> None:

@@ -9,14 +9,9 @@ import xarray as xr
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.plot._lines import Flags
-from jepa_sim.plot._selection import (
-    LearnedTimes,
-    Result,
-    check_axes,
-    from_start,
-    learned,
-)
+from jepa_sim.plot._selection import LearnedTimes, Result, check_axes, learned
 from jepa_sim.plot._style import PAGE, look, one_panel, panels, style
+from jepa_sim.results.variables import from_start
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -98,3 +98,14 @@ def with_learned(dataset: "xr.Dataset") -> "xr.Dataset":
         attrs = {"long_name": meaning.long_name, "units": meaning.units}
         found[last] = dataset[first].assign_attrs(attrs)
     return dataset.assign(found)
+
+
+def from_start(dataset: "xr.Dataset", times: str) -> "xr.DataArray":
+    """The variable `times`, 0 where a feature of a flow is there at the first saved time already.
+
+    A flow from a random start does not save its start, and has that first time there.
+    """
+    found = dataset[times]
+    if RISES_ONCE in dataset.attrs or "t" not in dataset or "time" not in dataset.t.dims:
+        return found
+    return found.where(found != dataset.t.isel(time=0), 0)

@@ -15,7 +15,13 @@ import xarray as xr
 from jepa_sim import __version__
 from jepa_sim.results.labels import meaning
 from jepa_sim.results.trust import HOLDS_FROM
-from jepa_sim.results.variables import OBSERVABLES, RISES_ONCE, VARIABLES, with_learned
+from jepa_sim.results.variables import (
+    OBSERVABLES,
+    RISES_ONCE,
+    VARIABLES,
+    from_start,
+    with_learned,
+)
 from jepa_sim.solvers.base import AbstractSolver
 from jepa_sim.sweeps.axes import AXES, attributes
 from jepa_sim.sweeps.grid import AbstractTimes, Grid
@@ -62,10 +68,7 @@ def remarks(dataset: xr.Dataset) -> list[str]:
             f"Nothing in it is random: all {dataset.sizes['seed']} seeds are copies of one run."
         )
     times = dataset.critical_time
-    is_there = times == 0
-    if RISES_ONCE not in dataset.attrs:  # a flow from a random start saves no time before
-        is_there = is_there | (times == dataset.t.isel(time=0))
-    at_start = int(is_there.sum())
+    at_start = int((from_start(dataset, "critical_time") == 0).sum())
     if at_start:
         found.append(
             f"{at_start:,} of {times.size:,} critical times are 0 or the first saved time: there "
