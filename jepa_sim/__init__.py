@@ -34,6 +34,11 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .model.objectives import BarlowTwins as BarlowTwins
     from .model.objectives import Maps as Maps
     from .model.objectives import WhitenedJoint as WhitenedJoint
+    from .model.predictors import DirectPred as DirectPred
+    from .model.predictors import FastPredictor as FastPredictor
+    from .model.predictors import GivenPredictor as GivenPredictor
+    from .model.predictors import IdentityPredictor as IdentityPredictor
+    from .model.predictors import Learned as Learned
     from .model.problem import Problem as Problem
     from .model.starts import AbstractStart as AbstractStart
     from .model.starts import Balanced as Balanced
@@ -50,11 +55,6 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .model.teachers import MovingAverage as MovingAverage
     from .model.teachers import NoStopGradient as NoStopGradient
     from .model.teachers import StopGradient as StopGradient
-    from .model.training import DirectPred as DirectPred
-    from .model.training import FastPredictor as FastPredictor
-    from .model.training import GivenPredictor as GivenPredictor
-    from .model.training import IdentityPredictor as IdentityPredictor
-    from .model.training import Learned as Learned
     from .model.training import Training as Training
     from .numerics.cache import keep_compiled as keep_compiled
     from .numerics.stabilised import RKC2 as RKC2
