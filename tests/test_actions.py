@@ -12,6 +12,7 @@ import scipy.optimize
 
 import jepa_sim as js
 from jepa_sim.data import Controlled
+from jepa_sim.data.actions import mixing
 from jepa_sim.model.dynamics import velocity
 from jepa_sim.solvers.minibatches import gaussian, moments_of
 
@@ -21,6 +22,7 @@ MOMENTS = js.Moments.from_actions(np.diag(VARIANCE), [np.diag(r * VARIANCE) for 
 OBJECTIVES = [js.JEPA(), js.MAE()]
 NETWORK = js.DeepLinear(2, frames=(1, 3))
 TURN = {"effect": [[1, 1, 1, 1], [0.5, 0.5, -1, 1]], "turn": [[0, 0], [2.0, 0]]}
+SLOW_TURN = {**TURN, "turn": [[0, 0], [0.1, 0]]}
 WORLD = Controlled([1, 1, 1, 0], [0.2, 0.2, 0.5, 1], noise_autocorrelation=[0, 0, 0, 1], **TURN)
 
 
@@ -109,6 +111,38 @@ def test_features_are_eigenvectors_of_all_actions_together():
     square, basis = np.asarray(found.rho) ** 2, np.asarray(found.basis)
     np.testing.assert_allclose(square, scipy.linalg.eigh(total, xx)[0][::-1], rtol=1e-10)
     np.testing.assert_allclose(total @ basis, xx @ basis * square, atol=1e-10)
+
+
+def test_features_of_one_rho_and_one_variance_are_told_apart_by_actions():
+    basis, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    rho = np.array([[0.8, 0.4, -0.4], [0.4, 0.8, 0.8]])
+    each = np.stack([basis @ np.diag(one) @ basis.T for one in rho])
+    found = js.Moments.from_actions(np.eye(3), each, [0.5, 0.5]).features()
+    order = np.lexsort(-found.rho_by_action)
+    np.testing.assert_allclose(found.rho_by_action[:, order], rho[:, [1, 2, 0]], atol=1e-12)
+
+
+def test_mixing_is_the_share_that_an_action_turns_or_correlates():
+    moments = Controlled([1, 1, 1, 0], [0.2, 0.2, 0.5, 1], **SLOW_TURN).exact_moments()
+    share = 0.5 * np.sin(0.1) / 1.25**0.5  # of ρ, R_0 = I and 0.5 R(0.1)
+    found = mixing(moments.features(), moments.actions)
+    np.testing.assert_allclose(found, [share, share, 0, 0], atol=1e-12)
+    rho, xx = [np.diag([0.9, 0.3]), np.diag([-0.5, 0.6])], [[[1, 0.3], [0.3, 1]]] * 2
+    xx[1] = [[1, -0.3], [-0.3, 1]]
+    moments = js.Moments.from_actions(xx, [r @ x for r, x in zip(rho, xx, strict=True)], [0.5, 0.5])
+    found = mixing(moments.features(), moments.actions)
+    np.testing.assert_allclose(found, 0.3 / 1.09**0.5, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_features_by_themselves_lose_the_share_that_is_mixed():
+    moments = Controlled([1, 1, 1, 0], [0.2, 0.2, 0.5, 1], **SLOW_TURN).exact_moments()
+    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(1, frames=(1, 2)), js.Balanced(0.1))
+    runs = [js.simulate(problem, [1000.0], s) for s in (js.LayerModes(), js.GradientFlow())]
+    alone, together = (np.asarray(run.features[-1]) for run in runs)
+    share = np.asarray(mixing(moments.features(), moments.actions))
+    assert share.max() > 0.04
+    np.testing.assert_allclose(alone / together, (1 - share**2) ** 0.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
@@ -264,6 +298,20 @@ def test_a_world_has_the_moments_of_its_samples():
                 key=jr.key(0),
             ),
             r"`samples` must be \(x, y, actions\)",
+        ),
+        (
+            lambda: js.simulate(
+                js.Problem(
+                    WORLD.exact_moments(),
+                    js.JEPA(),
+                    js.DeepLinear(2, frames=(1, 2)),
+                    js.Balanced(0.1),
+                ),
+                [1.0],
+                js.LayerModes(),
+            ),
+            "`moments` must have actions that mix each feature with others by at most 0.1 for "
+            "`LayerModes` .see `GradientFlow`., but is 0.41 for feature 0",
         ),
         (
             lambda: js.simulate(

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import ArrayLike, as_float_array, is_concrete, to_numpy
+from jepa_sim.data.features import Features
 
 SUM = 1e-6  # how far from 1 probabilities may add up
 
@@ -43,6 +44,30 @@ def probabilities(argument: str, value: ArrayLike, count: int) -> Float[Array, "
     if is_concrete(value) and abs(to_numpy(value).sum() - 1) > SUM:
         checks.fail(argument, "add up to 1", f"{to_numpy(value).sum():.6g} in sum")
     return as_float_array(value)
+
+
+def mixing(features: Features, actions: Actions) -> Float[Array, " d"]:
+    """(d,) what share of each feature an action mixes with others; 0 where all moments commute.
+
+    Let vᵢᵀ Σxx vⱼ = δᵢⱼ, and B_a be the regression of y on x under action a. The share is that of
+    column i of all vᵀ B_a Σxx v off the diagonal, or of all vᵀ E[1_a x xᵀ] v if that is more. What
+    takes features one by one leaves it out.
+    """
+    assert features.sent is not None
+    size = jnp.sqrt(features.variance)
+    basis = features.basis / size[None, :]
+    sent = jnp.einsum("ji,ajk->aik", basis, features.sent * size[None, None, :])
+    power = jnp.einsum("ji,ajl,lk->aik", basis, actions.xx, basis)
+    return jnp.maximum(_off_diagonal(sent), _off_diagonal(power))
+
+
+def _off_diagonal(m: Float[Array, "a d d"]) -> Float[Array, " d"]:
+    """(d,) the share of each column that is off the diagonal; 0 where a column is rounding."""
+    power = jnp.sum(m**2, axis=0)
+    whole, alone = jnp.sum(power, axis=0), jnp.diagonal(power)
+    known = whole > (1e4 * jnp.finfo(m.dtype).eps) ** 2 * jnp.max(whole)
+    rest = jnp.maximum(whole - alone, 0)
+    return jnp.sqrt(jnp.where(known, rest, 0) / jnp.where(known, whole, 1))
 
 
 def of_each(argument: str, value: ArrayLike, shape: tuple[int, ...]) -> Float[Array, "..."]:

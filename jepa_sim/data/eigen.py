@@ -60,9 +60,12 @@ def action_features(
     whitened = jax.vmap(lambda b: jsl.solve_triangular(factor, b @ factor, lower=True))(regression)
     _, rho, rotation = jnp.linalg.svd(whitened.reshape(-1, xx.shape[0]), full_matrices=False)
     basis = jsl.solve_triangular(factor, rotation.T, lower=True, trans=1)
-    basis = basis @ _split_ties(rho, basis)
-    found = _scaled(xx, yx, yy, rho, basis, xx @ basis)
     every = regression @ xx
+    # a tie of ρ is split by what differs under some action: by a sum in which nothing cancels out
+    weights = jnp.cos(1 + jnp.arange(len(every), dtype=rho.dtype))
+    some = basis.T @ jnp.tensordot(weights, every, 1) @ basis
+    basis = basis @ _split_ties(rho, basis, (some + some.T) / 2)
+    found = _scaled(xx, yx, yy, rho, basis, xx @ basis)
     pairs = itertools.combinations([xx, *every], 2)
     return dataclasses.replace(
         found,
@@ -112,17 +115,23 @@ def _overlap(patterns: Float[Array, "d d"]) -> Float[Array, ""]:
     return jnp.max(jnp.abs(gram - jnp.diag(jnp.diagonal(gram))))
 
 
-def _split_ties(rho: Float[Array, " d"], basis: Float[Array, "d d"]) -> Float[Array, "d d"]:
+def _split_ties(
+    rho: Float[Array, " d"], basis: Float[Array, "d d"], further: Float[Array, "d d"] | None = None
+) -> Float[Array, "d d"]:
     """The rotation among features of equal ρ that makes them orthogonal; elsewhere the identity.
 
     rho: falling.  basis: columns v with vᵢᵀ Σxx vⱼ = δᵢⱼ, so rotations within a tie keep that.
+    further: in the basis, what is to be diagonal too, for features of one variance as well.
     """
     # ρ are equal up to rounding, which in whitening grows with Σxx's condition (max |v|/min |v|)²
     size = jnp.sum(basis**2, axis=0)
     rounding = jnp.finfo(rho.dtype).eps * jnp.maximum(1e4, 10 * jnp.max(size) / jnp.min(size))
     tolerance = rounding * jnp.max(jnp.abs(rho))
     tie = jnp.cumsum(-jnp.diff(rho, prepend=rho[:1]) > tolerance)  # 0, 0, 1, 2, 2, …
-    inside = jnp.where(tie[:, None] == tie[None, :], basis.T @ basis, 0)
+    gram = basis.T @ basis
+    if further is not None:
+        gram = gram / jnp.max(size) + further
+    inside = jnp.where(tie[:, None] == tie[None, :], gram, 0)
     # No eigenvalue exceeds the largest row sum: those of tie t are then in [2t, 2t + 1], in order.
     inside = inside / jnp.max(jnp.sum(jnp.abs(inside), axis=1))
     _, rotation = jnp.linalg.eigh(inside + 2 * jnp.diag(tie.astype(rho.dtype)))

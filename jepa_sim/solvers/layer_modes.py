@@ -34,10 +34,14 @@ class LayerModes(AbstractAdaptive):
     Where features turn (`Features.angle`), each is a plane and each of its layers a matrix of two
     rows. The start must then be level, and the predictor learned.
 
+    With actions it is exact where all Σyx^a and Σxx^a are diagonal in the features. Where an action
+    turns a feature into others, by a share s, its gain ends at (1 − s²)^{L/2b} of what the matrix
+    flow reaches. So s must be at most 0.1.
+
     solver, rtol, atol, adjoint: as for `GradientFlow`.  max_steps: per feature.
 
     Raises ValueError where a tolerance or `max_steps` is not positive; in `simulate` and `sweep`
-    where features cannot be told apart: such starts and predictors, and bottlenecks.
+    where features cannot be told apart: such starts, predictors and actions, and bottlenecks.
     """
 
     keeps_apart: ClassVar[bool] = True
@@ -55,6 +59,7 @@ class LayerModes(AbstractAdaptive):
             rule = f"be at least d = {problem.features.lam.size} for `LayerModes`"
             checks.fail("network.width", rule, problem.network.width)
         problem.check_turn("LayerModes")
+        problem.check_mixing("LayerModes")
         if problem.moments.turns:
             if not problem.start.is_level:
                 rule = "be level for `LayerModes` where features turn (see `GradientFlow`)"
