@@ -19,14 +19,14 @@ from jepa_sim.data.moments import Moments
 from jepa_sim.model.equilibria import Equilibria, Layers, level
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
-from jepa_sim.model.rest import equilibria_of, line_of, plateaus_of
+from jepa_sim.model.rest import equilibria_of, line_of, plateaus_of, told_of
 from jepa_sim.model.starts import AbstractStart, effective, frame_sizes
 from jepa_sim.model.state import Gains, Weights
 from jepa_sim.model.summary import sheet_of
 from jepa_sim.model.training import Training
 from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows
-from jepa_sim.theory import LARGEST_C, Curve, Line, ReducedFlow, curve_parameter, make_curve
+from jepa_sim.theory import LARGEST_C, Curve, Line, ReducedFlow, Told, curve_parameter, make_curve
 
 LARGEST_MIXING = 0.1  # at it gains end L/2 % too low, and times are 1 % off (measured at L = 2)
 
@@ -127,6 +127,15 @@ class Problem(Shows, Checked):
         with M = 1 where the predictor is not as large as the encoder.
         """
         return line_of(self)
+
+    @property
+    def told(self) -> Told | None:
+        """How the predictors that are told the action learn each feature, where known; else None.
+
+        It is known for a JEPA with M = 1, from a level start that is balanced, and exact where
+        moments commute and no action turns features.
+        """
+        return told_of(self)
 
     def with_curve(self) -> "Problem":
         """This problem with its curve made, so that compiled programs need not make it."""

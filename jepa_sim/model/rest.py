@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments.types import is_concrete
 from jepa_sim.model.equilibria import Equilibria, equilibria, settled
-from jepa_sim.theory import Line
+from jepa_sim.theory import Line, Told
 
 if TYPE_CHECKING:
     from jepa_sim.model.problem import Problem
@@ -113,6 +113,26 @@ def _turned(
     edge = jnp.where(angle != 0, jnp.nan, found.edge)
     stable = jnp.where(unknown, jnp.nan, found.stable)
     return dataclasses.replace(found, edge=edge, stable=stable), kept
+
+
+def told_of(problem: "Problem") -> Told | None:
+    """See `Problem.told`."""
+    objective, start, moments = problem.objective, problem.start, problem.moments
+    known = (problem.network.depth, problem.network.predictor_depth)
+    is_level = start.is_level and start.is_separable and not start.keeps_differences
+    if not (objective.moves_straight and is_level and problem.training.is_scaled):
+        return None
+    is_jepa = is_concrete(known) and objective.exponents(*map(float, known))[1] == 1
+    if moments.actions is None or problem.is_narrow or not is_jepa:
+        return None
+    features = problem.features
+    alone = moments.per_feature(features, problem.network.frames)
+    assert alone.actions is not None
+    power = alone.actions.xx[..., 0, 0]
+    first = problem.start_gains ** (1 / problem.depth) / moments.actions.count**0.5
+    start_of_all = jnp.broadcast_to(jnp.reshape(first, (-1, 1)), power.shape)
+    rate = problem.training.encoder_rate.astype(power.dtype) * power
+    return Told(alone.yx[..., 0] / power, rate, start_of_all, problem.depth)
 
 
 def line_of(problem: "Problem") -> Line | None:

@@ -120,6 +120,8 @@ def times_and_trust(
     """`critical_times` and `trust` at once, without a warning; `what` asks for them."""
     if (problem.moments.turns or problem.start.keeps_differences) and problem.line is not None:
         return _along_line(problem, *check_target(problem, fraction, level))
+    if problem.moments.actions is not None:
+        return _told(_with_known_way(problem, what), *check_target(problem, fraction, level))
     problem = problem.reduced(what).effective(key).with_known_curve()
     return _exact(problem, *check_target(problem, fraction, level))
 
@@ -130,6 +132,25 @@ def _along_line(
 ) -> tuple[Float[Array, " d"], Trust]:
     assert problem.line is not None
     times = problem.line.hitting_time(critical_level(problem, fraction, level))
+    return times, trust_in(problem, times, jnp.zeros_like(times[0]))
+
+
+def _with_known_way(problem: Problem, what: str) -> Problem:
+    """`problem`; ValueError where it has actions, and its times are not known."""
+    problem.check_flow(what)
+    problem.check_mixing(what)
+    if problem.told is None:
+        rule = "be a JEPA with M = 1 and a level, balanced start"
+        depths = f"M = {float(problem.predictor_depth):g}"
+        found = f"{problem.objective.name}, {depths}, {type(problem.start).__name__}"
+        checks.fail("problem", f"{rule} for `{what}` with actions (see `LayerModes`)", found)
+    return problem
+
+
+@eqx.filter_jit
+def _told(problem: Problem, fraction: Target, level: Target) -> tuple[Float[Array, " d"], Trust]:
+    assert problem.told is not None
+    times = problem.told.hitting_time(critical_level(problem, fraction, level))
     return times, trust_in(problem, times, jnp.zeros_like(times[0]))
 
 

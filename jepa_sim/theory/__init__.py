@@ -14,6 +14,7 @@ outside of its lanes.
 λ > 0.  `decay`: those with λ ≤ 0.  `motion`: both, and their derivative.  `logarithm`: ln(1 + y).
 `flow`: all of it as one object.
 `line`: the other exact cases: features that turn, and a JEPA with M = 1 whose layers differ.
+`told`: a JEPA with a predictor for every action.
 `displacement`: how long features stay independent of each other, which all of this assumes.
 
 Derivatives come from the implicit equation: F_c is differentiated, and not its inverse.
@@ -29,3 +30,4 @@ from jepa_sim.theory.tables import curve_parameter as curve_parameter
 from jepa_sim.theory.tables import make_curve as make_curve
 from jepa_sim.theory.tables import stack_curves as stack_curves
 from jepa_sim.theory.tables import take_curve as take_curve
+from jepa_sim.theory.told import Told as Told

@@ -98,7 +98,7 @@ class Line(eqx.Module):
             # less its value at the plateau, where 1/(τ* − τ) would be singular
             return slope * (path.slowness(tau, self.power) - at_end) / (last - tau)
 
-        shares, weights = (jnp.asarray(x, to.dtype) for x in _rule())
+        shares, weights = (jnp.asarray(x, to.dtype) for x in gauss())
         total = (high - low) * (weights @ jax.vmap(integrand)(shares))
         return (total + at_end * jnp.log((last - first) / (last - to))) / variance
 
@@ -145,8 +145,8 @@ class _Path(eqx.Module):
         return jnp.where(self._passes, self.square + tau**2, apart) ** -power
 
 
-def _rule() -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on [0, 1]."""
+def gauss() -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of the rule on [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     starts = np.arange(PANELS)[:, None]
     return ((starts + (1 + nodes) / 2) / PANELS).ravel(), np.tile(weights / 2 / PANELS, PANELS)
