@@ -1,5 +1,6 @@
 """One predictor for every action, against losses that are written out, scipy and formulas."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -15,6 +16,7 @@ from jepa_sim.data import Controlled
 from jepa_sim.data.actions import mixing
 from jepa_sim.model.dynamics import velocity
 from jepa_sim.solvers.minibatches import gaussian, moments_of
+from jepa_sim.theory import Line, Told
 
 RHO = np.array([[0.8, 0.2, 0.5], [-0.8, 0.9, 0.5], [0.3, 0.1, -0.5]])  # (action, feature)
 P, VARIANCE = np.array([0.5, 0.3, 0.2]), np.array([2.0, 1.0, 1.5])
@@ -155,9 +157,12 @@ def test_plateaus_are_powers_of_the_norm_of_rho_over_actions(objective):
     blind = MOMENTS.blind()
     expected = np.sort(P @ RHO)[::-1]
     np.testing.assert_allclose(blind.features().rho, expected, rtol=1e-12)
-    alike = js.Moments.from_actions([[1.0]], [[[-0.5]], [[-0.25]]], [1 / 3, 2 / 3])  # p λ = −1/6
     parts = (objective, js.DeepLinear(2, frames=(1, 2)), js.Balanced(0.05))
+    alike = js.Moments.from_actions([[1.0]], [[[-0.5]], [[-0.5]]], [0.5, 0.5])
     assert js.Problem(alike, *parts).plateaus == 0
+    # p λ is −1/6 for both, but the second predictor is at 0 first
+    nearly = js.Moments.from_actions([[1.0]], [[[-0.5]], [[-0.25]]], [1 / 3, 2 / 3])
+    assert js.Problem(nearly, *parts).plateaus == pytest.approx(0.3125 ** (power / 2))
 
 
 @pytest.mark.slow
@@ -193,6 +198,65 @@ def test_features_follow_scipy_on_the_gradient_of_the_loss(objective):
         np.testing.assert_allclose(kept, 0, atol=1e-8)
         along = rho / np.linalg.norm(rho)
         np.testing.assert_allclose(run["predictor_gains"][:, i], along @ exact[2:], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_critical_times_are_those_of_scipy_on_the_gradient_of_the_loss():
+    """Predictors that turn, shrink at first, or come close to 0 together, from two starts."""
+    rho = np.array([[0.8, 0.2, -0.5], [-0.8, 0.9, -0.3], [0.3, 0.1, -0.6]])
+    moments = js.Moments.from_actions(np.diag(VARIANCE), [np.diag(r * VARIANCE) for r in rho], P)
+
+    def loss(z, held, rho, variance):
+        predicted = z[2:] * z[0] * z[1]
+        each = predicted**2 - 2 * predicted * held * rho
+        return jnp.sum(jnp.asarray(P) * each) * variance / 2
+
+    gradient = jax.jit(jax.grad(loss))
+    for scale in (0.05, 0.2):
+        problem = js.Problem(moments, js.JEPA(), NETWORK, js.Balanced(scale))
+        found = np.sort(js.critical_times(problem, fraction=0.5))
+        expected = []
+        for one, variance in zip(rho.T, VARIANCE, strict=True):
+
+            def flow(t, z, one=one, variance=variance):
+                return -np.asarray(gradient(z, z[0] * z[1], one, variance))
+
+            def event(t, z, one=one):
+                return z[0] * z[1] - np.sum(one**2) / 2
+
+            event.terminal = True
+            start = np.array([scale**0.5] * 2 + [(scale / 3) ** 0.5] * 3)
+            kinds = {"method": "LSODA", "rtol": 1e-9, "atol": 1e-13}
+            run = scipy.integrate.solve_ivp(flow, (0, 1e8), start, events=event, **kinds)
+            expected.append(run.t_events[0][0])
+        np.testing.assert_allclose(found, np.sort(expected), rtol=1e-5)
+    assert np.isnan(js.trust(problem, fraction=0.5).ratio)
+
+
+@pytest.mark.slow
+def test_told_is_the_straight_line_where_all_predictors_are_as_fast():
+    rho, start, depth = np.array([[0.8, -0.6, 0.1], [0.3, 0.2, -0.5]]), 0.02, jnp.asarray(2.0)
+    size = np.linalg.norm(rho, axis=1)
+    angle = np.arccos(rho.sum(axis=1) / (3**0.5 * size))  # to the start, (1, 1, 1)
+    parts = (jnp.full(2, start * 3**0.5), jnp.zeros(2), depth, depth / 2)
+    line = Line(jnp.asarray(size), jnp.full(2, 0.7), jnp.asarray(angle), *parts)
+    told = Told(jnp.asarray(rho), jnp.full((2, 3), 0.7), jnp.full((2, 3), start), depth)
+    share = jnp.array([0.5, 0.9])
+
+    @jax.jit
+    @jax.value_and_grad
+    def total(rho):
+        levels = share * jnp.sum(rho**2, axis=1)
+        return jnp.sum(eqx.tree_at(lambda t: t.rho, told, rho).hitting_time(levels))
+
+    times = line.hitting_time(share * size**2)
+    value, slope = total(told.rho)
+    np.testing.assert_allclose(value, jnp.sum(times), rtol=1e-11)
+    step = 1e-5 * np.cos(np.arange(6.0)).reshape(2, 3)
+    change = total(told.rho + step)[0] - total(told.rho - step)[0]
+    np.testing.assert_allclose(np.sum(slope * step), change / 2, rtol=1e-5)
+    ends = eqx.filter_jit(Told.hitting_time)(told, jnp.array([0.001, 1.01 * size[1] ** 2]))
+    np.testing.assert_array_equal(ends, [0, np.inf])
 
 
 @pytest.mark.release
@@ -312,6 +376,25 @@ def test_a_world_has_the_moments_of_its_samples():
             ),
             "`moments` must have actions that mix each feature with others by at most 0.1 for "
             "`LayerModes` .see `GradientFlow`., but is 0.41 for feature 0",
+        ),
+        (
+            lambda: js.critical_times(
+                js.Problem(MOMENTS, js.MAE(), NETWORK, js.Balanced(0.1)), fraction=0.5
+            ),
+            "`problem` must be a JEPA with M = 1 .* for `critical_times` with actions .see `LayerM"
+            "odes`., but is mae, M = 1, Balanced",
+        ),
+        (
+            lambda: js.trust(
+                js.Problem(
+                    WORLD.exact_moments(),
+                    js.JEPA(),
+                    js.DeepLinear(2, frames=(1, 2)),
+                    js.Balanced(0.1),
+                ),
+                level=0.5,
+            ),
+            "`moments` must have actions that mix each feature .* for `trust`",
         ),
         (
             lambda: js.simulate(

@@ -37,21 +37,24 @@ def _of_frames(problem: "Problem") -> Float[Array, " d"]:
     """‖B‖^{L/b}, with B = Σyx Σxx⁻¹ over the frames of one feature.
 
     ‖B‖ stands in place of ρ: the predictor ends as B, and its norm stays balanced with the
-    layers. With actions B = (ρ_a)_a. The predictors start alike and move along (p_a λ_a)_a, so
-    all reach 0 at once, and the encoder with them, only where p_a λ_a is one negative number.
+    layers. With actions B = (ρ_a)_a. The predictors start alike. They stay alike where λ_a and
+    σ_a² are so too, and then all reach 0 at once, and the encoder with them, if λ_a < 0.
     """
     features, alone = (
         problem.features,
         problem.moments.per_feature(problem.features, problem.network.frames),
     )
-    if problem.moments.actions is None:
+    if alone.actions is None:
         regression = jnp.linalg.solve(alone.xx, alone.yx.swapaxes(1, 2))
         size = jnp.sqrt(jnp.sum(regression**2, axis=(1, 2)))
         dies = jnp.zeros(size.shape, bool)
     else:
-        size, count = features.rho, problem.moments.actions.count
-        along = jnp.sum(alone.yx, axis=(1, 2)) / count**0.5
-        dies = along < (1e4 * jnp.finfo(size.dtype).eps - 1) * problem.pace * features.lam
+        size, power = features.rho, alone.actions.xx[..., 0, 0]
+        margin = 1e4 * jnp.finfo(size.dtype).eps
+        moves = alone.yx[..., 0]
+        unlike = jnp.ptp(moves, axis=1) > margin * jnp.max(jnp.abs(moves), axis=1)
+        unlike |= jnp.ptp(power, axis=1) > margin * jnp.max(power, axis=1)
+        dies = ~unlike & (moves[:, 0] < 0)
     ends = size ** (problem.depth / problem.exponents[1])
     return jnp.where(dies, 0, ends) * (1 if problem.ends_at_plateaus else jnp.nan)
 

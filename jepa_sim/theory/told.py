@@ -14,6 +14,8 @@ near 0 before it grows. There it spends most of the time, and the variable of th
 τ = c + s sinh y, has its centre c where v is nearest to 0.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -60,6 +62,11 @@ class _Way(eqx.Module):
         """|v(τ)|²."""
         return jnp.sum(self.at(tau) ** 2)
 
+    def growth(self, tau: Float[Array, ""]) -> Float[Array, ""]:
+        """d|v|²/dτ."""
+        v = self.at(tau)
+        return 2 * jnp.sum(v * self.rate * (self.rho - v))
+
     def _nearest(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """c ≥ 0, and s = |v|/|v̇| there."""
         tau = jnp.zeros_like(self.rho[0])
@@ -79,7 +86,7 @@ class _Way(eqx.Module):
     ) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         """Whether |v|² comes to be `wanted`, and τ there first; 0 where it does not."""
 
-        def tau(y: Float[Array, ""]) -> Float[Array, ""]:
+        def tau(y: Float[Array, "*places"]) -> Float[Array, "*places"]:
             return centre + scale * jnp.sinh(y)
 
         first = jnp.arcsinh(-centre / scale)
@@ -91,7 +98,7 @@ class _Way(eqx.Module):
         travels = (found > 0) & jnp.any(above)
         low, high = y[jnp.maximum(found - 1, 0)], y[found]
 
-        def halve(_: int, ends: tuple) -> tuple:
+        def halve(_: Any, ends: tuple) -> tuple:
             low, high = ends
             middle = (low + high) / 2
             is_below = self.square(tau(middle)) < wanted
@@ -106,7 +113,7 @@ class _Way(eqx.Module):
         centre, scale = held._nearest()
         travels, end = held._arrival(level, centre, scale)
         # one step of Newton, for the derivative
-        slope = jnp.where(travels, jax.grad(held.square)(end), 1)
+        slope = jnp.where(travels, held.growth(end), 1)
         end = end - jnp.where(travels, self.square(end) - wanted, 0) / slope
         first, last = (jnp.arcsinh((tau - centre) / scale) for tau in (jnp.zeros_like(end), end))
 
