@@ -296,6 +296,32 @@ def test_samples(tmp_path: Path):
     np.testing.assert_allclose(drawn_from[1], y - y.mean(axis=0), rtol=1e-14)
 
 
+def test_samples_with_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("jepa_sim.config.arrays.BATCH_BYTES", 7 * 8 * 2)  # seven rows
+    rng = np.random.default_rng(0)
+    x, actions = rng.standard_normal((50, 2)), np.arange(50) % 3
+    y = x * (1 - actions)[:, None] + rng.standard_normal((50, 2))
+    np.savez(tmp_path / "views.npz", x=x, y=y, actions=actions.astype(np.int32))
+    table = f'kind = "samples"\npath = "{tmp_path}/views.npz"'
+    solve = 'solver = "descent"\nlearning_rate = 0.1\nbatch_size = 4'
+    told, blind = (built(data=table + more, solve=solve) for more in ("", "\nblind = true"))
+    for run, given, frames in ((told, actions, (1, 3)), (blind, None, (1, 1))):
+        assert run.grid.network(1, 1).frames == frames
+        expected = js.Moments.from_samples(x, y, actions=given)
+        same_moments(run.grid.spectrum, expected)
+    assert len(blind.solver.samples) == 2
+    np.testing.assert_allclose(told.solver.samples[1], y - y.mean(axis=0), rtol=1e-13)
+    np.testing.assert_array_equal(told.solver.samples[2], actions)
+    for wrong, message in (
+        (actions[:40], "must hold `actions` of shape (n,), one number for each row of `x`"),
+        (actions.astype(bool), "must hold arrays of real numbers"),
+        (actions + 1, "must hold every whole number up to 3, but is without 0"),
+    ):
+        np.savez(tmp_path / "views.npz", x=x, y=y, actions=wrong)
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            built(data=table, solve=solve)
+
+
 def same_moments(found: js.Moments, expected: js.Moments) -> None:
     for name in ("xx", "yx", "yy"):
         np.testing.assert_allclose(

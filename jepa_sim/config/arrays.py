@@ -71,21 +71,35 @@ def matrix_faults(name: str, rows: Any, size: int) -> list[Fault]:
 
 
 class SamplesFile(NamedTuple):
-    """Pairs of views in an .npz file: arrays `x` and `y` of shape (n, d)."""
+    """Pairs of views in an .npz file: arrays `x` and `y` of shape (n, d).
+
+    Where there is an array `actions` too, of shape (n,), it has the action that joins each pair.
+    """
 
     path: Path
 
     def faults(self) -> list[Fault]:
         """What is wrong with the file, as far as its headers show."""
-        found = file_faults(self.path, ("x", "y"))
+        found = file_faults(self.path, ("x", "y"), ("actions",))
         if found:
             return found
         with zipfile.ZipFile(self.path) as archive:
             shapes = [_Header.of(archive, name).shape for name in ("x", "y")]
+            if "actions.npy" in archive.namelist():
+                shape = _Header.of(archive, "actions").shape
+                if shape != shapes[0][:1]:
+                    rule = "hold `actions` of shape (n,), one number for each row of `x`"
+                    return [Fault(("path",), rule, f"holds shapes {shapes[0]} and {shape}")]
         if shapes[0] != shapes[1] or len(shapes[0]) != 2 or 0 in shapes[0]:
             rule = "hold `x` and `y` of one shape (n, d), none of them empty"
             return [Fault(("path",), rule, f"holds shapes {shapes[0]} and {shapes[1]}")]
         return []
+
+    @property
+    def actions(self) -> np.ndarray | None:
+        """(n,) the action of each pair, where the file has any. It is read as a whole."""
+        with np.load(self.path) as arrays:
+            return arrays.get("actions", None)
 
     def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(x, y) in batches of whole rows. ConfigError where an entry is not finite."""

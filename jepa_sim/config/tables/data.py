@@ -22,8 +22,8 @@ class Data(Table):
         """How many frames are stacked in x and in y."""
         return 1, 1
 
-    def samples(self) -> tuple[Any, Any] | None:
-        """Centred pairs (x, y) to draw batches from; None draws them from the moments."""
+    def samples(self) -> tuple[Any, ...] | None:
+        """Centred pairs (x, y) to draw batches from, or (x, y, actions); None: from the moments."""
         return None
 
 

@@ -71,6 +71,8 @@ class Features(Data):
 class Samples(Data):
     """Pairs of views: an .npz file with arrays `x` and `y`, both of shape (n, d).
 
+    An array `actions` of shape (n,), of whole numbers 0, 1, …, makes a predictor for each action.
+    blind: one predictor for all actions, in place of one for each.
     shrinkage: for few samples, how far Σxx moves towards a multiple of the identity (see
     `jepa_sim.Moments.from_samples`). Minibatches are drawn from the samples as they are.
     """
@@ -79,10 +81,21 @@ class Samples(Data):
     path: str
     # runs of older versions do not have the key, and must resume: so 0 is not written down
     shrinkage: Annotated[float, Field(ge=0, lt=1, exclude_if=lambda s: s == 0)] = 0.0
+    blind: Annotated[bool, Field(exclude_if=lambda blind: not blind)] = False
 
     def faults(self) -> Iterator[Fault]:
         """A file that can be read."""
         yield from self.file.faults()
+
+    @property
+    def actions(self) -> np.ndarray | None:
+        """(n,) the action of each pair, where there are any and the predictor is told."""
+        return None if self.blind else self.file.actions
+
+    @property
+    def stack(self) -> tuple[int, int]:
+        actions = self.actions
+        return (1, 1) if actions is None else (1, int(np.max(actions)) + 1)
 
     @property
     def file(self) -> SamplesFile:
@@ -90,12 +103,20 @@ class Samples(Data):
         return SamplesFile(Path(self.path))
 
     def build(self) -> "js.Moments":
-        return js.Moments.from_samples(self.file.batches(), shrinkage=self.shrinkage)
+        return js.Moments.from_samples(self._batches(), shrinkage=self.shrinkage)
 
-    def samples(self) -> tuple[Any, Any]:
-        """All pairs, centred as the moments are."""
-        x, y = map(np.concatenate, zip(*self.file.batches(), strict=True))
-        return x - x.mean(axis=0), y - y.mean(axis=0)
+    def _batches(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """(x, y), or (x, y, actions)."""
+        actions, row = self.actions, 0
+        for batch in self.file.batches():
+            stop = row + len(batch[0])
+            yield batch if actions is None else (*batch, actions[row:stop])
+            row = stop
+
+    def samples(self) -> tuple[Any, ...]:
+        """All pairs, centred as the moments are, and their actions where there are any."""
+        x, y, *actions = map(np.concatenate, zip(*self._batches(), strict=True))
+        return x - x.mean(axis=0), y - y.mean(axis=0), *actions
 
 
 class Moments(Data):
