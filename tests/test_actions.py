@@ -160,6 +160,9 @@ def test_plateaus_are_powers_of_the_norm_of_rho_over_actions(objective):
     parts = (objective, js.DeepLinear(2, frames=(1, 2)), js.Balanced(0.05))
     alike = js.Moments.from_actions([[1.0]], [[[-0.5]], [[-0.5]]], [0.5, 0.5])
     assert js.Problem(alike, *parts).plateaus == 0
+    turned = Controlled([1.0, 1.0], 0.25, np.ones((2, 2)), turn=[[2.0], [-2.0]]).exact_moments()
+    plateaus = js.Problem(turned, *parts).plateaus  # cos 2 is below 0 for both
+    np.testing.assert_allclose(plateaus, (0.8 * 2**0.5) ** power, rtol=1e-12)
     # p λ is −1/6 for both, but the second predictor is at 0 first
     nearly = js.Moments.from_actions([[1.0]], [[[-0.5]], [[-0.25]]], [1 / 3, 2 / 3])
     assert js.Problem(nearly, *parts).plateaus == pytest.approx(0.3125 ** (power / 2))
@@ -196,6 +199,7 @@ def test_features_follow_scipy_on_the_gradient_of_the_loss(objective):
         np.testing.assert_allclose(run.features[:, i], exact[0] * exact[1], rtol=1e-6)
         kept = exact[0] ** 2 - np.sum(exact[2:] ** 2, axis=0)
         np.testing.assert_allclose(kept, 0, atol=1e-8)
+        assert np.isnan(run.trust.ratio)
         along = rho / np.linalg.norm(rho)
         np.testing.assert_allclose(run["predictor_gains"][:, i], along @ exact[2:], rtol=1e-6)
 
@@ -230,7 +234,9 @@ def test_critical_times_are_those_of_scipy_on_the_gradient_of_the_loss():
             run = scipy.integrate.solve_ivp(flow, (0, 1e8), start, events=event, **kinds)
             expected.append(run.t_events[0][0])
         np.testing.assert_allclose(found, np.sort(expected), rtol=1e-5)
-    assert np.isnan(js.trust(problem, fraction=0.5).ratio)
+    trust = js.trust(problem, fraction=0.5)
+    assert np.isnan(trust.ratio)
+    assert str(trust).startswith("It is not known")
 
 
 @pytest.mark.slow

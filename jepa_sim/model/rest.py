@@ -38,7 +38,7 @@ def _of_frames(problem: "Problem") -> Float[Array, " d"]:
 
     ‖B‖ stands in place of ρ: the predictor ends as B, and its norm stays balanced with the
     layers. With actions B = (ρ_a)_a. The predictors start alike. They stay alike where λ_a and
-    σ_a² are so too, and then all reach 0 at once, and the encoder with them, if λ_a < 0.
+    σ_a² are so too and nothing turns. If λ_a < 0 then, all reach 0 at once, and the encoder too.
     """
     features, alone = (
         problem.features,
@@ -54,6 +54,7 @@ def _of_frames(problem: "Problem") -> Float[Array, " d"]:
         moves = alone.yx[..., 0]
         unlike = jnp.ptp(moves, axis=1) > margin * jnp.max(jnp.abs(moves), axis=1)
         unlike |= jnp.ptp(power, axis=1) > margin * jnp.max(power, axis=1)
+        unlike |= jnp.sum((moves / power) ** 2, axis=1) < (1 - margin) * size**2  # it turns
         dies = ~unlike & (moves[:, 0] < 0)
     ends = size ** (problem.depth / problem.exponents[1])
     return jnp.where(dies, 0, ends) * (1 if problem.ends_at_plateaus else jnp.nan)

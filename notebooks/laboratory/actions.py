@@ -14,6 +14,8 @@
 # With the regression coefficient ρ_a of a feature under action a, and the probability p_a, the
 # predictors of a JEPA end at ρ_a, and the encoder's gain at (Σ_a ρ_a²)^{L/2}. The blind JEPA sees
 # ρ̄ = Σ_a p_a ρ_a, and ends at ρ̄^L, or at 0 where ρ̄ ≤ 0.
+#
+# `python notebooks/laboratory/actions.py` takes about 25 seconds on one core.
 
 # %%
 from pathlib import Path
