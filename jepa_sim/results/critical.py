@@ -63,7 +63,8 @@ def critical_times(
     The time is 0 where a feature starts there or above, and inf where it never gets there: ρ ≤ 0,
     or a level at or above the plateau. Differentiable in the moments, the scale and the target.
 
-    t* = [G(x) − G(x₀)] / (σ² u*^{a+b−1}), with G the universal curve of the exponents (a, b).
+    t* = [G(x) − G(x₀)] / (σ² u*^{a+b−1}), with G the universal curve of the exponents (a, b). With
+    actions it is the integral of `jepa_sim/theory/told.py`, for a JEPA with M = 1 from a level start.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
@@ -75,7 +76,8 @@ def critical_times(
     transformation such as `jit`.
     `takeover_times` has the times of a JEPA with such takeovers.
 
-    Raises ValueError where the start is not balanced or the target out of range.
+    Raises ValueError where the start is not balanced or the target out of range, and with actions
+    that mix features, or another objective.
     """
     times, found = times_and_trust(problem, fraction, level, "critical_times", key)
     warn_where_displaced(found, stacklevel=4)
