@@ -64,7 +64,7 @@ def critical_times(
     or a level at or above the plateau. Differentiable in the moments, the scale and the target.
 
     t* = [G(x) − G(x₀)] / (σ² u*^{a+b−1}), with G the universal curve of the exponents (a, b). With
-    actions it is the integral of `jepa_sim/theory/told.py`, for a JEPA with M = 1 from a level start.
+    actions it is an integral (`jepa_sim/theory/told.py`), for a JEPA with M = 1 and a level start.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=3), js.Balanced(scale=1e-2))
