@@ -254,7 +254,8 @@ class CriticalGrid(AbstractTimes):
     The last critical time is that of the slowest feature, of those that are learned: in the reduced
     theory, from a balanced start of the same scale, it reaches 0.9 of its plateau then. Where
     features turn, the turn counts, but not under a slow teacher. That theory has no weight decay
-    and no slow teacher. With a slow teacher, or a decay near its threshold, learning takes longer.
+    and no slow teacher. With a slow teacher, or a decay near its threshold, learning takes longer,
+    and with actions whose ρ_a differ in sign, or are below 0, it may take much longer.
 
     Raises ValueError where `count` is below 2, or not 0 < first < last; in `sweep` where an
     objective has no reduced flow.
