@@ -6,7 +6,7 @@
 # start, the level of noise, the time constant τ of the teacher, the weight decay η, and the size of
 # minibatches, one or two at a time. Each sweep is a TOML file in the folder
 # `when_noise_is_avoided`. `jepa-sim sweep` runs it alone. This script runs all of them, draws the
-# figure, and writes every number to `numbers.csv` in that folder, in about five minutes of one core.
+# figure, and writes every number to `numbers.csv` in that folder. It takes about six minutes.
 
 # %%
 from collections.abc import Iterator
