@@ -1,4 +1,4 @@
-"""Every system of notebooks/systems runs and has a description."""
+"""Every system of notebooks/systems runs and has a description; those of studies are right."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ import pytest
 from jepa_sim import config
 from jepa_sim.config.build import build
 
-SYSTEMS = sorted((Path(__file__).parents[1] / "notebooks" / "systems").glob("*.toml"))
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+SYSTEMS = sorted((NOTEBOOKS / "systems").glob("*.toml"))
+STUDIES = sorted((NOTEBOOKS / "laboratory").glob("*/*.toml"))
 
 
 @pytest.mark.parametrize("path", SYSTEMS, ids=lambda path: path.stem)
@@ -22,5 +24,16 @@ def test_a_system_is_built(path: Path):
     assert run.grid.size <= 200  # a run takes seconds
 
 
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_sweep_of_a_study_is_read(path: Path):
+    loaded = config.load(path)
+    what, look, blank, *_ = loaded.text.splitlines()
+    assert what.startswith("# ")
+    assert look.startswith("# Look at ")
+    assert blank == ""
+    assert loaded.output.path == f"runs/{path.parent.name}/{path.stem}.nc"
+
+
 def test_there_are_systems():
     assert len(SYSTEMS) >= 30
+    assert len(STUDIES) >= 8

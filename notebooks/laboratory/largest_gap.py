@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from censored import kendall
 
 import jepa_sim as js
 from jepa_sim import plot
@@ -31,6 +30,7 @@ FEATURES, STEPS, TRIES = 4, 1500, 8
 LAM, RHO = (0.1, 1.0), (0.3, 0.95)
 DEPTHS, SCALES = (1, 2, 3, 4), (1e-3, 1e-4, 1e-5)
 CHECKED = 1e-3  # the ε at which the matrix flow is run
+SLOPES = (1.05, 1.2, 1.5, 2.0, 4.0, 10.0)
 SEEDS = 8
 
 
@@ -118,91 +118,15 @@ for scale in SCALES:
         )
 
 # %% [markdown]
-# ## Does the gap occur?
-#
-# The matrix flow learns the spectra that were found at ε = 1e-3. Starts are aligned up to rounding,
-# or random and balanced, or Gaussian. Beside them stands a spectrum of the same ρ for which the
-# closed form has *no* gap: λ falls by a factor of ten from the noisiest feature to the cleanest, so
-# both objectives learn the noisy ones first.
-
-# %%
-STARTS = {
-    "aligned": lambda scale: js.Balanced(scale, rotated=True),
-    "random": js.RandomBalanced,
-    "Gaussian": js.RandomGaussian,
-}
-flow = js.GradientFlow(js.ROCK4(), rtol=1e-5)
-
-
-def run(objective, lam, rho, depth: int, start: str) -> xr.Dataset:
-    """Gains and crossings; an aligned start is turned in the hidden layers alone, by two seeds."""
-    grid = js.Grid(
-        spectrum=js.Moments.from_features(lam, rho),
-        objective=[objective],
-        depth=[depth],
-        scale=[CHECKED],
-        seed=range(SEEDS if start != "aligned" else 2),
-        start=STARTS[start],
-    )
-    by_sleeping = objective.name == "jepa" and start != "aligned"
-    found = js.sweep(
-        grid,
-        js.SleepingFlow() if by_sleeping else flow,
-        times=js.CriticalGrid(400, first=1e-2, last=20.0 if by_sleeping else 3.0),
-        critical_fraction=[0.5],
-        observables=[js.observables.features, js.observables.noise_share],
-        padded=False,
-        progress=False,
-    )
-    assert not found.result.any()
-    return found.squeeze(drop=True).transpose("seed", ...)
-
-
-def reversed_share(jepa: np.ndarray, mae: np.ndarray) -> float:
-    """The share of pairs that the two learn in opposite orders, every run with every other."""
-    # τ of being early in one and *late* in the other is 1 where all pairs are reversed
-    return float(np.mean([(1 + kendall(jepa, row)) / 2 for row in mae]))
-
-
-def neighbours(times: np.ndarray) -> str:
-    """The factors t_{i+1}/t_i in the median over runs."""
-    with np.errstate(invalid="ignore"):
-        factors = np.exp(np.nanmedian(np.diff(np.log(times)), axis=0))
-    return " ".join(f"{x:.3f}" for x in factors)
-
-
-BOTH = (js.JEPA(), js.MAE())
-shares = {}
-print(
-    "share of pairs that are reversed in theory, at first crossings, for good; t_{i+1}/t_i for good"
-)
-for depth in DEPTHS:
-    found, rho = best[CHECKED, depth]
-    for name, lam in {"found": found, "wide": np.geomspace(*LAM, FEATURES)}.items():
-        theory = [np.asarray(closed(o, lam, rho, depth, CHECKED))[None] for o in BOTH]
-        shares[depth, name, "theory"] = reversed_share(*theory)
-        for start in STARTS:
-            runs = [run(o, lam, rho, depth, start) for o in BOTH]
-            first, last = (
-                [each[time].values for each in runs] for time in ("critical_time", "learned_time")
-            )
-            shares[depth, name, start] = reversed_share(*last)
-            print(
-                f"  L = {depth} {name:5} {start:8}: {shares[depth, name, 'theory']:4.0%}",
-                f"{reversed_share(*first):4.0%} {shares[depth, name, start]:4.0%}",
-                f"  JEPA {neighbours(last[0])}  MAE {neighbours(last[1])}",
-                f"  not learned {np.isinf(last[0]).mean():.0%}, {np.isinf(last[1]).mean():.0%}",
-                flush=True,
-            )
-
-# %% [markdown]
 # ## A gap that does not need the order
 #
 # Plateaus are the same from every start. So is the share of noise in the representation at the end,
 # N = Σ σ²w̄² (1 − ρ) / Σ σ²w̄². Which spectrum makes N of the MAE most larger than N of the JEPA?
 
-
 # %%
+BOTH = (js.JEPA(), js.MAE())
+
+
 def noise_at_end(objective, lam, rho, depth) -> jax.Array:
     moments = js.Moments.from_features(lam, rho)
     problem = js.Problem(moments, objective, js.DeepLinear(depth), js.Balanced(CHECKED))
@@ -226,23 +150,110 @@ def ascend_noise(z, depth):
     return jax.lax.scan(step, (z, adam.init(z)), length=STEPS)[0][0]
 
 
-noise = {}
-print("share of noise at the end in theory → from random starts (the range of all runs)")
+noisiest, noise = {}, {}
 for depth in DEPTHS:
     z = jax.vmap(lambda z, d=depth: ascend_noise(z, float(d)))(tries)
     ends = np.array([[noise_at_end(o, *spectrum(each), float(depth)) for o in BOTH] for each in z])
     chosen = (ends[:, 1] - ends[:, 0]).argmax()
-    lam, rho = map(np.asarray, spectrum(z[chosen]))
-    measured = [run(o, lam, rho, depth, "random").noise_share.isel(time=-1).values for o in BOTH]
-    noise[depth] = ends[chosen], measured
+    noise[depth] = ends[chosen]
+    noisiest[depth] = [np.asarray(x) for x in spectrum(z[chosen])]
     print(
-        f"  L = {depth}: λ {lam.round(2)} ρ {rho.round(2)}",
-        *(
-            f"{name} {end:.3f} → {flows.min():.3f} to {flows.max():.3f}"
-            for name, end, flows in zip(("JEPA", "MAE"), ends[chosen], measured, strict=True)
-        ),
-        flush=True,
+        f"L = {depth}: share of noise at the end: JEPA {ends[chosen, 0]:.3f}, "
+        f"MAE {ends[chosen, 1]:.3f}",
+        *(x.round(2) for x in noisiest[depth]),
     )
+
+# %% [markdown]
+# ## Do the gaps occur?
+#
+# The matrix flow learns the spectra that were found at ε = 1e-3, from starts that are aligned up to
+# rounding, and from random balanced ones. Beside them stand *slopes*: the same ρ, and a λ that rises
+# by a given factor from the cleanest feature to the noisiest.
+
+# %%
+STARTS = {
+    "aligned": lambda scale: js.Balanced(scale, rotated=True),
+    "random": js.RandomBalanced,
+}
+flow = js.GradientFlow(js.ROCK4(), rtol=1e-5)
+
+
+def run(objective, spectra, depth: int, start: str) -> xr.Dataset:
+    """Runs of all spectra; two seeds turn the hidden layers of an aligned start."""
+    aligned = start == "aligned"
+    found = js.sweep(
+        js.Grid(
+            spectrum=[js.Moments.from_features(*pair) for pair in spectra],
+            objective=[objective],
+            depth=[depth],
+            scale=[CHECKED],
+            seed=range(2 if aligned else SEEDS),
+            start=STARTS[start],
+        ),
+        flow if aligned or objective.name == "mae" else js.SleepingFlow(),
+        times=js.CriticalGrid(400, first=1e-2, last=3.0 if aligned else 20.0),
+        critical_fraction=[0.5],
+        observables=[js.observables.features, js.observables.noise_share],
+        padded=False,
+        progress=False,
+    )
+    assert not found.result.any()
+    return found.squeeze(drop=True).transpose("spectrum", "seed", ...)
+
+
+def earlier(times: np.ndarray) -> np.ndarray:
+    """(run, i, j) 1 where i comes before j, −1 where it comes later, 0 where neither comes."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.sign(times[:, None, :] - times[:, :, None]))
+
+
+def reversed_share(jepa: np.ndarray, mae: np.ndarray) -> float:
+    """The share of pairs that the two learn in opposite orders, every run with every other."""
+    alike, decided = (
+        np.einsum("aij,bij->", each(earlier(jepa)), each(earlier(mae))) for each in (np.array, abs)
+    )
+    return float((1 - alike / decided) / 2)
+
+
+def neighbours(times: np.ndarray) -> str:
+    """The factors t_{i+1}/t_i in the median over runs."""
+    with np.errstate(invalid="ignore"):
+        factors = np.exp(np.nanmedian(np.diff(np.log(times)), axis=0))
+    return " ".join(f"{x:.3f}" for x in factors)
+
+
+shares, measured = {}, {}
+print(
+    "share of pairs that are reversed in theory, at first crossings, for good; t_{i+1}/t_i for good"
+)
+for depth in DEPTHS:
+    found, rho = best[CHECKED, depth]
+    sloped = {slope: (np.geomspace(1 / slope, 1, FEATURES), rho) for slope in SLOPES}
+    spectra = {"found": (found, rho), **sloped}
+    for start in STARTS:
+        tables = [run(o, [*spectra.values(), noisiest[depth]], depth, start) for o in BOTH]
+        measured[depth, start] = [each.noise_share[-1, :, -1].values for each in tables]
+        for k, (name, pair) in enumerate(spectra.items()):
+            theory = [np.asarray(closed(o, *pair, depth, CHECKED))[None] for o in BOTH]
+            first, last = (
+                [each[time][k].values for each in tables]
+                for time in ("critical_time", "learned_time")
+            )
+            at = {"theory": theory, "first": first, start: last}
+            share = {when: reversed_share(*times) for when, times in at.items()}
+            shares.update({(depth, name, when): value for when, value in share.items()})
+            print(
+                f"  L = {depth} {name!s:5} {start:7}:",
+                *(f"{value:4.0%}" for value in share.values()),
+                f"  JEPA {neighbours(last[0])}  MAE {neighbours(last[1])}",
+                f"  not learned {np.isinf(last[0]).mean():.0%}, {np.isinf(last[1]).mean():.0%}",
+                flush=True,
+            )
+
+print("share of noise at the end of the runs, from the smallest to the largest")
+for (depth, start), ends in measured.items():
+    ranges = [f"{end.min():.3f} to {end.max():.3f}" for end in ends]
+    print(f"  L = {depth} {start:7}: JEPA {ranges[0]}, MAE {ranges[1]}")
 
 # %%
 with plot.style():
@@ -259,21 +270,23 @@ with plot.style():
     ax.set(title="largest gap in closed form", ylabel="later than its neighbour by")
 
     ax = axes[1]
-    where = ["theory", *STARTS]
-    for name, colour in (("found", "#0072B2"), ("wide", "#D55E00")):
-        for depth, line in ((DEPTHS[0], "o:"), (DEPTHS[-1], "s-")):
-            values = [shares[depth, name, start] for start in where]
-            ax.plot(where, values, line, color=colour, ms=4, label=f"{name}, L = {depth}")
-    ax.set(title="pairs in opposite orders, for good", ylim=(-0.05, 1.05), ylabel="share")
-    ax.legend(frameon=False, loc="lower right")
+    for depth, colour in ((DEPTHS[0], "#0072B2"), (DEPTHS[-1], "#009E73")):
+        for when, line in (("theory", ":"), ("aligned", "--"), ("random", "o-")):
+            values = [shares[depth, slope, when] for slope in SLOPES]
+            ax.plot(SLOPES, values, line, color=colour, ms=4, label=f"{when}, L = {depth}")
+    ax.set(xscale="log", xlabel="λ of the noisiest over that of the cleanest", ylim=(-0.05, 1.05))
+    ax.set(xticks=SLOPES, xticklabels=[f"{slope:g}" for slope in SLOPES])
+    ax.minorticks_off()
+    ax.set(title="opposite orders, for good", ylabel="share of pairs")
+    ax.legend(frameon=False)
 
     ax = axes[2]
     for k, (label, colour, marker) in enumerate(map(plot.OBJECTIVES.get, ("jepa", "mae"))):
-        ax.plot(DEPTHS, [noise[depth][0][k] for depth in DEPTHS], color=colour, lw=1)
+        ax.plot(DEPTHS, [noise[depth][k] for depth in DEPTHS], color=colour, lw=1)
         for depth in DEPTHS:
-            flows = noise[depth][1][k]
+            flows = measured[depth, "random"][k]
             ax.plot([depth] * len(flows), flows, marker, color=colour, mfc="none", ms=4)
-        ax.text(DEPTHS[-1], noise[DEPTHS[-1]][0][k] + 0.04, label, color=colour, ha="right")
+        ax.text(DEPTHS[-1], noise[DEPTHS[-1]][k] + 0.04, label, color=colour, ha="right")
     ax.set(xlabel="depth L", xticks=DEPTHS, ylim=(0, 1), ylabel="share of noise at the end")
     ax.set(title="largest gap in noise (line: theory)")
 figure.savefig(Path(__file__).with_suffix(".png"), dpi=130)
