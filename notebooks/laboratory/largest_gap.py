@@ -167,7 +167,7 @@ for depth in DEPTHS:
 # ## Do the gaps occur?
 #
 # The matrix flow learns the spectra that were found at ε = 1e-3, from starts that are aligned up to
-# rounding, and from random balanced ones. Beside them stand *slopes*: the same ρ, and a λ that rises
+# rounding, and from random balanced ones. Beside them stand *slopes*: the same ρ, and λ rises
 # by a given factor from the cleanest feature to the noisiest.
 
 # %%
