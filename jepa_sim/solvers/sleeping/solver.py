@@ -42,14 +42,16 @@ class SleepingFlow(AbstractMatrixSolver):
     and it wakes before a cleaner feature takes it over. No saturated latent is left to make the
     flow stiff: right-hand sides grow as ln(1/ε), those of `GradientFlow` as a power of 1/ε.
 
-    rtol: relative error of a step, as in `GradientFlow`; sleeping latents carry at most 1.5 √rtol
+    rtol: relative error of a step, as in `GradientFlow`; sleeping latents carry at most 0.5 √rtol
     of others, since what is neglected is of the order of its square. Times at which features are
     learned differ from the matrix flow's by about `rtol` or less in the median. A feature that
     only just passes a level, or two that are carried alike, may differ by much more: compare with
     a run at rtol/10, which changes both settings, to see which do. Large starts are less exact:
     gains at rest are off by 1 % at ε = 0.1 and L = 2. An encoder of a slower rate counts as a
-    larger start, by the root of the ratio of rates in each layer.  max_steps: a run that needs more
-    has the result code `out_of_steps`.
+    larger start, by the root of the ratio of rates in each layer. Features of exactly equal ρ do
+    not displace each other: a latent that carries several of them never sleeps, and the flow may
+    stay stiff. ρ that differ by 1 % are enough.  max_steps: a run that needs more has the result
+    code `out_of_steps`.
 
     It takes `JEPA()` with stop-gradient, any learning rates, no weight decay, and moments that
     commute, at all depths of encoder and predictor and with bottlenecks. Starts are of any kind.

@@ -11,7 +11,7 @@ from jepa_sim.model.objectives import product
 from jepa_sim.solvers.sleeping.block import Chain, Setting, reflect, reflection
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
-SATURATED = 0.97  # of its predictor's value at rest, from where on a latent may sleep
+SATURATED = 0.997  # of its predictor's value at rest, from where on a latent may sleep
 PAUSE = 1.5  # a latent wakes no sooner than a ratio has grown by e^1.5: else it need not sleep
 SQUARINGS = 3  # of the Gram matrix: the 8th power shows its largest singular vector
 
