@@ -583,8 +583,8 @@ def goh_order() -> Row:
         " is first, by first → last crossing, for each distance: " + "; ".join(shown),
         judged(
             all(last > 85 > 70 > first for first, last in shares),
-            "at L = 1 it holds for last crossings, with few exceptions, and not for first ones. His"
-            " theorem has L ≥ 2, which we did not test at scale",
+            "at L = 1 it holds for last crossings, with few exceptions, and not for first ones. For"
+            " L = 2 and 3 see the table below",
         ),
     )
 
