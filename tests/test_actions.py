@@ -204,6 +204,30 @@ def test_features_follow_scipy_on_the_gradient_of_the_loss(objective):
         np.testing.assert_allclose(run["predictor_gains"][:, i], along @ exact[2:], rtol=1e-6)
 
 
+def last_time_of_a_sweep(moments, depth):
+    network = js.DeepLinear(depth, frames=(1, moments.actions.count))
+    problem = js.Problem(moments, js.JEPA(), network, js.Balanced(0.05))
+    return js.CriticalGrid(last=1.0).times(problem)[-1]
+
+
+@pytest.mark.slow
+def test_times_of_a_sweep_last_until_actions_are_learned():
+    found = jax.jit(lambda depth: last_time_of_a_sweep(MOMENTS, depth))(2.0)
+    problem = js.Problem(MOMENTS, js.JEPA(), NETWORK, js.Balanced(0.05))
+    wanted = js.critical_times(problem, fraction=0.9).max()
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_times_of_a_sweep_last_until_turned_features_are_learned():
+    moments, network = WORLD.exact_moments(), js.DeepLinear(2, frames=(1, 2))
+    problem = js.Problem(moments, js.JEPA(), network, js.Balanced(0.05))
+    end = 2 * last_time_of_a_sweep(moments, 2)
+    run = js.simulate(problem, [end], js.GradientFlow())
+    learned = problem.features.rho > 0.1
+    assert (run.features[0] > 0.8 * problem.plateaus)[learned].all()
+
+
 @pytest.mark.slow
 def test_critical_times_are_those_of_scipy_on_the_gradient_of_the_loss():
     """Predictors that turn, shrink at first, or come close to 0 together, from two starts."""

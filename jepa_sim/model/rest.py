@@ -122,11 +122,12 @@ def _turned(
 def told_of(problem: "Problem") -> Told | None:
     """See `Problem.told`."""
     objective, start, moments = problem.objective, problem.start, problem.moments
-    known = (problem.network.depth, problem.network.predictor_depth)
     is_level = start.is_level and start.is_separable and not start.keeps_differences
     if not (objective.moves_straight and is_level and problem.training.is_scaled):
         return None
-    is_jepa = is_concrete(known) and objective.exponents(*map(float, known))[1] == 1
+    # b is M for a JEPA, whatever the depth of its encoder, and above 1 for an MAE
+    known = problem.network.predictor_depth
+    is_jepa = is_concrete(known, objective) and objective.exponents(1.0, float(known))[1] == 1
     if moments.actions is None or problem.is_narrow or not is_jepa:
         return None
     features = problem.features

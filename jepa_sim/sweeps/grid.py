@@ -253,9 +253,10 @@ class CriticalGrid(AbstractTimes):
     count: number of times, evenly spaced in logarithm between the fractions first and last.
     The last critical time is that of the slowest feature, of those that are learned: in the reduced
     theory, from a balanced start of the same scale, it reaches 0.9 of its plateau then. Where
-    features turn, the turn counts, but not under a slow teacher. That theory has no weight decay
-    and no slow teacher. With a slow teacher, or a decay near its threshold, learning takes longer,
-    and with actions whose ρ_a differ in sign, or are below 0, it may take much longer.
+    features turn, the turn counts, but not under a slow teacher. So do actions, for a JEPA with
+    M = 1 from a level balanced start; elsewhere learning may take much longer if their ρ_a differ
+    in sign, or are below 0. That theory has no weight decay and no slow teacher. With a slow
+    teacher, or a decay near its threshold, learning takes longer.
 
     Raises ValueError where `count` is below 2, or not 0 < first < last; in `sweep` where an
     objective has no reduced flow.
@@ -276,10 +277,12 @@ class CriticalGrid(AbstractTimes):
         problem.check_flow("CriticalGrid")
         flow, line = problem.flow, problem.line if problem.moments.turns else None
         target = jnp.full_like(flow.lam, 0.9)
-        if line is None:
-            time = flow.hitting_time(jnp.log(target) / flow.depth)
-        else:  # a predictor has to turn first
+        time = flow.hitting_time(jnp.log(target) / flow.depth)
+        if line is not None:  # a predictor has to turn first
             time = line.hitting_time(target * line.plateau)
+        elif problem.told is not None:  # and those of actions too; inf where they turn the feature
+            late = problem.told.hitting_time(target * problem.plateaus)
+            time = jnp.where(jnp.isfinite(late), late, time)
         last = jnp.max(jnp.where(flow.is_learned, time, 0))
         nothing_rises = 1 / jnp.max(jnp.abs(flow.lam))
         return jnp.where(last > 0, last, nothing_rises) * jnp.asarray(self.fractions, last.dtype)
