@@ -13,9 +13,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import Checked, checked
 from jepa_sim.arguments.types import OptionalKey, is_concrete, to_numpy
-from jepa_sim.data.actions import mixing
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
+from jepa_sim.model.conditions import reduced_of
 from jepa_sim.model.equilibria import Equilibria, Layers, level
 from jepa_sim.model.network import DeepLinear
 from jepa_sim.model.objectives import AbstractObjective
@@ -27,8 +27,6 @@ from jepa_sim.model.training import Training
 from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows
 from jepa_sim.theory import LARGEST_C, Curve, Line, ReducedFlow, Told, curve_parameter, make_curve
-
-LARGEST_MIXING = 0.1  # at it gains end L/2 % too low, and times are 1 % off (measured at L = 2)
 
 
 class Problem(Shows, Checked):
@@ -320,17 +318,6 @@ class Problem(Shows, Checked):
         if not self.moments.turns and self.network.frames == (1, 1):
             checks.warn_where_asymmetric(self.moments.yx, what)
 
-    def check_mixing(self, what: str) -> None:
-        """ValueError where actions mix features, which are then not learned one by one."""
-        moments = self.moments
-        if moments.actions is None or moments.xx.ndim != 2:
-            return
-        share = _mixing(self.features, moments.actions)
-        if is_concrete(share) and (to_numpy(share) > LARGEST_MIXING).any():
-            rule = f"have actions that mix each feature with others by at most {LARGEST_MIXING}"
-            found = f"{share.max():.2g} for feature {share.argmax()}"
-            checks.fail("moments", f"{rule} for `{what}` (see `GradientFlow`)", found)
-
     def check_flow(self, what: str) -> None:
         """ValueError where the objective has no reduced flow, which `what` needs."""
         if not self.objective.has_reduced_flow:
@@ -340,39 +327,9 @@ class Problem(Shows, Checked):
     def reduced(self, what: str) -> "Problem":
         """The problem in the form that the reduced theory needs: depths are traced numbers.
 
-        ValueError where the reduced theory does not apply: where the objective has no reduced flow,
-        the start is not balanced, the network is a bottleneck, or the problem is not plain. The
-        message names `what` needs it.
+        ValueError where the reduced theory does not apply; the message names `what` needs it.
         """
-        self.check_flow(what)
-        start = self.start
-        if not (start.is_balanced or start.is_nearly_aligned or self.has_effective_start):
-            checks.fail("start", f"be balanced for `{what}`", type(start).__name__)
-        if self.moments.turns:
-            rule = f"have no features that turn for `{what}` (see `LayerModes`)"
-            checks.fail("moments", rule, "with pairs of an angle θ")
-        self.check_turn(what)
-        if self.is_narrow:
-            d = self.features.lam.size
-            checks.fail("network.width", f"be at least d = {d} for `{what}`", self.network.width)
-        if not self.is_plain:
-            rule = (
-                "have a stop-gradient or no teacher, one learning rate, no weight decay, a learned "
-                f"predictor and single frames for `{what}` (see `LayerModes`)"
-            )
-            teacher, frames = self.objective.teacher, self.network.frames
-            differs = {
-                "training": not self.training.is_scaled,
-                "teacher": teacher.passes_gradient or teacher.time_constant is not None,
-                "number of frames": frames != (1, 1),
-            }
-            found = " and ".join(name for name, is_so in differs.items() if is_so)
-            checks.fail("problem", rule, f"of another {found}")
-        return eqx.tree_at(
-            lambda p: (p.network.depth, p.network.predictor_depth),
-            self.with_curve(),
-            (self.depth, self.predictor_depth),
-        )
+        return reduced_of(self, what)
 
     def check_key(self, key: OptionalKey) -> None:
         """ValueError where the start is random and there is no key."""
@@ -410,7 +367,3 @@ def split_key(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     """From the key of a run to that of its start and that of its solver."""
     start_key, own_key = jr.split(key)
     return start_key, own_key
-
-
-# One program: it compiles sooner than its operations one by one.
-_mixing = eqx.filter_jit(mixing)

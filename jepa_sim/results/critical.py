@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import OptionalKey, Scalar
+from jepa_sim.model.conditions import check_mixing
 from jepa_sim.model.problem import Problem
 from jepa_sim.results.trust import Trust, trust_in, warn_where_displaced
 
@@ -121,39 +122,31 @@ def times_and_trust(
 ) -> tuple[Float[Array, " d"], Trust]:
     """`critical_times` and `trust` at once, without a warning; `what` asks for them."""
     if (problem.moments.turns or problem.start.keeps_differences) and problem.line is not None:
-        return _along_line(problem, *check_target(problem, fraction, level))
+        return _along(problem, *check_target(problem, fraction, level))
     if problem.moments.actions is not None:
-        return _told(_with_known_way(problem, what), *check_target(problem, fraction, level))
+        return _along(_with_known_way(problem, what), *check_target(problem, fraction, level))
     problem = problem.reduced(what).effective(key).with_known_curve()
     return _exact(problem, *check_target(problem, fraction, level))
 
 
 @eqx.filter_jit
-def _along_line(
-    problem: Problem, fraction: Target, level: Target
-) -> tuple[Float[Array, " d"], Trust]:
-    assert problem.line is not None
-    times = problem.line.hitting_time(critical_level(problem, fraction, level))
+def _along(problem: Problem, fraction: Target, level: Target) -> tuple[Float[Array, " d"], Trust]:
+    way = problem.told if problem.line is None else problem.line
+    assert way is not None
+    times = way.hitting_time(critical_level(problem, fraction, level))
     return times, trust_in(problem, times, jnp.zeros_like(times[0]))
 
 
 def _with_known_way(problem: Problem, what: str) -> Problem:
     """`problem`; ValueError where it has actions, and its times are not known."""
     problem.check_flow(what)
-    problem.check_mixing(what)
+    check_mixing(problem, what)
     if problem.told is None:
         rule = "be a JEPA with M = 1 and a level, balanced start"
         depths = f"M = {float(problem.predictor_depth):g}"
         found = f"{problem.objective.name}, {depths}, {type(problem.start).__name__}"
         checks.fail("problem", f"{rule} for `{what}` with actions (see `LayerModes`)", found)
     return problem
-
-
-@eqx.filter_jit
-def _told(problem: Problem, fraction: Target, level: Target) -> tuple[Float[Array, " d"], Trust]:
-    assert problem.told is not None
-    times = problem.told.hitting_time(critical_level(problem, fraction, level))
-    return times, trust_in(problem, times, jnp.zeros_like(times[0]))
 
 
 @eqx.filter_jit

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.types import OptionalKey, Times
 from jepa_sim.data.moments import Moments
+from jepa_sim.model.conditions import check_mixing
 from jepa_sim.model.dynamics import settle, velocity
 from jepa_sim.model.objectives import product
 from jepa_sim.model.problem import Problem
@@ -59,7 +60,7 @@ class LayerModes(AbstractAdaptive):
             rule = f"be at least d = {problem.features.lam.size} for `LayerModes`"
             checks.fail("network.width", rule, problem.network.width)
         problem.check_turn("LayerModes")
-        problem.check_mixing("LayerModes")
+        check_mixing(problem, "LayerModes")
         if problem.moments.turns:
             if not problem.start.is_level:
                 rule = "be level for `LayerModes` where features turn (see `GradientFlow`)"

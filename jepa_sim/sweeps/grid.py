@@ -276,12 +276,13 @@ class CriticalGrid(AbstractTimes):
     def times(self, problem: Problem) -> Times:
         problem.check_flow("CriticalGrid")
         flow, line = problem.flow, problem.line if problem.moments.turns else None
-        target = jnp.full_like(flow.lam, 0.9)
-        time = flow.hitting_time(jnp.log(target) / flow.depth)
+        told, target = problem.told, jnp.full_like(flow.lam, 0.9)
         if line is not None:  # a predictor has to turn first
             time = line.hitting_time(target * line.plateau)
-        elif problem.told is not None:  # and those of actions too; inf where they turn the feature
-            late = problem.told.hitting_time(target * problem.plateaus)
+        else:
+            time = flow.hitting_time(jnp.log(target) / flow.depth)
+        if told is not None:  # those of actions have to turn too; inf where they turn the feature
+            late = told.hitting_time(target * problem.plateaus)
             time = jnp.where(jnp.isfinite(late), late, time)
         last = jnp.max(jnp.where(flow.is_learned, time, 0))
         nothing_rises = 1 / jnp.max(jnp.abs(flow.lam))
