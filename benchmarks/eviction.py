@@ -14,6 +14,11 @@ by another feature for a while may just reach its level, or just not.  miss: fea
 of both has learned.  rhs: right-hand sides, mean and largest over lanes.  s: seconds of the whole
 batch, without compiling.
 
+Below each row of `SleepingFlow` stands how many times are off by more than 20 %, and how many of
+them a second run at rtol/10 does not show, since its time is within 5 % of the first run's. flagged:
+all times that the two runs have more than 5 % apart, and how many of those are within 5 % of the
+judge's.
+
 A gain may pass its level for less than 1 % of the time that has gone by. Two runs see the same
 crossings only where saves are as dense as that, so `--saves` is large.
 
@@ -36,6 +41,7 @@ from jepa_sim.results.crossings import Saves, rises
 
 LEVEL, AT_START = 0.5, 0.25  # of the plateau ρ^(L/M)
 NEAR, CLEAR = 0.02, 0.1  # levels to compare, and by how much their times differ at most
+LARGE, FLAG = 0.2, 0.05  # relative errors of a time: too large, and to be looked at
 LATEST = 2.0  # times the last critical time of the closed form
 
 
@@ -154,6 +160,25 @@ def row(found: Found, judge: Found) -> str:
     return "".join(cells) + work + (f"  {found.failed} failed" if found.failed else "")
 
 
+def estimate(found: Found, finer: Found, judge: Found) -> str:
+    """What a second, finer run says of the errors of the first."""
+    first, second, true = (np.stack([of.first, of.last]) for of in (found, finer, judge))
+    off, apart = _apart(first, true), _apart(first, second)
+    large, flagged = off > LARGE, apart > FLAG
+    return (
+        f"    off by > {LARGE:.0%}: {large.sum()} of {np.isfinite(off).sum()}, not shown by rtol/10:"
+        f" {(large & ~flagged).sum()}; flagged: {flagged.sum()}, of these within {FLAG:.0%}:"
+        f" {(flagged & (off <= FLAG)).sum()}"
+    )
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a/b − 1|; NaN where a time does not count; the largest number where only one is inf."""
+    with np.errstate(invalid="ignore"):
+        apart = np.where(a == b, 0, np.abs(a / b - 1))
+    return np.where(np.isinf(a) != np.isinf(b), np.finfo(float).max, apart)
+
+
 def _tau(a: np.ndarray, b: np.ndarray) -> float:
     """Over the features that count; those not learned in time are last."""
     counts = ~np.isnan(a) & ~np.isnan(b)
@@ -199,13 +224,17 @@ def main() -> None:
                 judge = run(lanes, shape, judging, given.saves)
                 name = f"L={depth} {start} ε={scale:g} "
                 print(f"{name + 'judge':<38}{row(judge, judge)}", flush=True)
-                solvers = [("sleeping", rtol, js.SleepingFlow(rtol)) for rtol in given.rtol]
-                solvers += [
-                    ("flow", rtol, js.GradientFlow(js.ROCK4(), rtol=rtol)) for rtol in given.race
-                ]
-                for what, rtol, solver in solvers:
-                    found = run(lanes, shape, solver, given.saves)
-                    print(f"{f'{name}{what} {rtol:g}':<38}{row(found, judge)}", flush=True)
+                for rtol in given.rtol:
+                    found, finer = (
+                        run(lanes, shape, js.SleepingFlow(r), given.saves)
+                        for r in (rtol, rtol / 10)
+                    )
+                    print(f"{f'{name}sleeping {rtol:g}':<38}{row(found, judge)}")
+                    print(estimate(found, finer, judge), flush=True)
+                for rtol in given.race:
+                    flow = js.GradientFlow(js.ROCK4(), rtol=rtol)
+                    found = run(lanes, shape, flow, given.saves)
+                    print(f"{f'{name}flow {rtol:g}':<38}{row(found, judge)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ if TYPE_CHECKING:  # type checkers follow these imports; `_homes` reads them
     from .solvers.layer_modes import LayerModes as LayerModes
     from .solvers.modes import Modes as Modes
     from .solvers.sleeping.solver import SleepingFlow as SleepingFlow
+    from .sweeps.compare import compare_times as compare_times
     from .sweeps.grid import CriticalGrid as CriticalGrid
     from .sweeps.grid import FixedTimes as FixedTimes
     from .sweeps.grid import Grid as Grid

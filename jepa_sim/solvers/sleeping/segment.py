@@ -16,6 +16,7 @@ from jepa_sim.solvers.sleeping.block import Chain, Setting
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
 HALVINGS = 30  # of a step, until a time is found: 1e-9 of it
+SMALL = 1e-6  # of the block: the clock, so that it does not count in the norms of power iteration
 
 # the block, and the time since the step began, in some unit
 State = tuple[Chain, Float[Array, ""]]
@@ -42,9 +43,14 @@ class Pace(eqx.Module):
         return jnp.sum(jnp.where(self.setting.all_moves(len(chain)), chain, 0) ** 2)
 
     def unit(self, chain: Chain) -> Float[Array, ""]:
-        """|Z| g, of the clock: so it is of the size of the block, and so are its changes."""
+        """10⁻⁶ |Z| g, of the clock.
+
+        The velocity of the clock changes with all weights, and nothing depends on the clock. In
+        units of |Z| g it is far more than its part of eigenvectors of the velocity's Jacobian, and
+        hides the rest: the spectral radius would be found wrong.
+        """
         tiny = jnp.sqrt(jnp.finfo(chain.dtype).tiny)  # where all latents sleep
-        return jnp.maximum(jnp.sqrt(self._square(chain)), tiny) * self(chain)
+        return SMALL * jnp.maximum(jnp.sqrt(self._square(chain)), tiny) * self(chain)
 
     def velocity(self, tau: Any, state: Any, unit: Any) -> Any:
         """d(Z, clock)/dτ, of a `State` and the clock's unit, as diffrax wants it."""
