@@ -224,6 +224,22 @@ def test_an_eviction_is_that_of_the_matrix_flow(evicted):
     assert 2 * int(ours.stats["rhs"]) < 7 * int(true.stats["steps"])  # of Tsit5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("early", "late", "hidden"), [(400, 700, "critical_times"), (550, 850, "learned_times")]
+)
+def test_crossings_between_saved_times_are_seen(evicted, early, late, hidden):
+    """Feature 1 is learned and lost, or lost and learned again, while nothing is saved."""
+    dense, _ = evicted
+    times = np.concatenate([np.linspace(0, early, 251), np.linspace(late, 1000, 250)])
+    run = js.simulate(dense.problem, times, SOLVERS[0], observables=OBSERVED)
+    for crossing in ("critical_times", "learned_times"):
+        found, wanted = (getattr(r, crossing)(fraction=0.5)[1] for r in (run, dense))
+        np.testing.assert_allclose(found, wanted, rtol=0.03)
+    blind = getattr(dataclasses.replace(run, extremes=None), hidden)(fraction=0.5)[1]
+    assert abs(blind / getattr(dense, hidden)(fraction=0.5)[1] - 1) > 0.3
+
+
 def test_gains_over_time_are_good_enough_to_plot(evicted):
     ours, true = evicted
     steady = np.abs(true.rates[:, 0]) < 1e-3  # a late takeover differs by its whole height
@@ -260,14 +276,19 @@ def test_generic_starts_are_as_in_the_matrix_flow(depth, seed):
 )
 def test_deep_predictors_and_bottlenecks_are_as_in_the_matrix_flow(network, longer):
     problem = dataclasses.replace(problem_of(2, **network), start=js.RandomGaussian(0.02))
-    times = longer * TIMES
-    runs = [js.simulate(problem, times, s, key=jr.key(1), observables=OBSERVED) for s in SOLVERS]
-    found, wanted = (run.learned_times(fraction=0.5) for run in runs)
-    assert np.isfinite(wanted).any()
-    np.testing.assert_allclose(found, wanted, rtol=0.01)
-    found, wanted = (np.asarray(run.critical_times(fraction=0.5)) for run in runs)
-    seen = np.isfinite(found) & np.isfinite(wanted)  # a brief crossing may lie between two saves
-    np.testing.assert_allclose(found[seen], wanted[seen], rtol=0.01)
+    times = np.asarray(longer * TIMES)
+    ours, flow = SOLVERS
+    found = js.simulate(problem, times, ours, key=jr.key(1), observables=OBSERVED)
+    # the flow sees a brief crossing only where it is saved densely
+    first = np.asarray(found.critical_times(fraction=0.5))
+    near = np.outer(first[np.isfinite(first)], np.linspace(0.99, 1.01, 100)).ravel()
+    dense = np.unique(np.concatenate([times, near[near < times[-1]]]))
+    wanted = js.simulate(problem, dense, flow, key=jr.key(1), observables=OBSERVED)
+    assert np.isfinite(wanted.learned_times(fraction=0.5)).any()
+    for crossing in ("critical_times", "learned_times"):
+        both = (getattr(run, crossing)(fraction=0.5) for run in (found, wanted))
+        np.testing.assert_allclose(*both, rtol=0.01)
+    runs = found, wanted
     np.testing.assert_allclose(runs[0].features[-1], runs[1].features[-1], rtol=0.01, atol=1e-4)
 
 

@@ -8,7 +8,7 @@ is learned for good: from its last crossing on the gain stays above the level.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jepa_sim.arguments.types import Times
 from jepa_sim.model.problem import Problem
@@ -17,13 +17,26 @@ from jepa_sim.theory import ReducedFlow
 NEAR_PLATEAU = 1e-3  # a saved gain that is closer (in ln u) no longer tells when it got there
 
 
-class Saves(eqx.Module):
-    """What a run saved of its gains.
+class Extremes(eqx.Module):
+    """The largest and the smallest gain of each feature between two saved times, and when.
 
-    times: (t,).  gains: (t, d) w̄.  rates: (t, d) dw̄/dt, NaN where it was not saved.
+    high, high_time, low, low_time: (d,) of one interval, or (t, d) of all in a run. Row i is of the
+    solver's steps that ended between the saves i − 1 and i; NaN where none did.
     """
 
-    times: Times
+    high: Float[Array, "*times d"]
+    high_time: Float[Array, "*times d"]
+    low: Float[Array, "*times d"]
+    low_time: Float[Array, "*times d"]
+
+
+class Saves(eqx.Module):
+    """What is known of a run's gains; features may be known at times of their own.
+
+    times: (t, d).  gains: (t, d) w̄.  rates: (t, d) dw̄/dt, NaN where it was not saved.
+    """
+
+    times: Float[Array, "t d"]
     gains: Float[Array, "t d"]
     rates: Float[Array, "t d"]
 
@@ -34,17 +47,45 @@ class Saves(eqx.Module):
         times: Times,
         gains: Float[Array, "t d"],
         rates: Float[Array, "t d"] | None,
+        extremes: Extremes | None = None,
     ) -> "Saves":
-        """The saves of a run; with the start first, where all gains are known there."""
+        """The saves of a run; with the start first, where all gains are known there.
+
+        extremes: if given, what lies between the saves is inserted.
+        """
         rates = gains * jnp.nan if rates is None else rates
-        if not problem.starts_level:
-            return cls(times, gains, rates)
-        first = jnp.full_like(gains[:1], 1) * problem.scale
-        return cls(
-            jnp.concatenate([jnp.zeros_like(times[:1]), times]),
-            jnp.concatenate([first, gains]),
-            jnp.concatenate([first * jnp.nan, rates]),
-        )
+        saves = cls(jnp.broadcast_to(times[:, None], gains.shape), gains, rates)
+        if problem.starts_level:
+            first = jnp.full_like(gains[:1], 1) * problem.scale
+            start = cls(jnp.zeros_like(first), first, first * jnp.nan)
+            saves = jax.tree.map(lambda *parts: jnp.concatenate(parts), start, saves)
+        return saves if extremes is None else saves.with_extremes(extremes)
+
+    def with_extremes(self, extremes: Extremes) -> "Saves":
+        """With two more entries before each save but the first: the highest and the lowest gain.
+
+        An entry repeats the save after it, unless it is above, or below, the saves on both sides.
+        """
+        before = jax.tree.map(lambda x: x[:-1], self)
+        after = jax.tree.map(lambda x: x[1:], self)
+        extremes = jax.tree.map(lambda x: x[-len(after.times) :], extremes)
+
+        def entry(is_beyond: Bool[Array, "t d"], time: Array, gain: Array) -> Saves:
+            beyond = Saves(time, gain, jnp.zeros_like(gain))
+            return jax.tree.map(lambda a, b: jnp.where(is_beyond, a, b), beyond, after)
+
+        highest = jnp.maximum(before.gains, after.gains)
+        lowest = jnp.minimum(before.gains, after.gains)
+        high = entry(extremes.high > highest, extremes.high_time, extremes.high)
+        low = entry(extremes.low < lowest, extremes.low_time, extremes.low)
+        swapped = low.times < high.times
+
+        def between(first: Array, high: Array, low: Array, after: Array) -> Array:
+            pair = jnp.where(swapped, low, high), jnp.where(swapped, high, low)
+            three = jnp.stack([*pair, after], axis=1)
+            return jnp.concatenate([first[:1], three.reshape(-1, first.shape[1])])
+
+        return jax.tree.map(between, self, high, low, after)
 
 
 def rises(
@@ -72,7 +113,7 @@ def passing(
     before = jnp.maximum(after - 1, 0)
     columns = jnp.arange(saves.gains.shape[1])
     last, next = (
-        _Save(saves.times[i], saves.gains[i, columns], saves.rates[i, columns])
+        _Save(saves.times[i, columns], saves.gains[i, columns], saves.rates[i, columns])
         for i in (before, after)
     )
     return _crossing(problem.flow, level, last, next, problem.is_plain)

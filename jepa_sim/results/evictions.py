@@ -84,7 +84,7 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
         every = jnp.full(level.shape, after)
         return float(_passing(problem, saves, level, every)[feature])
 
-    return _timed(found, np.asarray(saves.times), at)
+    return _timed(found, np.asarray(saves.times[:, 0]), at)
 
 
 def evictions_of(

@@ -16,7 +16,7 @@ from jepa_sim.numerics.display.sheet import Sheet, column
 from jepa_sim.numerics.display.shows import Shows, require_single
 from jepa_sim.results.choice import Choice
 from jepa_sim.results.critical import Target, check_target, critical_level, exact_times
-from jepa_sim.results.crossings import Saves, rises
+from jepa_sim.results.crossings import Extremes, Saves, rises
 from jepa_sim.results.order import order
 from jepa_sim.results.trust import Trust, trust_in
 
@@ -35,7 +35,8 @@ class Trajectory(Shows, eqx.Module):
     result: a `ResultCode`.  stats: counts of the solver's work.  atol: () or (d,) absolute
     tolerance of a layer (see `floor`); None where the solver is exact.  keeps_apart: whether the
     solver takes features as if none could displace another (see `trust`).  solver: which solver and
-    method ran; `str(run.solver)` says why that one. None in a run of `sweep`.
+    method ran; `str(run.solver)` says why that one. None in a run of `sweep`.  extremes: highest
+    and lowest gains between saved times, from `SleepingFlow`.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-2))
@@ -67,6 +68,7 @@ class Trajectory(Shows, eqx.Module):
     atol: Float[Array, "*lanes_or_d"] | None = None
     keeps_apart: bool = eqx.field(static=True, default=False)
     solver: Choice | None = None
+    extremes: Extremes | None = None
 
     @property
     def floor(self) -> Float[Array, "*lanes_or_d"]:
@@ -228,7 +230,7 @@ def _exact_trust(problem: Problem, saved: Times) -> Trust:
 
 @eqx.filter_jit
 def _rises(run: Trajectory, fraction: Target, level: Target, for_good: bool) -> Float[Array, " d"]:
-    saves = Saves.of(run.problem, run.times, run.features, run.rates)
+    saves = Saves.of(run.problem, run.times, run.features, run.rates, run.extremes)
     return rises(
         run.problem, saves, critical_level(run.problem, fraction, level), for_good=for_good
     )

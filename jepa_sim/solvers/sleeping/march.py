@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jepa_sim.numerics.stabilised import ROCK4, PredictiveController
+from jepa_sim.results.crossings import Extremes
 from jepa_sim.solvers.sleeping.block import Chain, Setting
 from jepa_sim.solvers.sleeping.segment import Pace, Segment
 from jepa_sim.solvers.sleeping.sleepers import Sleepers, nobody
-from jepa_sim.solvers.sleeping.turns import fall_asleep, wake
+from jepa_sim.solvers.sleeping.turns import fall_asleep, gains, wake
 
 RATIO = 0.5  # of √rtol: what sleeping latents may carry of others, whose squares are neglected
 FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are measured in it
@@ -31,7 +32,8 @@ class Point(eqx.Module):
     t: time.  h: the next step, in the block's own time.  chain, sleepers: the live block and who
     sleeps.  method, control: what the method and the controller keep.  jumped: whether the block
     has changed since the method last took its velocity.  steps, accepted, rhs: counts.  saved: how
-    many times are saved.  values: what is saved at all times.
+    many times are saved.  values: what is saved at all times.  since: extremes of gains since the
+    last saved time, (k,) each.  extremes: those between all saved times.
     """
 
     t: Float[Array, ""]
@@ -46,6 +48,8 @@ class Point(eqx.Module):
     rhs: Int[Array, ""]
     saved: Int[Array, ""]
     values: PyTree
+    since: Extremes
+    extremes: Extremes
 
 
 class March(eqx.Module):
@@ -85,6 +89,8 @@ class March(eqx.Module):
         zero, none = jnp.zeros_like(self.rtol), jnp.zeros((), jnp.int32)
         sleepers = nobody(self.setting, len(chain), RATIO * jnp.sqrt(self.rtol))
         shapes = jax.eval_shape(self.save, zero, chain, chain, sleepers)
+        unknown = jnp.full_like(self.setting.lam, jnp.nan)
+        since = Extremes(unknown, unknown, unknown, unknown)
         term, state, unit = dfx.ODETerm(self.pace.velocity), (chain, zero), self.pace.unit(chain)
         h, control = self.controller(chain).init(
             term, zero, zero + 1, state, None, unit, METHOD.func, ORDER
@@ -101,9 +107,15 @@ class March(eqx.Module):
             accepted=none,
             rhs=none + 1,
             saved=jnp.zeros((), int),
-            values=jax.tree.map(
-                lambda x: jnp.full((self.times.size, *x.shape), jnp.nan, x.dtype), shapes
-            ),
+            values=self.empty(shapes),
+            since=since,
+            extremes=self.empty(since),
+        )
+
+    def empty(self, shapes: PyTree) -> PyTree:
+        """NaN for all saved times."""
+        return jax.tree.map(
+            lambda x: jnp.full((self.times.size, *x.shape), jnp.nan, x.dtype), shapes
         )
 
     def run(self, chain: Chain) -> Point:
@@ -116,7 +128,7 @@ class March(eqx.Module):
             self.begin(chain),
             max_steps=None,
             kind="lax",
-            buffers=lambda point: point.values,
+            buffers=lambda point: (point.values, point.extremes),
         )
 
     def advance(self, point: Point) -> Point:
@@ -141,6 +153,8 @@ class March(eqx.Module):
         next_h = jnp.where(keep & (h < point.h), jnp.maximum(next_h, point.h), next_h)
         segment = Segment(self.setting, t0, t1, unit, dense, before)
         saved, values = self.save_within(segment, keep, point.saved, point.values)
+        at_end = gains(self.setting, after, segment.asleep(t1), t1)
+        since = _updated(point.since, at_end, t1, keep, saved != point.saved)
 
         t = jnp.where(keep, t1, t0)
         kept = after, state
@@ -166,6 +180,8 @@ class March(eqx.Module):
             rhs=rhs,
             saved=saved,
             values=values,
+            since=since,
+            extremes=jax.tree.map(lambda x, all: all.at[saved].set(x), since, point.extremes),
         )
 
     def save_within(
@@ -194,3 +210,21 @@ class March(eqx.Module):
             kind="lax",
             buffers=lambda state: state[1],
         )
+
+
+def _updated(
+    since: Extremes,
+    gains: Float[Array, " k"],
+    t: Float[Array, ""],
+    keep: Bool[Array, ""],
+    is_new: Bool[Array, ""],
+) -> Extremes:
+    """With gains at t, if they are to be kept.  is_new: whether a time was saved just before."""
+    higher = keep & (is_new | ~(gains <= since.high))
+    lower = keep & (is_new | ~(gains >= since.low))
+    return Extremes(
+        jnp.where(higher, gains, since.high),
+        jnp.where(higher, t, since.high_time),
+        jnp.where(lower, gains, since.low),
+        jnp.where(lower, t, since.low_time),
+    )

@@ -122,8 +122,15 @@ class SleepingFlow(AbstractMatrixSolver):
         stats = {"steps": point.steps, "accepted": point.accepted, "rhs": point.rhs}
         _, atol = tolerances(start, self.rtol, None)
         code = finite_code(point.values["finite"] | ~reached, code)
+        d = problem.features.lam.size
         return Solution(
-            times, values["values"], code, stats, values["rates"], jnp.asarray(atol, times.dtype)
+            times,
+            values["values"],
+            code,
+            stats,
+            values["rates"],
+            jnp.asarray(atol, times.dtype),
+            jax.tree.map(lambda x: x[:, :d], point.extremes),
         )
 
 

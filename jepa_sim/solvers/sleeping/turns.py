@@ -174,6 +174,19 @@ def _put_back(
     )
 
 
+def gains(
+    setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]
+) -> Float[Array, " k"]:
+    """The encoder's gain of every feature, but for the square of what sleepers carry of others."""
+    live = jnp.sum(product(setting.encoder(chain)) ** 2, axis=0)
+    v = jnp.where(sleepers.asleep, sleepers.predictor(setting, t), 0)
+    w = jnp.prod(sleepers.layers(setting, v)[: setting.moves.size], axis=0)
+    asleep = jnp.sum(
+        (jnp.where(sleepers.asleep, w, 0)[:, None] * sleepers.directions()) ** 2, axis=0
+    )
+    return jnp.sqrt(live + asleep) * jnp.prod(setting.units)
+
+
 def whole(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]) -> Chain:
     """The chain with all sleepers put back: live rows are orthogonal to theirs."""
     asleep = sleepers.asleep
