@@ -61,7 +61,7 @@ def run(row: Row, solver, count=RUNS) -> xr.Dataset:
         seed=SEEDS if row.start != "closed form" else [0],
         start=STARTS[row.start],
     )
-    found = js.sweep(
+    return js.sweep(
         grid,
         solver,
         times=times,
@@ -70,8 +70,6 @@ def run(row: Row, solver, count=RUNS) -> xr.Dataset:
         observables=[js.observables.features],
         progress=False,
     )
-    one = ["objective", "depth", "predictor_depth", "scale", "critical_fraction"]
-    return found.squeeze(one).stack(run=("spectrum", "seed")).transpose("run", ...)
 
 
 # %% [markdown]
@@ -107,7 +105,9 @@ print("objective start        L  M   ε      ", end=" ")
 print("evicted   τ(ρ) first, last   τ(λ) first, last   not learned")
 points, runs = {}, {}
 for row in ROWS:
-    at = runs[row] = run(row, solver_of(row))
+    runs[row] = run(row, solver_of(row))
+    one = ["objective", "depth", "predictor_depth", "scale", "critical_fraction"]
+    at = runs[row].squeeze(one).stack(run=("spectrum", "seed")).transpose("run", ...)
     first, last = (at[time].values for time in ("critical_time", "learned_time"))
     evicted = np.mean(last > first * (1 + 1e-6))
     tau = [kendall(t, size) for size in (at.rho.values, lam) for t in (first, last)]
@@ -124,15 +124,13 @@ for row in ROWS:
 
 # %%
 for start in ("balanced", "Gaussian"):
-    pairs = [(runs[row], run(row, flow, JUDGED)) for row in (Row("JEPA", start, L) for L in (1, 2))]
+    rows = [Row("JEPA", start, depth) for depth in (1, 2)]
+    errors = [js.compare_times(runs[row], run(row, flow, JUDGED)) for row in rows]
     for crossing in ("critical_time", "learned_time"):
-        off = [
-            abs(a[crossing][: JUDGED * len(SEEDS)].values / b[crossing].values - 1)
-            for a, b in pairs
-        ]
+        off = np.concatenate([each[f"{crossing}_error"].values.ravel() for each in errors])
         print(
-            f"{start}: {crossing} off by {np.nanmedian(off):.2%} in the median, "
-            f"{np.nanpercentile(off, 90):.2%} at the 90th percentile"
+            f"{start}: {crossing} off by {np.median(off):.2%} in the median, "
+            f"{np.percentile(off, 90):.2%} at the 90th percentile"
         )
 
 # %%
