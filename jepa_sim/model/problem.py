@@ -222,6 +222,13 @@ class Problem(Shows, Checked):
         return self.ends_at_plateaus and self._is_single
 
     @property
+    def rests_as_known(self) -> bool:
+        """Whether `turning_at` holds at the gains at rest, if the decays of both sides are one."""
+        flows = self.objective.has_reduced_flow and not self.objective.teacher.passes_gradient
+        trained = self.objective.uses_predictor and self.training.predictor.is_learned
+        return flows and trained and self._is_single and not self.start.keeps_differences
+
+    @property
     def _is_single(self) -> bool:
         """Whether frames are single, and no feature turns."""
         return self.network.frames == (1, 1) and not self.moments.turns

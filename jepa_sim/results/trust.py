@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jepa_sim.arguments.types import is_concrete
 from jepa_sim.model.problem import Problem
+from jepa_sim.model.turning import turning_of
 from jepa_sim.numerics.display.numbers import number
 from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows, known_sheet
@@ -28,7 +29,8 @@ class Trust(Shows, eqx.Module):
     displacement: the earliest one. Its `ratio` x is the time at which a cleaner feature takes over
     the latent of a noisier one, over the critical time that the reduced theory gives the cleaner
     feature. Below 1/1.1 some time is off by more than 10 %. It is inf where nothing can be
-    displaced, 0 where the start is not aligned at all, and NaN where it is not known.
+    displaced, 0 where the start is not aligned at all, and NaN where it is not known: for decays of
+    encoder and predictor that differ, starts whose layers differ, and objectives that give no rate.
     rho: (2,) ρ of the cleaner and of the noisier feature.
 
     The formula is that of `jepa_sim/theory/displacement.py`; `python -m benchmarks.trust` measures
@@ -87,20 +89,14 @@ def trust_in(problem: Problem, times: Float[Array, " d"], horizon: Float[Array, 
         lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, (problem, times)
     )
     features, (lam, variance) = problem.features, problem.coefficients
-    _, b = problem.exponents
-    depths, dtype = (problem.depth, problem.predictor_depth), lam.dtype
-    learned = lam > 0
-    log_plateau = jnp.log(jnp.where(learned, lam, 1) / variance) / b
-    delta = problem.start.misalignment(lam.size).astype(dtype)
-    turning = problem.objective.turning(lam, variance, *depths)
-    if not problem.turns_as_known:
-        turning = jnp.full_like(turning, jnp.nan)
+    delta = problem.start.misalignment(lam.size).astype(lam.dtype)
+    turning, log_rise = turning_of(problem, (lam, variance), times)
     found = first_displacement(
         times,
         lam,
-        jnp.where(learned, log_plateau - jnp.log(problem.start_gains) / problem.depth, 0),
+        log_rise,
         turning,
-        jnp.maximum(delta, jnp.finfo(dtype).eps),
+        jnp.maximum(delta, jnp.finfo(lam.dtype).eps),
         features.overlap,
         horizon,
     )

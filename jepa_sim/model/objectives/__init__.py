@@ -14,6 +14,8 @@ objective states its pulls, and no code takes the gradient of a loss in the weig
 """
 
 from jepa_sim.model.objectives.base import AbstractObjective as AbstractObjective
+from jepa_sim.model.objectives.base import Coefficients as Coefficients
+from jepa_sim.model.objectives.base import Rest as Rest
 from jepa_sim.model.objectives.maps import Factors as Factors
 from jepa_sim.model.objectives.maps import Maps as Maps
 from jepa_sim.model.objectives.maps import layer_pulls as layer_pulls

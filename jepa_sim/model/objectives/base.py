@@ -4,6 +4,7 @@ import abc
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -22,6 +23,32 @@ else:
 
 
 Coefficients = tuple[Float[Array, "*lanes d"], Float[Array, "*lanes d"]]  # λ and σ²
+
+
+class Rest(eqx.Module):
+    """Learned features at rest: gains of encoder and predictor, and how both are trained.
+
+    encoder, predictor: (d,) w̄ and v̄; v̄ < 0 where ρ < 0.  depth, predictor_depth: L and M.
+    pace: α_v/α_w.  encoder_decay, predictor_decay: η_w and η_v.
+    """
+
+    encoder: Float[Array, " d"]
+    predictor: Float[Array, " d"]
+    depth: Float[Array, ""]
+    predictor_depth: Float[Array, ""]
+    pace: Float[Array, ""]
+    encoder_decay: Float[Array, ""]
+    predictor_decay: Float[Array, ""]
+
+    @property
+    def inner_encoder(self) -> Float[Array, " d"]:
+        """w^{L−1}: all layers but the first."""
+        return self.encoder ** ((self.depth - 1) / self.depth)
+
+    @property
+    def inner_predictor(self) -> Float[Array, " d"]:
+        """v^{M−1}, but for its sign: all layers but the last."""
+        return jnp.abs(self.predictor) ** ((self.predictor_depth - 1) / self.predictor_depth)
 
 
 class AbstractObjective(Checked):
@@ -126,5 +153,15 @@ class AbstractObjective(Checked):
         It is the rate of exponential growth, at the state in which j is learned and i is not, of
         what j's latent carries of i. λ and σ² are those of the reduced flow, per unit of flow time.
         NaN where the objective does not know it, as here.
+        """
+        return jnp.full((lam.size, lam.size), jnp.nan, lam.dtype)
+
+    def turning_at(
+        self, lam: Float[Array, " d"], variance: Float[Array, " d"], rest: Rest
+    ) -> Float[Array, "d d"]:
+        """(d, d) g_ji with learning rates that differ, or with weight decay.
+
+        λ and σ² are those of the reduced flow, with α_w in them. NaN where the objective does not
+        know it, as here.
         """
         return jnp.full((lam.size, lam.size), jnp.nan, lam.dtype)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jepa_sim.arguments.types import Scalar
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
-from jepa_sim.model.objectives.base import AbstractObjective, Coefficients
+from jepa_sim.model.objectives.base import AbstractObjective, Coefficients, Rest
 from jepa_sim.model.objectives.maps import Maps
 from jepa_sim.model.teachers import AbstractTarget, StopGradient
 
@@ -113,11 +113,26 @@ class JEPA(AbstractPrediction):
         """
         rho = jnp.maximum(lam / variance, 0)
         power = (rho ** (1 + 2 * (depth - 1) / predictor_depth))[:, None]
-        back = power * rho[:, None] * variance[None, :]
-        gain = power * lam[None, :] - back
+        return self._root(power * lam[None, :], power * rho[:, None] * variance[None, :])
+
+    def turning_at(
+        self, lam: Float[Array, " d"], variance: Float[Array, " d"], rest: Rest
+    ) -> Float[Array, "d d"]:
+        """g_ji = A (λ_i − v̄_j σ_i²) − η_w, A = w_j^{2(L−1)} v̄_j; a teacher is as in `turning`.
+
+        At rest A (λ_j − v̄_j σ_j²) = η_w, so g_ji = A (λ_i − λ_j − v̄_j (σ_i² − σ_j²)). Latents turn
+        towards features that rest at a larger v̄.
+        """
+        power = (rest.inner_encoder**2 * rest.predictor)[:, None]
+        back = power * rest.predictor[:, None] * variance[None, :] + rest.encoder_decay
+        return self._root(power * lam[None, :], back)
+
+    def _root(self, ahead: Float[Array, "d d"], back: Float[Array, "d d"]) -> Float[Array, "d d"]:
+        """g of ṙ = ahead ξ − back r, where a teacher's copy has ξ̇ = (r − ξ)/τ; else ξ = r."""
+        gain = ahead - back
         if self.teacher.time_constant is None:
             return gain
-        tau = self.teacher.time_constant.astype(lam.dtype)
+        tau = self.teacher.time_constant.astype(gain.dtype)
         middle = 1 + tau * back
         # the form of the root that does not cancel; below 0 (λ_i < 0) roots are complex, and decay
         return 2 * gain / (middle + jnp.sqrt(jnp.maximum(middle**2 + 4 * tau * gain, 0)))
@@ -170,11 +185,32 @@ class MAE(AbstractPrediction):
         own = cross * rho
         a, b = own[:, None] * variance[None, :], (own * variance)[:, None]
         c = cross[:, None] * lam[None, :]
-        root = jnp.sqrt(((a - b) / 2) ** 2 + c**2)
-        # −(a + b)/2 + root, without its cancellation
-        sum_ = (a + b) / 2 + root
-        rate = (c**2 - a * b) / jnp.where(sum_ > 0, sum_, 1)
+        rate = _larger_eigenvalue(a, b, c**2)
         return jnp.where(layers > 2, rate, jnp.zeros_like(rate))
+
+    def turning_at(
+        self, lam: Float[Array, " d"], variance: Float[Array, " d"], rest: Rest
+    ) -> Float[Array, "d d"]:
+        """g_ji is the larger eigenvalue of [[−A, C], [q C, −B]] where N > 2, with q = α_v/α_w.
+
+        A = (w^{L−1} v̄)² σ_i² + η_w, B = q (v^{M−1} w̄)² σ_j² + η_v, C = w^{L−1} v^{M−1} λ_i.
+        """
+        w, v = rest.inner_encoder, rest.inner_predictor
+        a = ((w * rest.predictor) ** 2)[:, None] * variance[None, :] + rest.encoder_decay
+        b = (rest.pace * (v * rest.encoder) ** 2 * variance)[:, None] + rest.predictor_decay
+        c = (w * v)[:, None] * lam[None, :]
+        rate = _larger_eigenvalue(a, b, rest.pace * c**2)
+        return jnp.where(rest.depth + rest.predictor_depth > 2, rate, jnp.zeros_like(rate))
+
+
+def _larger_eigenvalue(
+    a: Float[Array, "d d"], b: Float[Array, "d 1"], square: Float[Array, "d d"]
+) -> Float[Array, "d d"]:
+    """Of matrices [[−a, c], [c', −b]] with c c' = `square`."""
+    root = jnp.sqrt(((a - b) / 2) ** 2 + square)
+    # −(a + b)/2 + root, without its cancellation
+    sum_ = (a + b) / 2 + root
+    return (square - a * b) / jnp.where(sum_ > 0, sum_, 1)
 
 
 def prediction_pulls(target: Float[Array, "o d"], maps: Maps, moments: Moments) -> Maps:

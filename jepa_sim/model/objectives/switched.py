@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from jepa_sim.arguments.types import Scalar
 from jepa_sim.data.features import Features
 from jepa_sim.data.moments import Moments
-from jepa_sim.model.objectives.base import AbstractObjective, Coefficients
+from jepa_sim.model.objectives.base import AbstractObjective, Coefficients, Rest
 from jepa_sim.model.objectives.maps import Maps
 from jepa_sim.model.objectives.prediction import AbstractPrediction, prediction_pulls
 from jepa_sim.model.teachers import StopGradient
@@ -97,3 +97,8 @@ class SwitchedObjective(AbstractObjective):
         return self._choose(
             [option.turning(lam, variance, depth, predictor_depth) for option in self.options]
         )
+
+    def turning_at(
+        self, lam: Float[Array, " d"], variance: Float[Array, " d"], rest: Rest
+    ) -> Float[Array, "d d"]:
+        return self._choose([option.turning_at(lam, variance, rest) for option in self.options])
