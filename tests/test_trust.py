@@ -1,6 +1,7 @@
 """How far the reduced theory can be trusted, against eigenvalues and scipy's matrix flow."""
 
 import dataclasses
+import functools
 import warnings
 
 import jax
@@ -119,6 +120,28 @@ def test_latents_turn_at_the_largest_eigenvalue_of_the_jacobian(name, training, 
         np.testing.assert_array_equal(chosen.turning_at(*problem.coefficients, rest), turning)
 
 
+@pytest.mark.parametrize(("depth", "predictor_depth"), [(2, 1), (3, 1), (4, 2)])
+def test_latents_turn_faster_towards_a_feature_that_has_begun_to_grow(depth, predictor_depth):
+    """r = (W̄ᵀW̄)_ij/(W̄ᵀW̄)_jj where all factors are alike and symmetric, and u_i = 0.3 u_j*."""
+    turn = np.array([[1.0, -1e-6], [1e-6, 1.0]])
+    u = NOISY[1] ** (1 / predictor_depth) * np.array([0.3, 1.0])
+    factors = [turn @ np.diag(u) @ turn.T] * (depth + predictor_depth)
+    moves = field(js.JEPA(), depth, factors, CLEAN, CLEAN / NOISY)
+    later = [z + 1e-30j * move for z, move in zip(factors, moves, strict=True)][:depth]
+    square = np.linalg.multi_dot([*(z.T for z in later), *later[::-1]])
+    ratio = square[0, 1] / square[1, 1]
+    lam, variance = jnp.asarray(CLEAN), jnp.asarray(CLEAN / NOISY)
+    rate = js.JEPA().turning(lam, variance, depth, predictor_depth)
+    begun = js.JEPA().turning_from(rate, jnp.full(2, -np.log(0.3)), depth)
+    np.testing.assert_allclose(begun[1, 0], ratio.imag / 1e-30 / ratio.real, rtol=6e-3)
+    assert rate[1, 0] < 0.95 * begun[1, 0]
+    chosen = SwitchedObjective((js.MAE(), js.JEPA()), jnp.asarray(1))
+    np.testing.assert_array_equal(
+        chosen.turning_from(rate, jnp.ones(2), depth),
+        js.JEPA().turning_from(rate, jnp.ones(2), depth),
+    )
+
+
 @pytest.mark.release
 def test_a_slow_teacher_delays_a_takeover():
     """λ = [1, 2], ρ = [.9, .3], ε = 1e-3: with τ = 30 latents stay until both are learned."""
@@ -160,7 +183,7 @@ def first_times(levels, end, delta, depth, scale, *training):
     start[0] += delta * scale ** (1 / depth) * (1 - np.eye(2))
     times = np.linspace(0, end, 7001)
     factors = flow_of(start, times, *training)
-    encoders = factors[:, 0] if depth == 1 else factors[:, 1] @ factors[:, 0]
+    encoders = functools.reduce(lambda below, layer: layer @ below, factors.swapaxes(0, 1)[:-1])
     passed = np.linalg.norm(encoders, axis=1) >= levels
     return np.where(passed.any(axis=0), times[np.argmax(passed, axis=0)], np.inf)
 
@@ -240,6 +263,9 @@ def test_there_is_no_warning_where_the_theory_holds():
             warnings.simplefilter("error")
             js.critical_times(problem, fraction=0.5)
         assert js.trust(problem, fraction=0.5).holds
+    near = js.trust(posed(scale=2.5e-3), fraction=0.5)  # x = 0.98
+    assert near.holds
+    assert "feature 0 (ρ 0.9) may displace feature 1 (ρ 0.3) at t ≈ 397" in str(near)
     deep = js.trust(posed(js.MAE(), depth=2, scale=1e-7), fraction=0.5)
     assert not deep.holds  # a deep MAE turns too, where the wait is long
 

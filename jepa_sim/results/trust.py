@@ -17,6 +17,9 @@ from jepa_sim.numerics.display.shows import Shows, known_sheet
 from jepa_sim.theory import Displacement, first_displacement
 
 HOLDS_FROM = 1 / 1.1  # a time that is off by less than 10 % is not worth a warning
+# Above it nothing is evicted. Measured with two features, L = 1 to 4, δ = 0, 1e-3, 1e-2: from 1/1.1
+# to 1 56 % of the noisier ones were evicted, up to 1.1 16 %, and up to 1.2 1 %.
+CLEAR_FROM = 1.1
 
 
 class DisplacementWarning(UserWarning):
@@ -69,10 +72,17 @@ class Trust(Shows, eqx.Module):
                 "The start is not aligned with the features: the reduced theory takes it as if it "
                 "were, and its times and order are not those of the matrix flow."
             )
-        if self.holds:
+        if ratio >= CLEAR_FROM:
             return "No feature displaces another before both are learned: the reduced theory holds."
         i, j = int(found.cleaner), int(found.noisier)
         cleaner, noisier = (float(rho) for rho in self.rho)
+        if self.holds:
+            time = min(float(found.time), float(found.expected))
+            return (
+                f"Times are right within 10 %, but feature {i} (ρ {cleaner:.2g}) may displace "
+                f"feature {j} (ρ {noisier:.2g}) at t ≈ {time:.3g}. "
+                f"Feature {j} is then learned for good later."
+            )
         late = f"{float(found.expected):.3g}" if np.isfinite(float(found.expected)) else "later"
         return (
             f"Feature {i} (ρ {cleaner:.2g}) will displace feature {j} (ρ {noisier:.2g}) at t ≈ "
@@ -95,7 +105,7 @@ def trust_in(problem: Problem, times: Float[Array, " d"], horizon: Float[Array, 
         times,
         lam,
         log_rise,
-        turning,
+        problem.objective.turning_from(turning, log_rise, problem.depth),
         jnp.maximum(delta, jnp.finfo(lam.dtype).eps),
         features.overlap,
         horizon,

@@ -165,3 +165,13 @@ class AbstractObjective(Checked):
         know it, as here.
         """
         return jnp.full((lam.size, lam.size), jnp.nan, lam.dtype)
+
+    def turning_from(
+        self, rate: Float[Array, "d d"], log_rise: Float[Array, " d"], depth: Scalar
+    ) -> Float[Array, "d d"]:
+        """(d, d) g_ji where feature i has the singular value u_i, from g_ji where it has 0.
+
+        log_rise: (d,) ln(u_j*/u_i).  The rate is left as it is where the objective does not know
+        better, as here.
+        """
+        return rate

@@ -127,6 +127,16 @@ class JEPA(AbstractPrediction):
         back = power * rest.predictor[:, None] * variance[None, :] + rest.encoder_decay
         return self._root(power * lam[None, :], back)
 
+    def turning_from(
+        self, rate: Float[Array, "d d"], log_rise: Float[Array, " d"], depth: Scalar
+    ) -> Float[Array, "d d"]:
+        """g_ji (1 − e^{2L})/(1 − e²), with e = u_i/u_j*: this is T_lk of `theory/takeovers.py`.
+
+        At L = 4 and ε = 1e-3 u_i is 0.18 at the start, so e is 0.3 at u_j* = 0.6.
+        """
+        rise = jnp.maximum(log_rise, jnp.finfo(log_rise.dtype).eps)
+        return rate * (jnp.expm1(-2 * depth * rise) / jnp.expm1(-2 * rise))[:, None]
+
     def _root(self, ahead: Float[Array, "d d"], back: Float[Array, "d d"]) -> Float[Array, "d d"]:
         """g of ṙ = ahead ξ − back r, where a teacher's copy has ξ̇ = (r − ξ)/τ; else ξ = r."""
         gain = ahead - back

@@ -102,3 +102,8 @@ class SwitchedObjective(AbstractObjective):
         self, lam: Float[Array, " d"], variance: Float[Array, " d"], rest: Rest
     ) -> Float[Array, "d d"]:
         return self._choose([option.turning_at(lam, variance, rest) for option in self.options])
+
+    def turning_from(
+        self, rate: Float[Array, "d d"], log_rise: Float[Array, " d"], depth: Scalar
+    ) -> Float[Array, "d d"]:
+        return self._choose([each.turning_from(rate, log_rise, depth) for each in self.options])
