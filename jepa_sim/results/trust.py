@@ -18,7 +18,7 @@ from jepa_sim.theory import Displacement, first_displacement
 
 HOLDS_FROM = 1 / 1.1  # a time that is off by less than 10 % is not worth a warning
 # Above it nothing is evicted. Measured with two features, L = 1 to 4, δ = 0, 1e-3, 1e-2: from 1/1.1
-# to 1 56 % of the noisier ones were evicted, up to 1.1 16 %, and up to 1.2 1 %.
+# to 1 57 % of the noisier ones were evicted, up to 1.1 17 %, and up to 1.2 1 %.
 CLEAR_FROM = 1.1
 
 
