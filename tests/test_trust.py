@@ -135,6 +135,7 @@ def test_latents_turn_faster_towards_a_feature_that_has_begun_to_grow(depth, pre
     begun = js.JEPA().turning_from(rate, jnp.full(2, -np.log(0.3)), depth)
     np.testing.assert_allclose(begun[1, 0], ratio.imag / 1e-30 / ratio.real, rtol=6e-3)
     assert rate[1, 0] < 0.95 * begun[1, 0]
+    np.testing.assert_allclose(js.JEPA().turning_from(rate, jnp.ones(2), 1), rate, rtol=1e-14)
     chosen = SwitchedObjective((js.MAE(), js.JEPA()), jnp.asarray(1))
     np.testing.assert_array_equal(
         chosen.turning_from(rate, jnp.ones(2), depth),
