@@ -135,7 +135,7 @@ class JEPA(AbstractPrediction):
         At L = 4 and ε = 1e-3 u_i is 0.18 at the start, so e is 0.3 at u_j* = 0.6.
         """
         twice = jnp.maximum(2 * log_rise, 1e-3)  # the quotient is L where e = 1
-        # by exp, which costs a sweep 3 % of its time; expm1 costs 7 %
+        # by exp, which is quicker than expm1
         return rate * ((1 - jnp.exp(-depth * twice)) / (1 - jnp.exp(-twice)))[:, None]
 
     def _root(self, ahead: Float[Array, "d d"], back: Float[Array, "d d"]) -> Float[Array, "d d"]:
