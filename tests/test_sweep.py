@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.integrate
+import xarray as xr
 
 import jepa_sim as js
 from tests.problems import OBJECTIVES, two_features
@@ -333,3 +334,44 @@ def test_an_order_says_how_many_features_it_starts_with():
     order = run.order(fraction=0.5)
     assert order["at_start"] == 1
     assert order["order_rho"] == -1  # counted as learned first
+
+
+def sweep_with(first, last, seeds=(0, 1)):
+    """The critical times of a sweep with one feature."""
+    axes = ("seed", "critical_fraction", "feature")
+    shape = (len(seeds), 1, 1)
+    return xr.Dataset(
+        {
+            name: (axes, np.reshape(times, shape))
+            for name, times in (("critical_time", first), ("learned_time", last))
+        },
+        {"seed": list(seeds), "critical_fraction": [0.5], "feature": [0]},
+    )
+
+
+def test_times_are_compared_run_by_run():
+    found = sweep_with([10.0, np.inf, 0.0, np.nan], [11.0, np.inf, np.inf, 2.0], range(4))
+    judge = sweep_with([2.0, 0.0, np.inf, 8.0], [2.0, 5.0, np.inf, 11.0], (3, 2, 1, 0))
+    errors = js.compare_times(found, judge)
+    first = errors.critical_time_error.sel(seed=[0, 1, 2, 3]).values.ravel()
+    last = errors.learned_time_error.sel(seed=[0, 1, 2, 3]).values.ravel()
+    np.testing.assert_array_equal(first, [0.25, 0.0, 0.0, np.nan])
+    np.testing.assert_array_equal(last, [0.0, 0.0, np.inf, 0.0])
+    assert errors.remarks == "Of 4 times 1 first ones and 1 last ones are off by more than 5 %."
+    few = js.compare_times(found, judge.sel(seed=[2]))
+    assert few.learned_time_error.shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda judge: judge.assign_coords(seed=[7, 8]), "`judge` must have runs of `found`"),
+        (lambda judge: judge.isel(seed=0), "`judge` must have the axes seed, critical_fraction"),
+        (lambda judge: judge.drop_vars("learned_time"), "must be the result of a sweep, but is"),
+        (lambda judge: judge.learned_time, "Argument `judge` must be"),
+    ],
+)
+def test_sweeps_that_cannot_be_compared_are_named(change, message):
+    found = sweep_with([1.0, 2.0], [1.0, 2.0])
+    with pytest.raises(ValueError, match=message):
+        js.compare_times(found, change(found))

@@ -122,7 +122,7 @@ class Trajectory(Shows, eqx.Module):
         the run shows. Arguments and accuracy are those of `critical_times`, which has the first
         time; the two are equal where a gain passes the level once. The result is inf where the gain
         is below the level at the end, and NaN where the run failed or the plateau is not known.
-        What happens between two saved times is not seen.
+        What happens between two saved times is not seen, but for runs of `SleepingFlow`.
         """
         return self._rises(fraction, level, for_good=True)
 

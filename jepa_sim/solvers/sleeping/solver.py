@@ -44,14 +44,15 @@ class SleepingFlow(AbstractMatrixSolver):
 
     rtol: relative error of a step, as in `GradientFlow`; sleeping latents carry at most 0.5 √rtol
     of others, since what is neglected is of the order of its square. Times at which features are
-    learned differ from the matrix flow's by about `rtol` or less in the median. A feature that
-    only just passes a level, or two that are carried alike, may differ by much more: compare with
-    a run at rtol/10, which changes both settings, to see which do. Large starts are less exact:
-    gains at rest are off by 1 % at ε = 0.1 and L = 2. An encoder of a slower rate counts as a
-    larger start, by the root of the ratio of rates in each layer. Features of exactly equal ρ do
-    not displace each other: a latent that carries several of them never sleeps, and the flow may
-    stay stiff. ρ that differ by 1 % are enough.  max_steps: a run that needs more has the result
-    code `out_of_steps`.
+    learned differ from the matrix flow's by about `rtol` or less in the median. Single times may
+    differ by much more, where a feature only just passes a level, or two are carried alike. A run
+    at rtol/10 changes both settings: `compare_times` shows what differs in it. A run knows the
+    highest and the lowest gains between its saved times, so `critical_times` and `learned_times`
+    see what happens between them. Large starts are less exact: gains at rest are off by 1 % at
+    ε = 0.1 and L = 2. An encoder of a slower rate counts as a larger start, by the root of the
+    ratio of rates in each layer. Features of equal ρ do not displace each other: a latent that
+    carries two of them never sleeps, and the flow may stay stiff. It is slow too where ρ differ by
+    less than about 0.3 %.  max_steps: a run that needs more has the result code `out_of_steps`.
 
     It takes `JEPA()` with stop-gradient, any learning rates, no weight decay, and moments that
     commute, at all depths of encoder and predictor and with bottlenecks. Starts are of any kind.
