@@ -25,9 +25,18 @@ MAX_STEPS = 50_000  # a run that needs more has diverged, after a step that was 
 
 def ours(flows: Flows, solver=None, max_steps: int = MAX_STEPS):
     """`GradientFlow`, vmapped; rhs of the slowest flow, since lanes step together."""
+    solver = dfx.Tsit5() if solver is None else solver
+    return _by(lambda rtol: js.GradientFlow(solver, rtol=rtol, max_steps=max_steps), flows)
+
+
+def sleeping(flows: Flows):
+    """`SleepingFlow`, vmapped; rhs of the slowest flow."""
+    return _by(js.SleepingFlow, flows)
+
+
+def _by(method, flows: Flows):
     xx, yx = jnp.asarray(flows.xx), jnp.asarray(flows.yx)
     patterns = jnp.asarray(flows.basis)
-    solver = dfx.Tsit5() if solver is None else solver
 
     @jax.jit
     def run(rtol):
@@ -40,8 +49,7 @@ def ours(flows: Flows, solver=None, max_steps: int = MAX_STEPS):
                 w = encoder_product((*state.encoder, None))
                 return jnp.linalg.norm(w @ patterns, axis=0)
 
-            method = js.GradientFlow(solver, rtol=rtol, max_steps=max_steps)
-            found = js.simulate(problem, flows.times, method, observables=(gains,))
+            found = js.simulate(problem, flows.times, method(rtol), observables=(gains,))
             rhs = found.stats.get("rhs", found.stats["steps"] * 0 - 1)
             return found["gains"], rhs, found.stats["steps"]
 
@@ -238,4 +246,4 @@ def stabilised():
     return {name: getattr(js, name)() for name in ("RKC2", "ROCK4") if hasattr(js, name)}
 
 
-__all__ = ["of_matrix_flows", "of_stiff_flows", "ours", "stabilised"]
+__all__ = ["of_matrix_flows", "of_stiff_flows", "ours", "sleeping", "stabilised"]

@@ -65,6 +65,29 @@ def test_right_hand_sides(benchmark, record, stiff, rtol):
     )
 
 
+@pytest.mark.parametrize("rtol", [1e-3, 1e-4])
+def test_sleeping_latents(benchmark, record, stiff, rtol):
+    """`SleepingFlow` at `rtol`; Tsit5 at the loosest tolerance that is as exact."""
+    sleeping, explicit = peers.sleeping(stiff), peers.ours(stiff)
+    gains, work = sleeping(rtol)
+    error = stiff.error(gains)
+    tolerance, of_explicit, needed = tune(explicit, stiff, error)
+    benchmark.pedantic(lambda: sleeping(rtol), rounds=1)
+    record(
+        Row(
+            f"stiff: L=3, ε=1e-3, four features, SleepingFlow, rtol={rtol:g}",
+            work["rhs"],
+            "right-hand sides",
+            {"Tsit5": needed["rhs"]},
+            {"ours": error, "Tsit5": of_explicit},
+            ratio=work["rhs"] / needed["rhs"],
+            limit=1 / 40,
+            goal=f"SleepingFlow in Tsit5's right-hand sides at equal error, rtol={rtol:g}",
+            note=f"{work['steps']} steps; Tsit5 at rtol {tolerance:g}",
+        )
+    )
+
+
 def test_stiff_peers(benchmark, record, stiff):
     """Every solver at the loosest tolerance with which its error is within 1e-4."""
     wanted = 1e-4
