@@ -7,11 +7,13 @@
 # one. An MAE keeps the k of largest λρ, as reduced-rank regression says.
 #
 # `python notebooks/laboratory/narrow.py 8` computes the numbers of the page "How a JEPA avoids
-# noisy features", and some more.
+# noisy features". A word after the 8 chooses rows: `narrow.py 8 teacher` computes those of slow
+# teachers alone, and `narrow.py 8 decay` those of weight decay.
 
 # %%
 import itertools
 import sys
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -21,16 +23,31 @@ import jepa_sim as js
 jax.config.update("jax_enable_x64", True)
 
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 8
+ROWS = sys.argv[2] if len(sys.argv) > 2 and sys.argv[1].isdigit() else ""
 SEEDS = range(8)
 FEATURES, SCALE = 6, 1e-2
 STARTS = {"Gaussian": js.RandomGaussian, "balanced": js.RandomBalanced}
+
+
+class Case(NamedTuple):
+    """last: how long runs are, in the closed form's last critical time."""
+
+    objective: js.AbstractObjective
+    training: js.Training = js.Training()
+    depths: tuple[int, ...] = (1,)
+    last: float = 100.0
+
+
+SLOW = js.JEPA(js.MovingAverage(1e3))
+DECAY = js.Training(decay=0.003)
 CASES = {
-    "JEPA": (js.JEPA(), js.Training(), (1, 2, 3)),
-    "JEPA, slow teacher (τ = 10)": (js.JEPA(js.MovingAverage(10.0)), js.Training(), (1,)),
-    "JEPA, slow teacher (τ = 1000)": (js.JEPA(js.MovingAverage(1e3)), js.Training(), (1,)),
-    "JEPA, weight decay 0.003": (js.JEPA(), js.Training(decay=0.003), (1,)),
-    "MAE": (js.MAE(), js.Training(), (1, 2, 3)),
-    "MAE, weight decay 0.003": (js.MAE(), js.Training(decay=0.003), (1,)),
+    "JEPA": Case(js.JEPA(), depths=(1, 2, 3)),
+    "MAE": Case(js.MAE(), depths=(1, 2, 3)),
+    "JEPA, teacher of τ = 10": Case(js.JEPA(js.MovingAverage(10.0))),
+    "JEPA, teacher of τ = 1000": Case(SLOW),
+    "JEPA, teacher of τ = 1000, 10 × as long": Case(SLOW, last=1000.0),
+    "JEPA, weight decay 0.003": Case(js.JEPA(), DECAY),
+    "MAE, weight decay 0.003": Case(js.MAE(), DECAY),
 }
 
 rng = np.random.default_rng(0)
@@ -39,22 +56,22 @@ rho = rng.uniform(0.4, 0.95, (RUNS, FEATURES))
 spectra = [js.Moments.from_features(*each) for each in zip(lam, rho, strict=True)]
 
 
-def kept(objective, training, start, depth: int, width: int) -> np.ndarray:
+def kept(case: Case, start, depth: int, width: int) -> np.ndarray:
     """(run, feature): which features have a gain above a tenth of their plateau in the end."""
     grid = js.Grid(
         spectrum=spectra,
-        objective=[objective],
+        objective=[case.objective],
         depth=[depth],
         scale=[SCALE],
         seed=SEEDS,
         network=lambda depth, predictor_depth: js.DeepLinear(depth, predictor_depth, width),
         start=start,
-        training=training,
+        training=case.training,
     )
     found = js.sweep(
         grid,
         js.GradientFlow(js.ROCK4(), rtol=1e-5),
-        times=js.CriticalGrid(2, last=100.0),
+        times=js.CriticalGrid(2, last=case.last),
         observables=[js.observables.features],
         progress=False,
     )
@@ -72,12 +89,15 @@ def largest(size: np.ndarray, width: int) -> np.ndarray:
 print(
     f"{RUNS} problems from {len(SEEDS)} starts each: what is kept in the end, in share of the runs"
 )
-print(f"{'case':30} start     k  L   largest ρ   largest λρ   largest λ   fewer than k   others")
-for name, (objective, training, depths) in CASES.items():
-    for (origin, start), width, depth in itertools.product(STARTS.items(), (1, 2, 3), depths):
-        found = kept(objective, training, start, depth, width)
+print(f"{'case':40} start     k  L   largest ρ   largest λρ   largest λ   fewer than k   others")
+for name, case in CASES.items():
+    if ROWS not in name:
+        continue
+    choices = itertools.product(STARTS.items(), (1, 2, 3), case.depths)
+    for (origin, start), width, depth in choices:
+        found = kept(case, start, depth, width)
         is_kept = [(found == largest(size, width)).all(1) for size in (rho, lam * rho, lam)]
         fewer = found.sum(1) < width  # a latent has died, or nothing is learned in time
         others = ~np.any([*is_kept, fewer], axis=0)
         shares = "   ".join(f"{each.mean():9.0%}" for each in (*is_kept, fewer, others))
-        print(f"{name:30} {origin} {width:2} {depth:2} {shares}", flush=True)
+        print(f"{name:40} {origin} {width:2} {depth:2} {shares}", flush=True)

@@ -42,7 +42,7 @@ kinds = {"own": None, "flat": js.data.flat_patterns(PATCH)}
 
 
 def crop(photograph: np.ndarray) -> js.data.Patches:
-    """Patches of a random crop that is not too smooth, as sky is: that would be learned too late."""
+    """Patches of a random crop that is not smooth, as sky is: it would be learned late."""
     while True:
         row, column = (rng.integers(length - CROP) for length in photograph.shape)
         patches = js.data.Patches(PATCH, [photograph[row : row + CROP, column : column + CROP]])
