@@ -40,6 +40,7 @@ class Case(NamedTuple):
 
 SLOW = js.JEPA(js.MovingAverage(1e3))
 DECAY = js.Training(decay=0.003)
+MORE_DECAY = js.Training(decay=0.01)
 CASES = {
     "JEPA": Case(js.JEPA(), depths=(1, 2, 3)),
     "MAE": Case(js.MAE(), depths=(1, 2, 3)),
@@ -47,7 +48,9 @@ CASES = {
     "JEPA, teacher of τ = 1000": Case(SLOW),
     "JEPA, teacher of τ = 1000, 10 × as long": Case(SLOW, last=1000.0),
     "JEPA, weight decay 0.003": Case(js.JEPA(), DECAY),
+    "JEPA, weight decay 0.01": Case(js.JEPA(), MORE_DECAY),
     "MAE, weight decay 0.003": Case(js.MAE(), DECAY),
+    "MAE, weight decay 0.01": Case(js.MAE(), MORE_DECAY),
 }
 
 rng = np.random.default_rng(0)
