@@ -254,7 +254,8 @@ class Problem(Shows, Checked):
         A bottleneck of k rows keeps the k that the objective prefers, of those that can be learned:
         a JEPA those of largest ρ, an MAE those of largest λρ, Barlow Twins those of largest λ. From
         random starts a JEPA did so in all runs of `notebooks/laboratory/narrow.py` that had learned
-        k features in time, and an MAE in nearly all: it may stay at others that fill its rows.
+        k features in time, and an MAE in nearly all: it may stay at others that fill its rows. With
+        a slow teacher it takes many time constants.
         """
         preference = self.objective.preference(self.features)
         if is_concrete(preference) and np.isnan(to_numpy(preference)).any():
