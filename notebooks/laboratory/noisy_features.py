@@ -152,7 +152,7 @@ with plot.style():
         theory = [points[Row("JEPA", "closed form", d)][column] for d in DEPTHS]
         ax.plot(DEPTHS, theory, "k--", lw=1, label="JEPA, closed form")
         ax.axhline(0, color="0.8", lw=0.6, zorder=0)
-        ax.set(xlabel="depth L", xticks=DEPTHS, title=f"order by {title}", ylim=(-0.2, 1.05))
+        ax.set(xlabel="depth L", xticks=DEPTHS, title=f"order by {title}", ylim=(-0.35, 1.05))
     axes[0].set_ylabel("Kendall's τ\n(dotted: first crossing, line: last)")
     axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.02, 0.5))
 figure.savefig(Path(__file__).with_suffix(".png"), dpi=130)
