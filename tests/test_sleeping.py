@@ -238,6 +238,9 @@ def test_crossings_between_saved_times_are_seen(evicted, early, late, hidden):
         np.testing.assert_allclose(found, wanted, rtol=0.03)
     blind = getattr(dataclasses.replace(run, extremes=None), hidden)(fraction=0.5)[1]
     assert abs(blind / getattr(dense, hidden)(fraction=0.5)[1] - 1) > 0.3
+    [lost], [true] = js.evictions(run), js.evictions(dense)
+    assert (lost.feature, lost.by) == (true.feature, true.by) == (1, 0)
+    np.testing.assert_allclose(lost[1:4], true[1:4], rtol=0.05)
 
 
 def test_gains_over_time_are_good_enough_to_plot(evicted):

@@ -20,6 +20,7 @@ import numpy as np
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import Scalar, is_concrete
+from jepa_sim.results.brief import with_brief_crossings
 from jepa_sim.results.critical import check_target, critical_level
 from jepa_sim.results.crossings import Saves, passing
 from jepa_sim.results.trajectory import Trajectory
@@ -53,7 +54,8 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
     run: one trajectory with the observable `features`; with `latent_cosines` it is more certain
     which feature took the latent.  fraction: of each feature's own plateau, in (0, 1).  Times are
     flow times, interpolated as in `Trajectory.critical_times`. What happens between two saved times
-    is not seen: save several times within the short time that a takeover lasts.
+    is not seen: save several times within the short time that a takeover lasts. Runs of
+    `SleepingFlow` know it, but its times, and by which feature, are then less certain.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
     >>> start = js.Given([[[1e-3, 1e-9], [1e-9, 1e-3]]], [[[1e-3, 0.0], [0.0, 1e-3]]])
@@ -74,6 +76,8 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
     if cosines is not None:
         first = len(saves.times) - len(cosines)  # 1 where the start was put first
         cosines = np.pad(np.asarray(cosines), ((first, 0), (0, 0), (0, 0)))
+    saves, places = with_brief_crossings(saves, run.extremes, np.asarray(level))
+    cosines = None if cosines is None else cosines[places]
     features = problem.features
     sizes = (saves.gains, level, problem.plateaus, features.rho, features.lam)
     found = list(_falls(*map(np.asarray, sizes), cosines=cosines))
