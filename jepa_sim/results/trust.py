@@ -16,7 +16,7 @@ from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows, known_sheet
 from jepa_sim.theory import Displacement, first_displacement
 
-HOLDS_FROM = 1 / 1.1  # a time that is off by less than 10 % is not worth a warning
+HOLDS_FROM = 1 / 1.15  # below it times are off by more than 10 %: takeovers end later than at x
 # Above it nothing is evicted. Measured with two features, L = 1 to 4, δ = 0, 1e-3, 1e-2: from 1/1.1
 # to 1 57 % of the noisier ones were evicted, up to 1.1 17 %, and up to 1.2 1 %.
 CLEAR_FROM = 1.1
@@ -31,7 +31,7 @@ class Trust(Shows, eqx.Module):
 
     displacement: the earliest one. Its `ratio` x is the time at which a cleaner feature takes over
     the latent of a noisier one, over the critical time that the reduced theory gives the cleaner
-    feature. Below 1/1.1 some time is off by more than 10 %. It is inf where nothing can be
+    feature. Below 1/1.15 some time is off by more than 10 %. It is inf where nothing can be
     displaced, 0 where the start is not aligned at all, and NaN where it is not known: for decays of
     encoder and predictor that differ, starts whose layers differ, and objectives that give no rate.
     rho: (2,) ρ of the cleaner and of the noisier feature.

@@ -57,7 +57,7 @@ VARIABLES = {
     "trust": Variable(
         FRACTIONS,
         "time at which a cleaner feature displaces a noisier one, over its critical time in the "
-        "reduced theory (below 0.91: some critical time is off by more than 10 %; 0: the start is "
+        "reduced theory (below 0.87: some critical time is off by more than 10 %; 0: the start is "
         "not aligned with features; NaN: not known)",
     ),
     "order_rho": Variable(FRACTIONS, "Kendall's τ of being learned early and ρ"),
