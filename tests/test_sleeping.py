@@ -226,10 +226,15 @@ def test_an_eviction_is_that_of_the_matrix_flow(evicted):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("early", "late", "hidden"), [(400, 700, "critical_times"), (550, 850, "learned_times")]
+    ("early", "late", "hidden"),
+    [
+        (400, 700, "critical_times"),
+        (550, 850, "learned_times"),
+        (400, 850, "learned_times"),
+    ],
 )
 def test_crossings_between_saved_times_are_seen(evicted, early, late, hidden):
-    """Feature 1 is learned and lost, or lost and learned again, while nothing is saved."""
+    """Feature 1 is learned, lost and learned again: two of these, or all, between two saves."""
     dense, _ = evicted
     times = np.concatenate([np.linspace(0, early, 251), np.linspace(late, 1000, 250)])
     run = js.simulate(dense.problem, times, SOLVERS[0], observables=OBSERVED)
@@ -237,7 +242,7 @@ def test_crossings_between_saved_times_are_seen(evicted, early, late, hidden):
         found, wanted = (getattr(r, crossing)(fraction=0.5)[1] for r in (run, dense))
         np.testing.assert_allclose(found, wanted, rtol=0.03)
     blind = getattr(dataclasses.replace(run, extremes=None), hidden)(fraction=0.5)[1]
-    assert abs(blind / getattr(dense, hidden)(fraction=0.5)[1] - 1) > 0.3
+    assert abs(blind / getattr(dense, hidden)(fraction=0.5)[1] - 1) > 0.1
     [lost], [true] = js.evictions(run), js.evictions(dense)
     assert (lost.feature, lost.by) == (true.feature, true.by) == (1, 0)
     np.testing.assert_allclose(lost[1:4], true[1:4], rtol=0.05)

@@ -26,8 +26,10 @@ def with_brief_crossings(
         np.asarray(x)[-len(after) :]
         for x in (extremes.high, extremes.high_time, extremes.low, extremes.low_time)
     )
-    passes = (high >= level) & (np.maximum(before, after) < level)
-    falls = (low < level) & (np.minimum(before, after) >= level)
+    was, is_now = before >= level, after >= level
+    twice = (was != is_now) & np.where(is_now, high_time < low_time, low_time < high_time)
+    passes = (high >= level) & (twice & (low < level) | ~(was | is_now))
+    falls = (low < level) & (twice & (high >= level) | (was & is_now))
     found = []
     for is_brief, when, extreme, others in (
         (passes, high_time, high, before),

@@ -29,6 +29,12 @@ class Extremes(eqx.Module):
     low: Float[Array, "*times d"]
     low_time: Float[Array, "*times d"]
 
+    def turn(self, before: Float[Array, "*times d"], after: Float[Array, "*times d"]) -> Array:
+        """Whether gains go against their change from one save to the next, in between."""
+        rises = after >= before
+        falls_first, rises_first = self.high_time < self.low_time, self.low_time < self.high_time
+        return jnp.where(rises, falls_first, rises_first)
+
 
 class Saves(eqx.Module):
     """What is known of a run's gains; features may be known at times of their own.
@@ -64,7 +70,9 @@ class Saves(eqx.Module):
     def with_extremes(self, extremes: Extremes) -> "Saves":
         """With two more entries before each save but the first: the highest and the lowest gain.
 
-        An entry repeats the save after it, unless it is above, or below, the saves on both sides.
+        An entry repeats the save after it, unless it says more: it is above, or below, the saves on
+        both sides, or the gain has fallen between two saves of which the later one is the higher
+        (or has risen, where it is the lower).
         """
         before = jax.tree.map(lambda x: x[:-1], self)
         after = jax.tree.map(lambda x: x[1:], self)
@@ -76,8 +84,9 @@ class Saves(eqx.Module):
 
         highest = jnp.maximum(before.gains, after.gains)
         lowest = jnp.minimum(before.gains, after.gains)
-        high = entry(extremes.high > highest, extremes.high_time, extremes.high)
-        low = entry(extremes.low < lowest, extremes.low_time, extremes.low)
+        turns = extremes.turn(before.gains, after.gains)
+        high = entry(turns | (extremes.high > highest), extremes.high_time, extremes.high)
+        low = entry(turns | (extremes.low < lowest), extremes.low_time, extremes.low)
         swapped = low.times < high.times
 
         def between(first: Array, high: Array, low: Array, after: Array) -> Array:
