@@ -22,12 +22,13 @@ def with_brief_crossings(
     if extremes is None:
         return saves, every
     before, after = gains[:-1], gains[1:]
+    extremes = extremes.between(len(after))
+    turns = np.asarray(extremes.turn(saves.gains[:-1], saves.gains[1:]))
     high, high_time, low, low_time = (
-        np.asarray(x)[-len(after) :]
-        for x in (extremes.high, extremes.high_time, extremes.low, extremes.low_time)
+        np.asarray(x) for x in (extremes.high, extremes.high_time, extremes.low, extremes.low_time)
     )
     was, is_now = before >= level, after >= level
-    twice = (was != is_now) & np.where(is_now, high_time < low_time, low_time < high_time)
+    twice = (was != is_now) & turns
     passes = (high >= level) & (twice & (low < level) | ~(was | is_now))
     falls = (low < level) & (twice & (high >= level) | (was & is_now))
     found = []

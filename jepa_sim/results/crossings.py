@@ -29,6 +29,10 @@ class Extremes(eqx.Module):
     low: Float[Array, "*times d"]
     low_time: Float[Array, "*times d"]
 
+    def between(self, count: int) -> "Extremes":
+        """Those of the last so many intervals: a start that was put first adds one."""
+        return jax.tree.map(lambda x: x[-count:], self)
+
     def turn(self, before: Float[Array, "*times d"], after: Float[Array, "*times d"]) -> Array:
         """Whether gains go against their change from one save to the next, in between."""
         rises = after >= before
@@ -76,7 +80,7 @@ class Saves(eqx.Module):
         """
         before = jax.tree.map(lambda x: x[:-1], self)
         after = jax.tree.map(lambda x: x[1:], self)
-        extremes = jax.tree.map(lambda x: x[-len(after.times) :], extremes)
+        extremes = extremes.between(len(after.times))
 
         def entry(is_beyond: Bool[Array, "t d"], time: Array, gain: Array) -> Saves:
             beyond = Saves(time, gain, jnp.zeros_like(gain))

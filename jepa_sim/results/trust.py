@@ -16,7 +16,7 @@ from jepa_sim.numerics.display.sheet import Sheet
 from jepa_sim.numerics.display.shows import Shows, known_sheet
 from jepa_sim.theory import Displacement, first_displacement
 
-HOLDS_FROM = 1 / 1.15  # below it times are off by more than 10 %: takeovers end later than at x
+HOLDS_FROM = 1 / 1.15  # below it some time is off by more than 10 %: takeovers need some time too
 # Above it nothing is evicted. Measured with two features, L = 1 to 4, δ = 0, 1e-3, 1e-2: from 1/1.1
 # to 1 57 % of the noisier ones were evicted, up to 1.1 17 %, and up to 1.2 1 %.
 CLEAR_FROM = 1.1

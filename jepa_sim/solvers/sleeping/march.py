@@ -219,7 +219,10 @@ def _updated(
     keep: Bool[Array, ""],
     is_new: Bool[Array, ""],
 ) -> Extremes:
-    """With gains at t, if they are to be kept.  is_new: whether a time was saved just before."""
+    """With gains at t, if the step is kept; NaN where there were none yet.
+
+    is_new: whether a time was saved in this step, so that an interval begins.
+    """
     higher = keep & (is_new | ~(gains <= since.high))
     lower = keep & (is_new | ~(gains >= since.low))
     return Extremes(
