@@ -1,16 +1,21 @@
-"""Several devices of one machine: lanes in turns, and the same numbers as on one device."""
+"""Several devices or cores of one machine: lanes in turns, the same numbers as on one device."""
 
+import dataclasses
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jepa_sim as js
-from jepa_sim.sweeps import sweep
+from jepa_sim.sweeps import batches, sweep
 from jepa_sim.sweeps.program import Program
 
 CHILD = """
@@ -77,3 +82,56 @@ def test_a_chunk_without_memory_is_halved(monkeypatch: pytest.MonkeyPatch):
     found, _ = planned.compute(np.indices(shape).reshape(len(shape), -1), lambda lanes: None)
     assert sizes == [5, 3, 3]  # filled: one shape is one program
     np.testing.assert_array_equal(found["depth"], [1, 2, 3, 4, 5])
+
+
+@dataclasses.dataclass(frozen=True)
+class Fake(batches.Batch):
+    """A batch that calls what it has in place of a program."""
+
+    program: Any
+    lanes: Any
+
+    def run(self):
+        return {"found": self.program(self.size)}
+
+
+def faked(call, sizes):
+    return [Fake(call, None, np.array([size]), size) for size in sizes]
+
+
+def test_batches_of_a_cpu_run_side_by_side(monkeypatch: pytest.MonkeyPatch):
+    """Each waits for the other; one after the other they would wait for ever."""
+    both = threading.Barrier(2)
+
+    def meet(size):
+        both.wait(timeout=60)
+        return size
+
+    monkeypatch.setattr(batches, "cores", lambda: 2)
+    found = [(b.size, f["found"]) for b, f in batches.side_by_side(faked(meet, range(4)))]
+    assert found == [(i, i) for i in range(4)]
+
+
+def test_after_a_batch_that_fails_no_other_begins(monkeypatch: pytest.MonkeyPatch):
+    begun = []
+
+    def fail(size):
+        begun.append(size)
+        time.sleep(0.01)
+        raise ValueError(f"batch {size}")
+
+    monkeypatch.setattr(batches, "cores", lambda: 2)
+    with pytest.raises(ValueError, match="batch 0"):
+        list(batches.side_by_side(faked(fail, range(100))))
+    assert len(begun) < 10
+
+
+def test_batches_keep_settings_of_their_thread():
+    """As `with jax.enable_x64(False)` makes them, other threads do not have them."""
+
+    def dtype(size):
+        return jnp.zeros(size).dtype
+
+    with jax.enable_x64(False):
+        [(_, found)] = batches.side_by_side(faked(dtype, [1]))
+    assert found["found"] == jnp.float32

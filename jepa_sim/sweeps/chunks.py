@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jepa_sim.solvers.base import split_by_work
+from jepa_sim.sweeps.batches import cores
 from jepa_sim.sweeps.lanes import Lanes
 from jepa_sim.sweeps.program import Program
 from jepa_sim.sweeps.schedule import Chunk, schedule
@@ -34,7 +35,7 @@ def in_chunks(
 ) -> Iterator[tuple[Program, list[Chunk]]]:
     """The lanes `which`, by the solver that suits them, in chunks of like work."""
     dimension = lanes.spectra.xx.shape[-1]
-    fitting = MEMORY_SHARE * memory_bytes() / _footprint(program, lanes)
+    fitting = MEMORY_SHARE * memory_bytes() / cores() / _footprint(program, lanes)
     values = VALUES.get(jax.default_backend(), ACCELERATOR_VALUES)
     largest = int(min(values // (program.times.count * dimension), fitting))
     work = np.ones(len(which))
@@ -44,7 +45,8 @@ def in_chunks(
         work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
     seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
     for suits, solver in split_by_work(program.solver, work):
-        chunks = schedule(work[suits], max(largest, 1), seconds)
+        at_once = 1 if program.networks is None else cores()
+        chunks = schedule(work[suits], max(largest, 1), seconds, at_once)
         places = which[suits]
         program = dataclasses.replace(program, solver=solver)
         yield program, [(places[chunk], size) for chunk, size in chunks]

@@ -16,13 +16,15 @@ COMPILATION = 5.0  # seconds to compile a program, traced already, for another s
 Chunk = tuple[np.ndarray, int]  # lanes, and the size to which they are padded
 
 
-def schedule(work: np.ndarray, largest: int, seconds: float) -> list[Chunk]:
+def schedule(work: np.ndarray, largest: int, seconds: float, cores: int) -> list[Chunk]:
     """Chunks of lanes (positions in `work`), each with the size it is to be padded to.
 
     work: (lanes,) predicted steps of each.  largest: size of a chunk.  seconds: of a lane's step.
+    cores: how many chunks run at a time.
     """
     order = np.argsort(work, kind="stable")
-    size = math.ceil(len(order) / math.ceil(len(order) / largest))
+    rounds = math.ceil(len(order) / (largest * cores))
+    size = max(math.ceil(len(order) / (rounds * cores)), min(LEAST, len(order), largest))
     chunks = _cut(order, size)
     while size > LEAST:
         size, before = max(math.ceil(size / 4), LEAST), size

@@ -28,6 +28,7 @@ from jepa_sim.numerics.display.shows import Shows
 from jepa_sim.results.observables import Observable, check_names, features, loss, name_of
 from jepa_sim.results.variables import with_learned
 from jepa_sim.solvers.base import AbstractMatrixSolver, AbstractSolver, split_by_work
+from jepa_sim.sweeps.batches import Batch, as_slice, side_by_side
 from jepa_sim.sweeps.chunks import MATRIX_SECONDS, STEP_SECONDS, host_memory, in_chunks
 from jepa_sim.sweeps.dataset import TAKEN, label, remarks
 from jepa_sim.sweeps.grid import AbstractTimes, CriticalGrid, FixedTimes, Grid
@@ -82,22 +83,24 @@ class Plan(Shows):
 
         advance: called after every batch, with its number of lanes.
         """
-        every = lanes_at(self.grid, index)
         results: dict[str, np.ndarray] = {}
-        batches: list[Chunk] = []
+        chunks: list[Chunk] = []
+        for batch, found in side_by_side(self._batches(index)):
+            for name, value in found.items():
+                if name not in results:
+                    shape = (index.shape[1], *value.shape[1:])
+                    results[name] = np.empty(shape, value.dtype)
+                results[name][as_slice(batch.which)] = value
+            advance(len(batch.which))
+            chunks.append((batch.which, batch.size))
+        return results, chunks
+
+    def _batches(self, index: np.ndarray) -> Iterator[Batch]:
+        every = lanes_at(self.grid, index)
         for program, which in self._programs(index):
             lanes = _with_curves(self.grid, program, every, index, which)
             for suited, chunks in in_chunks(program, lanes, which):
-                for chunk, size in chunks:
-                    places = _as_slice(chunk)
-                    for name, value in _run(suited, lanes, chunk, size).items():
-                        if name not in results:
-                            shape = (index.shape[1], *value.shape[1:])
-                            results[name] = np.empty(shape, value.dtype)
-                        results[name][places] = value
-                    advance(len(chunk))
-                batches += chunks
-        return results, batches
+                yield from (Batch(suited, lanes, *chunk) for chunk in chunks)
 
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of what is saved of a lane, by name."""
@@ -348,31 +351,3 @@ def _groups(
         inside = np.isin(index[0], some) & np.isin(index[1], deep) & (index[2] == k)
         networks = Networks(tuple(int(grid.depth[j]) for j in deep), int(grid.predictor_depth[k]))
         yield np.flatnonzero(inside), tuple(grid.objective[i] for i in some), networks
-
-
-def _run(program: Program, lanes: Lanes, chunk: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """Results of a chunk on the host.
-
-    The chunk is filled up to `size` with copies of its last lane, since every other shape would be
-    another program to compile. Lanes are sorted by work; they are dealt to the devices in turns, so
-    that all devices get similar work. A chunk that does not fit into their memory is halved.
-    """
-    devices = jax.local_device_count()
-    filled = np.pad(chunk, (0, -(-size // devices) * devices - len(chunk)), mode="edge")
-    which = filled.reshape(-1, devices).T.ravel()
-    try:
-        found = jax.device_get(program.run(jnp.asarray(which, jnp.int32), lanes))
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) or len(chunk) == 1:
-            raise
-        half = math.ceil(len(chunk) / 2)
-        parts = [_run(program, lanes, part, half) for part in (chunk[:half], chunk[half:])]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    in_turns = np.arange(len(filled)).reshape(devices, -1).T.ravel()[: len(chunk)]
-    return {name: value[_as_slice(in_turns)] for name, value in found.items()}
-
-
-def _as_slice(places: np.ndarray) -> np.ndarray | slice:
-    """The same places as a slice, where they follow each other: what is taken is not copied."""
-    first, last = int(places[0]), int(places[-1]) + 1
-    return slice(first, last) if np.array_equal(places, np.arange(first, last)) else places
