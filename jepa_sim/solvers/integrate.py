@@ -1,5 +1,6 @@
 """One adaptive diffrax solve with observables saved inside it; shared by the flow and the modes."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,8 @@ def integrate(
     solver = write_out(solver)
     is_stabilised = isinstance(solver, AbstractStabilised)
     if is_stabilised:
+        if isinstance(adjoint, dfx.RecursiveCheckpointAdjoint):  # reverse mode alone
+            solver = dataclasses.replace(solver, scan_kind="checkpointed")
         controller = PredictiveController(rtol, atol)
     else:
         # Not diffrax's default, a pure I controller: with that, single lanes of a vmapped solve can

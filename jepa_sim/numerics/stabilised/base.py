@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import diffrax as dfx
 import equinox as eqx
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # pyright does not know equinox's own (microsoft/pyright#4965
 else:
     from equinox import AbstractClassVar
 
+ScanKind = Literal["lax", "checkpointed", "bounded"]
 Field = Callable[[Any, PyTree], PyTree]
 
 
@@ -49,12 +50,16 @@ class AbstractStabilised(dfx.AbstractAdaptiveSolver):
 
     A step longer than the stability interval of `max_stages` is not tried: its error is infinite,
     so that the step size controller rejects it, for the cost of the spectral radius alone.
+
+    scan_kind: of the loop over stages, as in diffrax's Runge–Kutta methods: "bounded" has forward
+    and reverse mode, "checkpointed" reverse mode alone, and is faster; "lax" forward mode alone.
     """
 
     spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None
     safety: float = 1.1
     max_stages: int = eqx.field(static=True, default=0)  # every method has its own default
     max_iterations: int = eqx.field(static=True, default=30)
+    scan_kind: ScanKind = eqx.field(static=True, default="bounded", repr=False)
 
     least_stages: AbstractClassVar[int]
     interval_of_least: AbstractClassVar[float]  # the stability interval of the fewest stages

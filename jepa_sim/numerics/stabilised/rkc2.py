@@ -77,7 +77,7 @@ class RKC2(AbstractStabilised):
             jnp.full_like(s, 2), c1, start, (b1, b1, 1 - b1 * w0), d1, zero,
         )  # fmt: skip
         *_, d, _ = eqxi.while_loop(
-            unfinished, stage, state, max_steps=self.max_stages, kind="bounded"
+            unfinished, stage, state, max_steps=self.max_stages, kind=self.scan_kind
         )
         y1 = combine((1, y0), (1, d))
         f1 = field(t0 + h, y1)

@@ -87,7 +87,7 @@ class ROCK4(AbstractStabilised):
         zero = combine((0, y0))
         state = (jnp.full_like(m, 2), (mu1, jnp.zeros((), dtype)), (d1, zero))
         _, (c, _), (d, _) = eqxi.while_loop(
-            unfinished, stage, state, max_steps=self.max_stages, kind="bounded"
+            unfinished, stage, state, max_steps=self.max_stages, kind=self.scan_kind
         )
 
         def finish(carry: tuple, weights: Array) -> tuple:
