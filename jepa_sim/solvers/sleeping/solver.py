@@ -51,8 +51,8 @@ class SleepingFlow(AbstractMatrixSolver):
     see what happens between them. Large starts are less exact: gains at rest are off by 1 % at
     ε = 0.1 and L = 2. An encoder of a slower rate counts as a larger start, by the root of the
     ratio of rates in each layer. Features of equal ρ do not displace each other: a latent that
-    carries two of them never sleeps, and the flow may stay stiff. It is slow too where ρ differ by
-    less than about 0.3 %.  max_steps: a run that needs more has the result code `out_of_steps`.
+    carries two of them, before a second latent has the rest of them, cannot sleep, and the flow
+    stays stiff.  max_steps: a run that needs more has the result code `out_of_steps`.
 
     It takes `JEPA()` with stop-gradient, any learning rates, no weight decay, and moments that
     commute, at all depths of encoder and predictor and with bottlenecks. Starts are of any kind.

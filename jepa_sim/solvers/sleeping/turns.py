@@ -12,6 +12,7 @@ from jepa_sim.solvers.sleeping.block import Chain, Setting, reflect, reflection
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
 SATURATED = 0.997  # of its predictor's value at rest, from where on a latent may sleep
+HELD = 0.5  # most of a noisier feature that another latent has, relative to its own
 PAUSE = 1.5  # a latent wakes no sooner than a ratio has grown by e^1.5: else it need not sleep
 SQUARINGS = 3  # of the Gram matrix: the 8th power shows its largest singular vector
 
@@ -73,11 +74,17 @@ def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Arr
     is_own = jnp.sum(carried * found.q, axis=1) ** 2 * (1 + sleepers.most**2) > jnp.sum(
         carried**2, axis=1
     )
+    # Two latents may share two features of nearly equal ρ. They turn very slowly then, and would
+    # stay awake: the one of the cleaner feature may sleep, and the other is pure without it.
+    others = jnp.sum(w**2, axis=0)[None, :] - jnp.sum(carried**2, axis=1)[:, None] * found.q**2
+    full = (1 - HELD**2) * setting.rest_gain(len(chain)) ** 2
+    held = (ratio < HELD) & (others > full[None, :])
+    impure = jnp.sum(jnp.where(held, 0, ratio**2), axis=1) - 1  # own ratio is 1
     may = (
         is_own
         & (v > SATURATED * at_rest)
         & (at_rest > 0)
-        & (own**2 > 1 / (1 + sleepers.most**2))
+        & (impure < sleepers.most**2)
         & jnp.all(~cleaner | (ratio < sleepers.most * jnp.exp(-PAUSE)), axis=1)
     )
     best = jnp.argmax(jnp.where(may, own, 0))
