@@ -2,6 +2,7 @@
 
 import time
 
+import diffrax as dfx
 import jax
 import numpy as np
 import pytest
@@ -46,6 +47,46 @@ def test_matrix_flows(race, record):
             errors,
             ratio=mine / min(seconds.values()),
             note="ratio to the fastest peer; right-hand sides: " + ", ".join(notes),
+        )
+    )
+
+
+@pytest.mark.parametrize(("d", "lanes"), [(8, 1024), (16, 512)])
+def test_sweep_of_flows(race, record, d, lanes):
+    """`js.sweep`, with its critical times and labels, and diffrax vmapped over all lanes."""
+    flows = random_flows(lanes, d, 0.1, 2)
+    moments = [js.Moments(xx, yx) for xx, yx in zip(flows.xx, flows.yx, strict=True)]
+    grid = js.Grid(spectrum=moments, objective=[js.JEPA()], depth=[2], scale=[0.1])
+    # a sweep has features in an order of its own: they are matched by their last gains
+    ranks = np.argsort(np.argsort(flows.exact[:, -1]))
+
+    def sweep(tolerance):
+        method, observables = (
+            js.GradientFlow(dfx.Tsit5(), rtol=tolerance),
+            (js.observables.features,),
+        )
+        run = js.sweep(grid, method, times=flows.times, observables=observables, progress=False)
+        gains = run.features.transpose(..., "spectrum", "time", "feature").values.squeeze()
+        order = np.take_along_axis(np.argsort(gains[:, -1]), ranks, axis=1)
+        return np.take_along_axis(gains, order[:, None, :], axis=2), {
+            "rhs": 6 * int(run.steps.max())
+        }
+
+    plain = peers.plain_diffrax(dfx.Tsit5())(flows)
+    tolerance, error, work = tune(sweep, flows, WANTED)
+    of_plain, its_error, _ = tune(plain, flows, WANTED)
+    seconds = race(lambda: sweep(tolerance), {"plain": lambda: plain(of_plain)}, rounds=3)
+    record(
+        Row(
+            f"a sweep of {lanes} matrix flows, d={d}, L=2, ε=0.1, gains within {WANTED:g}",
+            1e3 * seconds["ours"],
+            "ms",
+            {"plain diffrax Tsit5, vmapped": 1e3 * seconds["plain"]},
+            {"ours": error, "plain diffrax Tsit5, vmapped": its_error},
+            ratio=seconds["ours"] / seconds["plain"],
+            limit=0.6,
+            goal=f"a sweep of matrix flows in plain vmapped diffrax, d={d}",
+            note=f"right-hand sides of the slowest lane: {work['rhs']}",
         )
     )
 

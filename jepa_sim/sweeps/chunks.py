@@ -23,9 +23,11 @@ MEMORY_SHARE = 0.25  # of the memory that a chunk may take
 # Memory that a lane needs while it runs, by `memory_analysis` of compiled programs: so many times
 # what is saved of it, and so many matrices for every factor.
 COPIES, MATRICES = 10, 20
-# Most entries of one factor in all lanes of a chunk: what fits into a cache, or keeps an
-# accelerator busy.
-MATRIX_ENTRIES, ACCELERATOR_ENTRIES = {"cpu": 2**15}, 2**22
+# Most entries of one factor in all lanes of a chunk. On a CPU few lanes wait less for the slowest
+# of them: chunks of 2^11 entries take 0.6 to 0.8 of the time of 2^15 (d = 8 and 16; ROCK4, Tsit5
+# and sleeping latents, 2 cores). An accelerator needs many to be busy.
+MATRIX_ENTRIES, ACCELERATOR_ENTRIES = {"cpu": 2**11}, 2**22
+FEWEST = 4  # lanes of a chunk, where matrices are large
 LOCKSTEP_LANES = 2048  # of matrices; more lanes would wait too long for the slowest of them
 STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
 
@@ -41,7 +43,7 @@ def in_chunks(
     work = np.ones(len(which))
     if program.networks is not None:
         entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
-        largest = min(largest, entries // dimension**2, LOCKSTEP_LANES)
+        largest = min(largest, max(entries // dimension**2, FEWEST), LOCKSTEP_LANES)
         work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
     seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
     for suits, solver in split_by_work(program.solver, work):

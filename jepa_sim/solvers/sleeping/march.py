@@ -19,7 +19,7 @@ from jepa_sim.solvers.sleeping.turns import fall_asleep, gains, wake
 RATIO = 0.5  # of √rtol: what sleeping latents may carry of others, whose squares are neglected
 FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are measured in it
 FRESH = 4.0  # of rtol^¼: the longest first step, in own time, after a latent fell asleep or woke
-METHOD = ROCK4(max_iterations=10)
+METHOD = ROCK4(max_iterations=10, scan_kind="lax")
 ORDER = 4.0  # of its error
 
 # of a time, the live block, its velocity, and the sleepers at that time
