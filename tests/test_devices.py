@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jepa_sim as js
-from jepa_sim.sweeps import batches, sweep
+from jepa_sim.sweeps import batches, program, sweep
 from jepa_sim.sweeps.program import Program
 
 CHILD = """
@@ -135,3 +136,15 @@ def test_batches_keep_settings_of_their_thread():
     with jax.enable_x64(False):
         [(_, found)] = batches.side_by_side(faked(dtype, [1]))
     assert found["found"] == jnp.float32
+
+
+@pytest.mark.slow
+def test_a_program_for_one_core_finds_the_same(monkeypatch: pytest.MonkeyPatch):
+    moments = js.Moments.from_features([1.0, 0.5], [0.9, 0.3])
+    grid = js.Grid(spectrum=moments, objective=[js.JEPA()], scale=[0.1], start=js.RandomBalanced)
+    solver, times = js.GradientFlow(dfx.Tsit5(), rtol=1e-6), js.CriticalGrid(4)
+    usual = js.sweep(grid, solver, times=times, progress=False)
+    monkeypatch.setattr(program, "MANY", 1)
+    found = js.sweep(grid, solver, times=times, progress=False)
+    for name, value in usual.data_vars.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-9, err_msg=str(name))
