@@ -14,6 +14,7 @@ from benchmarks.report import NOT_INSTALLED, Row
 from jepa_sim.model.dynamics import velocity
 
 WANTED = 1e-5  # relative error of a gain
+SINGLE = [(d, m, limit) for d in (8, 16) for m, limit in ((js.ROCK4(), 1.4), (dfx.Tsit5(), 1.3))]
 
 
 def rotated(scale):
@@ -61,16 +62,13 @@ def test_sweep_of_flows(race, record, d, lanes):
     ranks = np.argsort(np.argsort(flows.exact[:, -1]))
 
     def sweep(tolerance):
-        method, observables = (
-            js.GradientFlow(dfx.Tsit5(), rtol=tolerance),
-            (js.observables.features,),
-        )
-        run = js.sweep(grid, method, times=flows.times, observables=observables, progress=False)
+        method = js.GradientFlow(dfx.Tsit5(), rtol=tolerance)
+        saved = {"times": flows.times, "observables": (js.observables.features,)}
+        run = js.sweep(grid, method, **saved, progress=False)
         gains = run.features.transpose(..., "spectrum", "time", "feature").values.squeeze()
         order = np.take_along_axis(np.argsort(gains[:, -1]), ranks, axis=1)
-        return np.take_along_axis(gains, order[:, None, :], axis=2), {
-            "rhs": 6 * int(run.steps.max())
-        }
+        work = {"rhs": 6 * int(run.steps.max())}
+        return np.take_along_axis(gains, order[:, None, :], axis=2), work
 
     plain = peers.plain_diffrax(dfx.Tsit5())(flows)
     tolerance, error, work = tune(sweep, flows, WANTED)
@@ -144,6 +142,49 @@ def test_step(race, record, d, lanes):
             ratio=step / six,
             limit=1.5,
             goal=f"a step of the matrix flow in its right-hand sides, d={d}",
+        )
+    )
+
+
+@pytest.mark.parametrize(("d", "method", "limit"), SINGLE)
+def test_single_step(race, record, d, method, limit):
+    """One run. `taskset -c 0` before the command gives it one core."""
+    draw = np.random.default_rng(0)
+    moments = js.Moments.from_features(draw.uniform(0.3, 1, d), draw.uniform(0.2, 0.95, d))
+    moments = moments.with_features(moments.features())
+    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(3), rotated(1e-2))
+    key, count = jax.random.key(1), 10_000
+
+    def nothing(t, state, problem):
+        return t
+
+    def solve():
+        solver = js.GradientFlow(method, rtol=1e-6)
+        run = js.simulate(problem, [1500.0, 3000.0], solver, observables=(nothing,), key=key)
+        return run["nothing"], run.stats
+
+    @jax.jit
+    def sides(weights):
+        def one(_, weights):
+            speed = velocity(problem, weights)
+            return jax.tree.map(lambda w, s: w + 1e-3 * s, weights, speed)
+
+        return jax.lax.fori_loop(0, count, one, weights)
+
+    weights = problem.weights(key)
+    seconds = race(solve, {"side": lambda: sides(weights)}, rounds=5)
+    stats = solve()[1]
+    step, name = seconds["ours"] / int(stats["steps"]), type(method).__name__
+    side = seconds["side"] / count * int(stats["rhs"]) / int(stats["steps"])
+    record(
+        Row(
+            f"a {name} step in a single run, d={d}, L=3",
+            1e6 * step,
+            "µs",
+            {"its right-hand sides": 1e6 * side},
+            ratio=step / side,
+            limit=limit,
+            goal=f"a {name} step of a single run in its right-hand sides, d={d}",
         )
     )
 

@@ -55,12 +55,13 @@ class Batch:
 def side_by_side(batches: Iterable[Batch]) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
     """Every batch with its results, in order.
 
-    XLA runs the many small steps of a flow on one core of a CPU, so each core has a thread that
-    runs a batch of its own. Programs that several batches need are compiled meanwhile.
+    XLA runs the many small steps of a flow on one core of a CPU. So each core has a thread, which
+    runs one batch after another. Some settings of JAX hold in one thread alone, as those made by
+    `with jax.enable_x64(True)`: then all batches run in the thread of the caller.
     """
     pool = ThreadPoolExecutor(cores())
     try:
-        if pool.submit(_settings).result() != _settings():  # as under `with jax.enable_x64(True):`
+        if pool.submit(_settings).result() != _settings():
             yield from ((batch, batch.run()) for batch in batches)
             return
         running = collections.deque((batch, pool.submit(batch.run)) for batch in batches)

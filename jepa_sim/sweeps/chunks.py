@@ -19,7 +19,7 @@ from jepa_sim.sweeps.schedule import Chunk, schedule
 # takes as long as 23 calls of `exp`, with 2^18 as long as 36 (2 cores). For accelerators it is a
 # guess that was not tried on a device.
 VALUES, ACCELERATOR_VALUES = {"cpu": 2**17}, 2**24
-MEMORY_SHARE = 0.25  # of the memory that a chunk may take
+MEMORY_SHARE = 0.25  # of the memory, for the chunks that run at a time
 # Memory that a lane needs while it runs, by `memory_analysis` of compiled programs: so many times
 # what is saved of it, and so many matrices for every factor.
 COPIES, MATRICES = 10, 20
@@ -29,7 +29,7 @@ COPIES, MATRICES = 10, 20
 MATRIX_ENTRIES, ACCELERATOR_ENTRIES = {"cpu": 2**11}, 2**22
 FEWEST = 4  # lanes of a chunk, where matrices are large
 LOCKSTEP_LANES = 2048  # of matrices; more lanes would wait too long for the slowest of them
-STEP_SECONDS, MATRIX_SECONDS = 5e-6, 4e-8  # of a lane's step, and per d³ (2 cores)
+STEP_SECONDS, MATRIX_SECONDS = 5e-7, 1.5e-9  # of a predicted step, and per d³ (2 cores)
 
 
 def in_chunks(
@@ -40,14 +40,14 @@ def in_chunks(
     fitting = MEMORY_SHARE * memory_bytes() / cores() / _footprint(program, lanes)
     values = VALUES.get(jax.default_backend(), ACCELERATOR_VALUES)
     largest = int(min(values // (program.times.count * dimension), fitting))
-    work = np.ones(len(which))
+    work, at_once = np.ones(len(which)), 1
     if program.networks is not None:
+        at_once = cores()
         entries = MATRIX_ENTRIES.get(jax.default_backend(), ACCELERATOR_ENTRIES)
         largest = min(largest, max(entries // dimension**2, FEWEST), LOCKSTEP_LANES)
         work = np.nan_to_num(np.asarray(program.work(jnp.asarray(which), lanes)))
     seconds = STEP_SECONDS + MATRIX_SECONDS * dimension**3
     for suits, solver in split_by_work(program.solver, work):
-        at_once = 1 if program.networks is None else cores()
         chunks = schedule(work[suits], max(largest, 1), seconds, at_once)
         places = which[suits]
         program = dataclasses.replace(program, solver=solver)

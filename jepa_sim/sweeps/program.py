@@ -30,10 +30,10 @@ from jepa_sim.solvers.base import (
 from jepa_sim.sweeps.grid import AbstractTimes
 from jepa_sim.sweeps.lanes import Lane, Lanes
 
-# XLA gives a product of matrices on a CPU to a pool of threads. Small products wait longer for the
-# pool than they take, and in a sweep every core has a batch of its own. With this setting a sweep
-# of flows takes 0.61 (d = 8), 0.84 (12) and 0.95 (16) of its time (ROCK4, L = 3), and a program up
-# to a fifth longer to compile.
+# On a CPU XLA gives products of matrices to a pool of threads. Small products wait for the pool
+# longer than they take. In a sweep every core has a batch of its own, so the pool is not needed.
+# Without it a sweep of flows takes 0.61 of its time at d = 8, 0.84 at 12 and 0.95 at 16 (ROCK4,
+# L = 3), and compiling takes up to a fifth longer.
 ONE_CORE = {"xla_cpu_multi_thread_eigen": False}
 SMALL, MANY = 12, 256  # rows of matrices and lanes of a sweep to which it applies
 
@@ -65,14 +65,12 @@ class Program(eqx.Module):
     def run(self, which: Int[Array, " chunk"], lanes: Lanes) -> dict[str, Array]:
         """What is saved of a chunk of lanes, each with a leading axis over those chosen.
 
-        Several devices each run their own share, so the length of the chunk must be a multiple of
-        their number. Implicit methods run on the first device alone: lineax does not know the types
-        that arrays have inside a `shard_map`.
+        The length of the chunk must be a multiple of the number of devices.
         """
         rows, count = lanes.spectra.xx.shape[-1], lanes.spectrum.size
         is_small = self.networks is not None and rows <= SMALL and count >= MANY
         on_one_core = is_small and jax.default_backend() == "cpu"
-        return (_run_on_one_core if on_one_core else _run)(self, which, lanes)
+        return (_run_on_one_core if on_one_core else _run_usual)(self, which, lanes)
 
     @eqx.filter_jit
     def work(self, which: Int[Array, " chunk"], lanes: Lanes) -> Float[Array, " chunk"]:
@@ -170,7 +168,12 @@ class Program(eqx.Module):
         return self.customise(problem, **lane.point.values)
 
 
-def _run_all(program: Program, which: Int[Array, " chunk"], lanes: Lanes) -> dict[str, Array]:
+def _run(program: Program, which: Int[Array, " chunk"], lanes: Lanes) -> dict[str, Array]:
+    """Each device runs its own share of the chunk.
+
+    Implicit methods run on the first device alone: lineax does not know the types that arrays have
+    inside a `shard_map`.
+    """
     devices, every = jax.local_devices(), jax.vmap(program._run_one, in_axes=(0, None))
     if len(devices) == 1 or program.solver.is_implicit:
         return every(which, lanes)
@@ -180,5 +183,5 @@ def _run_all(program: Program, which: Int[Array, " chunk"], lanes: Lanes) -> dic
     return shared(which, lanes)
 
 
-_run = eqx.filter_jit(_run_all)
-_run_on_one_core = eqx.filter_jit(_run_all, compiler_options=ONE_CORE)  # pyright: ignore[reportCallIssue]
+_run_usual = eqx.filter_jit(_run)
+_run_on_one_core = eqx.filter_jit(_run, compiler_options=ONE_CORE)  # pyright: ignore[reportCallIssue]

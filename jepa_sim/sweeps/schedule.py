@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-LEAST = 16  # lanes of a chunk; fewer leave a processor idle
+LEAST = 16  # lanes; chunks are not cut into smaller ones, which would leave a processor idle
 COMPILATION = 5.0  # seconds to compile a program, traced already, for another size
 
 

@@ -96,6 +96,7 @@ class Plan(Shows):
         return results, chunks
 
     def _batches(self, index: np.ndarray) -> Iterator[Batch]:
+        """The lanes at `index`, in the batches in which they run."""
         every = lanes_at(self.grid, index)
         for program, which in self._programs(index):
             lanes = _with_curves(self.grid, program, every, index, which)

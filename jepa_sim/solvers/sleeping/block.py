@@ -44,12 +44,6 @@ class Setting(eqx.Module):
     def rho(self) -> Float[Array, " k"]:
         return self.lam / self.variance
 
-    def rest_gain(self, count: int) -> Float[Array, " k"]:
-        """ρ^{L/M}: what a chain of so many factors carries of a learned feature."""
-        depth = jnp.sum(self.moves.astype(self.lam.dtype))
-        rho = jnp.where(self.rho > 0, self.rho, 1)
-        return jnp.where(self.rho > 0, rho ** (depth / (count - self.moves.size)), jnp.inf)
-
     def encoder(self, chain: Chain) -> Factors:
         """W_1, …, W_n."""
         return tuple(chain[: self.moves.size])

@@ -12,7 +12,7 @@ from jepa_sim.solvers.sleeping.block import Chain, Setting, reflect, reflection
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
 SATURATED = 0.997  # of its predictor's value at rest, from where on a latent may sleep
-HELD = 0.5  # most of a noisier feature that another latent has, relative to its own
+HELD = 0.5  # the largest ratio to a noisier feature, if other latents carry the rest of that
 PAUSE = 1.5  # a latent wakes no sooner than a ratio has grown by e^1.5: else it need not sleep
 SQUARINGS = 3  # of the Gram matrix: the 8th power shows its largest singular vector
 
@@ -71,14 +71,14 @@ def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Arr
     cleaner = setting.rho[None, :] > setting.rho[found.feature][:, None]
     # q is what u carries: else a small q with a trace of a large latent has this latent's u
     carried = found.u @ w
-    is_own = jnp.sum(carried * found.q, axis=1) ** 2 * (1 + sleepers.most**2) > jnp.sum(
-        carried**2, axis=1
-    )
-    # Two latents may share two features of nearly equal ρ. They turn very slowly then, and would
-    # stay awake: the one of the cleaner feature may sleep, and the other is pure without it.
-    others = jnp.sum(w**2, axis=0)[None, :] - jnp.sum(carried**2, axis=1)[:, None] * found.q**2
-    full = (1 - HELD**2) * setting.rest_gain(len(chain)) ** 2
-    held = (ratio < HELD) & (others > full[None, :])
+    power = jnp.sum(carried**2, axis=1)
+    is_own = jnp.sum(carried * found.q, axis=1) ** 2 * (1 + sleepers.most**2) > power
+    # Two latents may share two features of nearly equal ρ, and turn very slowly. So the latent of
+    # the cleaner feature may sleep although it has a part of the other. Then the other is pure.
+    others = jnp.sum(w**2, axis=0)[None, :] - power[:, None] * found.q**2
+    at_plateau = jnp.prod(sleepers.encoder(setting), axis=0)[None, :]
+    has_plateau = (setting.rho > 0)[None, :]
+    held = has_plateau & (ratio < HELD) & (others > (1 - HELD**2) * at_plateau**2)
     impure = jnp.sum(jnp.where(held, 0, ratio**2), axis=1) - 1  # own ratio is 1
     may = (
         is_own
