@@ -216,7 +216,7 @@ def test_a_time_within_a_step_is_found_by_its_clock():
     dense = {"y0": (0 * rising, zero), "y1": (rising, one)}
     dense |= {"k0": (rising, zero), "k1": (rising, three)}
     sleepers = nobody(setting, len(chain), jnp.asarray(0.1))
-    segment = Segment(setting, one, three, one / 2, dense, sleepers)
+    segment = Segment(one, three, one / 2, dense, sleepers)
     np.testing.assert_allclose(segment.live(jnp.asarray(1.25)), 0.5 * rising, rtol=1e-8)
 
 

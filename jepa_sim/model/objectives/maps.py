@@ -6,6 +6,8 @@ from functools import reduce
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from jepa_sim.numerics.products import transposed
+
 Factors = tuple[Float[Array, "*lanes _ _"], ...]
 
 
@@ -21,8 +23,8 @@ def layer_pulls(factors: Factors, pull: Float[Array, "_ _"]) -> Factors:
     below = [None, *(product(factors[: i + 1]) for i in range(len(factors) - 1))]  # right of Z_i
     velocities = []
     for factor, right in zip(reversed(factors), reversed(below), strict=True):
-        velocities.append(pull if right is None else pull @ right.T)
-        pull = factor.T @ pull
+        velocities.append(pull if right is None else pull @ transposed(right))
+        pull = transposed(factor) @ pull
     return tuple(reversed(velocities))
 
 

@@ -12,6 +12,7 @@ from jepa_sim.data.moments import Moments
 from jepa_sim.model.objectives.base import AbstractObjective, Coefficients, Rest
 from jepa_sim.model.objectives.maps import Maps
 from jepa_sim.model.teachers import AbstractTarget, StopGradient
+from jepa_sim.numerics.products import transposed
 
 
 class AbstractPrediction(AbstractObjective):
@@ -228,7 +229,8 @@ def prediction_pulls(target: Float[Array, "o d"], maps: Maps, moments: Moments) 
     """The pulls of ½ E ‖V̄ W̄ x − T y‖², with target = T Σyx held fixed."""
     w, v = maps.encoder, maps.predictor
     residual = target - predicted_moment(maps, moments)
-    return Maps(v.T @ residual, residual @ w.T, jnp.zeros_like(maps.teacher))
+    of_encoder, of_predictor = transposed(v) @ residual, residual @ transposed(w)
+    return Maps(of_encoder, of_predictor, jnp.zeros_like(maps.teacher))
 
 
 def predicted_moment(maps: Maps, moments: Moments) -> Float[Array, "o d"]:

@@ -1,6 +1,7 @@
 """ROCK4: orthogonal Runge–Kutta–Chebyshev of order four, from tables."""
 
 import functools
+import operator
 from importlib import resources
 from typing import Any, ClassVar, NamedTuple
 
@@ -53,7 +54,8 @@ class ROCK4(AbstractStabilised):
         tables = _tables()
         longest = jnp.asarray(tables.longest, z.dtype)
         some = jnp.where(z <= longest[-1], z, longest[-1])
-        s = jnp.asarray(tables.stages, jnp.int32)[jnp.searchsorted(longest, some)]
+        row = jnp.searchsorted(longest, some, method="compare_all")
+        s = jnp.asarray(tables.stages, jnp.int32)[row]
         return jnp.where(z <= longest[-1], s, _MOST + 1)  # also where z is not finite
 
     def attempt(
@@ -64,8 +66,9 @@ class ROCK4(AbstractStabilised):
         All stages are held as differences d from y0.
         """
         tables, dtype = _tables(), real_dtype(y0)
-        row = jnp.searchsorted(jnp.asarray(tables.stages, jnp.int32), stages)
-        m = jnp.where(stages > 0, jnp.asarray(tables.stages, jnp.int32)[row] - 4, 0)
+        numbers = jnp.asarray(tables.stages, jnp.int32)
+        row = jnp.searchsorted(numbers, stages, method="compare_all")
+        m = jnp.where(stages > 0, numbers[row] - 4, 0)
         first = jnp.asarray(tables.first, jnp.int32)[row]
         recurrence = jnp.asarray(tables.recurrence, dtype)
 
@@ -90,28 +93,32 @@ class ROCK4(AbstractStabilised):
             unfinished, stage, state, max_steps=self.max_stages, kind=self.scan_kind
         )
 
-        def finish(carry: tuple, weights: Array) -> tuple:
-            (c, *later_c), (d, *later), error, _, _ = carry
-            f = at(c, d)
-            *a, e = list(weights)
-            later_c = [c + a for c, a in zip(later_c, a, strict=True)]
-            ha = [h * a.astype(h.dtype) for a in a]
-            later = [combine((1, d), (ha, f)) for d, ha in zip(later, ha, strict=True)]
-            error = combine((1, error), (h * e.astype(h.dtype), f))
-            return ((*later_c, c), (*later, d), error, d, f), None
+        weights = jnp.asarray(tables.finish, dtype)[row]
+        later_c = c + jnp.sum(weights, axis=1)
 
-        start = ((c,) * 5, (d,) * 5, zero, d, f0)
-        (_, _, error, d, f1), _ = jax.lax.scan(
-            finish, start, jnp.asarray(tables.finish, dtype)[row]
-        )
-        return Attempt(combine((1, y0), (1, d)), f1, error, jnp.where(stages > 0, stages, 5))
+        def total(weights: Array, f: PyTree) -> PyTree:
+            """h Σ_i weights_i f_i"""
+            each = [jax.tree.map(operator.itemgetter(i), f) for i in range(5)]
+            return combine(*((h * weights[i].astype(h.dtype), f) for i, f in enumerate(each)))
+
+        def finish(carry: tuple, i: Array) -> tuple:
+            f, _ = carry
+            here = combine((1, d), (1, total(weights[i], f)))
+            new = at(later_c[i], here)
+            return (jax.tree.map(lambda f, new: f.at[i].set(new), f, new), here), None
+
+        none = jax.tree.map(lambda z: jnp.stack([z] * 5), zero)
+        (f, last), _ = jax.lax.scan(finish, (none, d), jnp.arange(5))
+        f1 = jax.tree.map(lambda f: f[4], f)
+        y1, error = combine((1, y0), (1, last)), total(weights[5], f)
+        return Attempt(y1, f1, error, jnp.where(stages > 0, stages, 5))
 
 
 class Tables(NamedTuple):
     """stages: (n,) s.  longest: (n,) stability interval.  first: (n,) of the recurrence's rows.
 
-    recurrence: μ₁, then μ_j, κ_j for j = 2 … s − 4, of all methods in turn.  finish: (n, 5, 5),
-    row i the weights of the i-th right-hand side in places i + 1 … 5, then zeros, then that error.
+    recurrence: μ₁, then μ_j, κ_j for j = 2 … s − 4, of all methods in turn.  finish: (n, 6, 5), the
+    weights of the last five right-hand sides in the stage at which each is taken, and in the error.
     """
 
     stages: np.ndarray
@@ -131,11 +138,10 @@ def _tables() -> Tables:
         a, b, b_hat = data["a"], data["b"], data["b_hat"]
     lengths = 2 * (s - 4) - 1
     first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    finish = np.zeros((len(s), 5, 5))
-    finish[:, 0, :4] = np.stack([a[:, 0], a[:, 1], a[:, 3], b[:, 0]], axis=1)
-    finish[:, 1, :3] = np.stack([a[:, 2], a[:, 4], b[:, 1]], axis=1)
-    finish[:, 2, :2] = np.stack([a[:, 5], b[:, 2]], axis=1)
-    finish[:, 3, 0] = b[:, 3]
-    finish[:, :, 4] = b_hat
-    finish[:, :4, 4] -= b
+    finish = np.zeros((len(s), 6, 5))
+    for i in range(1, 4):
+        finish[:, i, :i] = a[:, i * (i - 1) // 2 : i * (i + 1) // 2]
+    finish[:, 4, :4] = b
+    finish[:, 5] = b_hat
+    finish[:, 5, :4] -= b
     return Tables(s, longest, first, recurrence, finish)

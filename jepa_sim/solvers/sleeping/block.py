@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 from jepa_sim.model.objectives import Factors, layer_pulls, product
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights
+from jepa_sim.numerics.products import transposed
 
 # (n + m, k, k) W_1, …, W_n, V_1, …, V_m, the first applied first; the columns of W_1 are features
 Chain = Float[Array, "factors k k"]
@@ -52,12 +53,20 @@ class Setting(eqx.Module):
         """V_1, …, V_m."""
         return tuple(chain[self.moves.size :])
 
+    def gains(self, chain: Chain) -> Float[Array, " k"]:
+        """w̄ of every feature: norms of the columns of W̄."""
+        power = jnp.sum(product(self.encoder(chain)) ** 2, axis=0)
+        unseen = power == 0  # where the derivative of √ is infinite
+        root = jnp.where(unseen, 0, jnp.sqrt(jnp.where(unseen, 1, power)))
+        return root * jnp.prod(self.units)
+
     def velocity(self, chain: Chain) -> Chain:
         """dZ/dt of all factors: R = W̄ Λ − V̄ W̄ S, Λ = diag(λ), S = diag(σ²)."""
         encoder, predictor = self.encoder(chain), self.predictor(chain)
         w, v = product(encoder), product(predictor)
         residual = w * self.lam[None, :] - v @ (w * self.variance[None, :])
-        pulls = layer_pulls(encoder, v.T @ residual), layer_pulls(predictor, residual @ w.T)
+        of_encoder, of_predictor = transposed(v) @ residual, residual @ transposed(w)
+        pulls = layer_pulls(encoder, of_encoder), layer_pulls(predictor, of_predictor)
         return jnp.where(
             self.all_moves(len(chain)), self.rate * jnp.stack([*pulls[0], *pulls[1]]), 0
         )

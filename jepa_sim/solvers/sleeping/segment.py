@@ -62,15 +62,14 @@ class Pace(eqx.Module):
 class Segment(eqx.Module):
     """A step from t0 to t1: cubics of block and clock, and the sleepers, linear in t."""
 
-    setting: Setting
     t0: Float[Array, ""]
     t1: Float[Array, ""]
     unit: Float[Array, ""]
     dense: dict[str, State]
     sleepers: Sleepers
 
-    def asleep(self, t: Float[Array, ""]) -> Sleepers:
-        grown = self.sleepers.growth(self.setting) * (t - self.t0)
+    def asleep(self, setting: Setting, t: Float[Array, ""]) -> Sleepers:
+        grown = self.sleepers.growth(setting) * (t - self.t0)
         return eqx.tree_at(lambda s: s.log_ratio, self.sleepers, self.sleepers.log_ratio + grown)
 
     def live(self, t: Float[Array, ""]) -> Chain:

@@ -103,28 +103,26 @@ class SleepingFlow(AbstractMatrixSolver):
         setting, chain = to_block(start, problem)
 
         def save(t: Float[Array, ""], live: Chain, speed: Chain, sleepers: Sleepers) -> dict:
-            def weights(live: Chain, t: Float[Array, ""]) -> Weights:
-                return from_block(setting, whole(setting, live, sleepers, t), problem)
+            def gains(live: Chain, t: Float[Array, ""]) -> tuple[Float[Array, " k"], Chain]:
+                chain = whole(setting, live, sleepers, t)
+                return setting.gains(chain), chain
 
-            def gains(live: Chain, t: Float[Array, ""]) -> Float[Array, " d"]:
-                return weights(live, t).gains(problem.features)
-
-            found = weights(live, t)
-            _, rates = jax.jvp(gains, (live, t), (speed, jnp.ones_like(t)))
+            _, rates, chain = jax.jvp(gains, (live, t), (speed, jnp.ones_like(t)), has_aux=True)
+            found, rates = from_block(setting, chain, problem), rates[: problem.features.lam.size]
             return {"values": observe(t, found), "rates": rates, "finite": all_finite(found)}
 
         rtol = jnp.asarray(self.rtol, times.dtype)
-        point = March(setting, times, save, rtol, self.max_steps).run(chain)
+        point, saved = March(setting, times, save, rtol, self.max_steps).run(chain)
         reached = jnp.arange(times.size) < point.saved
         code = jnp.where(
             point.saved == times.size,
             ResultCode.success,
             jnp.where(point.steps < self.max_steps, ResultCode.not_finite, ResultCode.out_of_steps),
         )
-        values = blank_unless(reached, point.values)
+        values = blank_unless(reached, saved)
         stats = {"steps": point.steps, "accepted": point.accepted, "rhs": point.rhs}
         _, atol = tolerances(start, self.rtol, None)
-        code = finite_code(point.values["finite"] | ~reached, code)
+        code = finite_code(saved["finite"] | ~reached, code)
         d = problem.features.lam.size
         return Solution(
             times,
