@@ -12,6 +12,7 @@ from benchmarks import peers
 from benchmarks.flows import random_flows, tune
 from benchmarks.report import NOT_INSTALLED, Row
 from jepa_sim.model.dynamics import velocity
+from jepa_sim.model.state import Weights
 
 WANTED = 1e-5  # relative error of a gain
 SINGLE = [(d, m, limit) for d in (8, 16) for m, limit in ((js.ROCK4(), 1.4), (dfx.Tsit5(), 1.3))]
@@ -148,7 +149,7 @@ def test_step(race, record, d, lanes):
 
 @pytest.mark.parametrize(("d", "method", "limit"), SINGLE)
 def test_single_step(race, record, d, method, limit):
-    """One run. `taskset -c 0` before the command gives it one core."""
+    """One run, in a program of its own. `taskset -c 0` before the command gives it one core."""
     draw = np.random.default_rng(0)
     moments = js.Moments.from_features(draw.uniform(0.3, 1, d), draw.uniform(0.2, 0.95, d))
     moments = moments.with_features(moments.features())
@@ -158,6 +159,7 @@ def test_single_step(race, record, d, method, limit):
     def nothing(t, state, problem):
         return t
 
+    @jax.jit
     def solve():
         solver = js.GradientFlow(method, rtol=1e-6)
         run = js.simulate(problem, [1500.0, 3000.0], solver, observables=(nothing,), key=key)
@@ -185,6 +187,52 @@ def test_single_step(race, record, d, method, limit):
             ratio=step / side,
             limit=limit,
             goal=f"a {name} step of a single run in its right-hand sides, d={d}",
+        )
+    )
+
+
+@pytest.mark.parametrize(("d", "lanes"), [(8, 64), (16, 64), (64, 1), (256, 1)])
+def test_right_hand_side(race, record, d, lanes):
+    """Our velocity, and the same formula written in the plainest way."""
+    flows, count = random_flows(lanes, d, 0.1, 2), 20_000 // (lanes * d)
+
+    @jax.jit
+    def ours(factors):
+        def one(xx, yx, factors):
+            problem = js.Problem(js.Moments(xx, yx), js.JEPA(), js.DeepLinear(2), js.Balanced(0.1))
+
+            def move(_, factors):
+                speed = velocity(problem, Weights(factors[:-1], factors[-1:]))
+                return ahead(factors, (*speed.encoder, *speed.predictor))
+
+            return jax.lax.fori_loop(0, count, move, factors)
+
+        return jax.vmap(one)(flows.xx, flows.yx, factors)
+
+    @jax.jit
+    def plain(factors):
+        def one(xx, yx, factors):
+            def move(_, factors):
+                return ahead(factors, peers.field(factors, xx, yx))
+
+            return jax.lax.fori_loop(0, count, move, factors)
+
+        return jax.vmap(one)(flows.xx, flows.yx, factors)
+
+    def ahead(factors, speed):
+        return jax.tree.map(lambda z, s: z + 1e-3 * s, tuple(factors), tuple(speed))
+
+    factors = tuple(flows.factors)
+    np.testing.assert_allclose(ours(factors)[0], plain(factors)[0], rtol=1e-9)
+    seconds = race(lambda: ours(factors), {"plain": lambda: plain(factors)}, rounds=5)
+    each = {name: 1e6 * s / count for name, s in seconds.items()}
+    record(
+        Row(
+            f"a right-hand side, {lanes} matrix flows, d={d}, L=2",
+            each["ours"],
+            "µs",
+            {"with transposes that are not copied": each["plain"]},
+            ratio=each["ours"] / each["plain"],
         )
     )
 
