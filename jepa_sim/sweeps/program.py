@@ -32,7 +32,7 @@ from jepa_sim.sweeps.lanes import Lane, Lanes
 
 # On a CPU XLA gives products of matrices to a pool of threads. Small products wait for the pool
 # longer than they take. In a sweep every core has a batch of its own, so the pool is not needed.
-# Without it a sweep of flows takes 0.61 of its time at d = 8, 0.84 at 12 and 0.95 at 16 (ROCK4,
+# Without it a sweep of flows takes 0.71 of its time at d = 8, 0.82 at 12 and 1.05 at 16 (ROCK4,
 # L = 3), and compiling takes up to a fifth longer.
 ONE_CORE = {"xla_cpu_multi_thread_eigen": False}
 SMALL, MANY = 12, 256  # rows of matrices and lanes of a sweep to which it applies

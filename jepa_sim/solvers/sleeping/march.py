@@ -116,22 +116,21 @@ class March(eqx.Module):
         start = self.begin(chain)
         shapes = jax.eval_shape(self.save, start.t, chain, chain, start.sleepers)
         state = start, _rows(self.times.size, shapes)
-        return eqxi.while_loop(
-            lambda state: self.is_going(state[0]), self.stretch, state, max_steps=None, kind="lax"
+        return jax.lax.while_loop(
+            lambda state: self.is_going(state[0]), lambda state: self.stretch(*state), state
         )
 
     def is_going(self, point: Point) -> Bool[Array, ""]:
         return (point.t < self.times[-1]) & (point.steps < self.max_steps)
 
-    def stretch(self, state: tuple[Point, PyTree]) -> tuple[Point, PyTree]:
+    def stretch(self, start: Point, values: PyTree) -> tuple[Point, PyTree]:
         """Steps, until `STRETCH` of them are kept for the times within them, which are saved then.
 
         In a batch each turn of a loop takes as long as in the slowest lane. If every step saved the
         times within it, each would take as long as that with the most times.
         """
-        start, values = state
-        _, shapes = jax.eval_shape(lambda point: self.advance(point), start)
-        segments = jax.tree.map(lambda x: jnp.zeros((STRETCH, *x.shape), x.dtype), shapes)
+        none = Segment.of(start.t, start.chain, start.sleepers)
+        segments = jax.tree.map(lambda x: jnp.zeros((STRETCH, *x.shape), x.dtype), none)
 
         def is_going(state: tuple) -> Bool[Array, ""]:
             point, _, count = state
@@ -235,14 +234,7 @@ class March(eqx.Module):
                 lambda all, x: all.at[at].set(x, mode="drop"), values, new
             )
 
-        _, values = eqxi.while_loop(
-            lambda state: state[0] < end,
-            save_block,
-            (first, values),
-            max_steps=None,
-            kind="lax",
-        )
-        return values
+        return jax.lax.while_loop(lambda state: state[0] < end, save_block, (first, values))[1]
 
 
 def _rows(count: int, shapes: PyTree) -> PyTree:

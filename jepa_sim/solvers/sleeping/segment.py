@@ -68,6 +68,11 @@ class Segment(eqx.Module):
     dense: dict[str, State]
     sleepers: Sleepers
 
+    @classmethod
+    def of(cls, t: Float[Array, ""], chain: Chain, sleepers: Sleepers) -> "Segment":
+        """Of no length."""
+        return cls(t, t, t, dict.fromkeys(("y0", "y1", "k0", "k1"), (chain, t)), sleepers)
+
     def asleep(self, setting: Setting, t: Float[Array, ""]) -> Sleepers:
         grown = self.sleepers.growth(setting) * (t - self.t0)
         return eqx.tree_at(lambda s: s.log_ratio, self.sleepers, self.sleepers.log_ratio + grown)
