@@ -58,7 +58,7 @@ def test_a_sweep(benchmark, record, count):
             off,
             ratio=mine / seconds["ROCK4, 1e-05"],
             limit=1 / 5,
-            goal=f"a sweep by SleepingFlow in that by ROCK4 at rtol 1e-5, {count} saved times",
+            goal=f"time of a SleepingFlow sweep over one by ROCK4 at 1e-5, {count} saved times",
             note="errors: 90 % of the last crossings are within them",
         )
     )

@@ -86,9 +86,7 @@ class Weights(AbstractState):
         return Maps(spread(w, frames[0]), product(self.predictor), spread(teacher, frames[1]))
 
     def gains(self, features: Features) -> Float[Array, " d"]:
-        power = jnp.sum((product(self.encoder) @ features.patterns) ** 2, axis=0)
-        unseen = power == 0  # where the derivative of √ is infinite
-        return jnp.where(unseen, 0, jnp.sqrt(jnp.where(unseen, 1, power)))
+        return column_norms(product(self.encoder) @ features.patterns)
 
     def predictor_gains(
         self, features: Features, objective: AbstractObjective, frames: Frames
@@ -153,6 +151,13 @@ class Weights(AbstractState):
         ]
         # 0 where no two factors are neighbours: one layer of encoder, before a predictor of frames
         return jnp.sqrt(jnp.max(jnp.stack([jnp.zeros((), factors[0].dtype), *gaps])))
+
+
+def column_norms(z: Float[Array, "_ d"]) -> Float[Array, " d"]:
+    """Norms of the columns, whose derivatives are 0 at columns that are 0."""
+    power = jnp.sum(z**2, axis=0)
+    unseen = power == 0  # where the derivative of √ is infinite
+    return jnp.where(unseen, 0, jnp.sqrt(jnp.where(unseen, 1, power)))
 
 
 class Separate(AbstractState):

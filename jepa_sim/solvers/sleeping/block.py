@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from jepa_sim.model.objectives import Factors, layer_pulls, product
 from jepa_sim.model.problem import Problem
-from jepa_sim.model.state import Weights
+from jepa_sim.model.state import Weights, column_norms
 from jepa_sim.numerics.products import transposed
 
 # (n + m, k, k) W_1, …, W_n, V_1, …, V_m, the first applied first; the columns of W_1 are features
@@ -54,11 +54,8 @@ class Setting(eqx.Module):
         return tuple(chain[self.moves.size :])
 
     def gains(self, chain: Chain) -> Float[Array, " k"]:
-        """w̄ of every feature: norms of the columns of W̄."""
-        power = jnp.sum(product(self.encoder(chain)) ** 2, axis=0)
-        unseen = power == 0  # where the derivative of √ is infinite
-        root = jnp.where(unseen, 0, jnp.sqrt(jnp.where(unseen, 1, power)))
-        return root * jnp.prod(self.units)
+        """w̄ of every feature."""
+        return column_norms(product(self.encoder(chain))) * jnp.prod(self.units)
 
     def velocity(self, chain: Chain) -> Chain:
         """dZ/dt of all factors: R = W̄ Λ − V̄ W̄ S, Λ = diag(λ), S = diag(σ²)."""
