@@ -127,7 +127,7 @@ def sleeping(rtol: float, saves: int) -> Solve:
     def solve(problem: js.Problem, end: jax.Array) -> tuple[Saves, jax.Array, jax.Array]:
         observables = (js.observables.features,)
         found = js.simulate(problem, end * share, js.SleepingFlow(rtol), observables=observables)
-        known = Saves.of(problem, found.times, found.features, found.rates, found.extremes)
+        known = found.known_gains
         return known, found.stats["rhs"], found.result != js.ResultCode.success
 
     return solve

@@ -17,38 +17,15 @@ from jepa_sim.theory import ReducedFlow
 NEAR_PLATEAU = 1e-3  # a saved gain that is closer (in ln u) no longer tells when it got there
 
 
-class Extremes(eqx.Module):
-    """The largest and the smallest gain of each feature between two saved times, and when.
-
-    high, high_time, low, low_time: (d,) of one interval, or (t, d) of all in a run. Row i is of the
-    solver's steps that ended between the saves i − 1 and i; NaN where none did.
-    """
-
-    high: Float[Array, "*times d"]
-    high_time: Float[Array, "*times d"]
-    low: Float[Array, "*times d"]
-    low_time: Float[Array, "*times d"]
-
-    def between(self, count: int) -> "Extremes":
-        """Those of the last so many intervals: a start that was put first adds one."""
-        return jax.tree.map(lambda x: x[-count:], self)
-
-    def turn(self, before: Float[Array, "*times d"], after: Float[Array, "*times d"]) -> Array:
-        """Whether gains go against their change from one save to the next, in between."""
-        rises = after >= before
-        falls_first, rises_first = self.high_time < self.low_time, self.low_time < self.high_time
-        return jnp.where(rises, falls_first, rises_first)
-
-
 class Saves(eqx.Module):
-    """What is known of a run's gains; features may be known at times of their own.
+    """What is known of a run's gains; of one time, without the first axis.
 
-    times: (t, d).  gains: (t, d) w̄.  rates: (t, d) dw̄/dt, NaN where it was not saved.
+    times: (t,).  gains: (t, d) w̄.  rates: (t, d) dw̄/dt, NaN where it is not known.
     """
 
-    times: Float[Array, "t d"]
-    gains: Float[Array, "t d"]
-    rates: Float[Array, "t d"]
+    times: Float[Array, "*t"]
+    gains: Float[Array, "*t d"]
+    rates: Float[Array, "*t d"]
 
     @classmethod
     def of(
@@ -57,48 +34,15 @@ class Saves(eqx.Module):
         times: Times,
         gains: Float[Array, "t d"],
         rates: Float[Array, "t d"] | None,
-        extremes: Extremes | None = None,
     ) -> "Saves":
-        """The saves of a run; with the start first, where all gains are known there.
-
-        extremes: if given, what lies between the saves is inserted.
-        """
+        """The saves of a run; with the start first, where all gains are known there."""
         rates = gains * jnp.nan if rates is None else rates
-        saves = cls(jnp.broadcast_to(times[:, None], gains.shape), gains, rates)
-        if problem.starts_level:
-            first = jnp.full_like(gains[:1], 1) * problem.scale
-            start = cls(jnp.zeros_like(first), first, first * jnp.nan)
-            saves = jax.tree.map(lambda *parts: jnp.concatenate(parts), start, saves)
-        return saves if extremes is None else saves.with_extremes(extremes)
-
-    def with_extremes(self, extremes: Extremes) -> "Saves":
-        """With two more entries before each save but the first: the highest and the lowest gain.
-
-        An entry repeats the save after it, unless it says more: it is above, or below, the saves on
-        both sides, or the gain has fallen between two saves of which the later one is the higher
-        (or has risen, where it is the lower).
-        """
-        before = jax.tree.map(lambda x: x[:-1], self)
-        after = jax.tree.map(lambda x: x[1:], self)
-        extremes = extremes.between(len(after.times))
-
-        def entry(is_beyond: Bool[Array, "t d"], time: Array, gain: Array) -> Saves:
-            beyond = Saves(time, gain, jnp.zeros_like(gain))
-            return jax.tree.map(lambda a, b: jnp.where(is_beyond, a, b), beyond, after)
-
-        highest = jnp.maximum(before.gains, after.gains)
-        lowest = jnp.minimum(before.gains, after.gains)
-        turns = extremes.turn(before.gains, after.gains)
-        high = entry(turns | (extremes.high > highest), extremes.high_time, extremes.high)
-        low = entry(turns | (extremes.low < lowest), extremes.low_time, extremes.low)
-        swapped = low.times < high.times
-
-        def between(first: Array, high: Array, low: Array, after: Array) -> Array:
-            pair = jnp.where(swapped, low, high), jnp.where(swapped, high, low)
-            three = jnp.stack([*pair, after], axis=1)
-            return jnp.concatenate([first[:1], three.reshape(-1, first.shape[1])])
-
-        return jax.tree.map(between, self, high, low, after)
+        saves = cls(times, gains, rates)
+        if not problem.starts_level:
+            return saves
+        first = jnp.full_like(gains[:1], 1) * problem.scale
+        start = cls(jnp.zeros_like(times[:1]), first, first * jnp.nan)
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts), start, saves)
 
 
 def rises(
@@ -126,7 +70,7 @@ def passing(
     before = jnp.maximum(after - 1, 0)
     columns = jnp.arange(saves.gains.shape[1])
     last, next = (
-        _Save(saves.times[i, columns], saves.gains[i, columns], saves.rates[i, columns])
+        _Save(saves.times[i], saves.gains[i, columns], saves.rates[i, columns])
         for i in (before, after)
     )
     return _crossing(problem.flow, level, last, next, problem.is_plain)
@@ -167,7 +111,7 @@ def _crossing(
     from_plateau = [x - flow.log_plateau for x in (start, middle, end)]
     rising = flow.travel_time(from_plateau[0], from_plateau[1])
     whole = flow.travel_time(from_plateau[0], from_plateau[2])
-    has_rates = ~jnp.isnan(before.rate)
+    has_rates = ~jnp.isnan(before.rate) & ~jnp.isnan(after.rate)
     first = jnp.where(has_rates, slope(before) / flow.speed(start), whole)
     last = jnp.where(has_rates, slope(after) / flow.speed(end), whole)
     by_flow = _cubic_root(rising, whole, first, last)

@@ -20,9 +20,8 @@ import numpy as np
 from jepa_sim.arguments import checks
 from jepa_sim.arguments.kinds import checked
 from jepa_sim.arguments.types import Scalar, is_concrete
-from jepa_sim.results.brief import with_brief_crossings
 from jepa_sim.results.critical import check_target, critical_level
-from jepa_sim.results.crossings import Saves, passing
+from jepa_sim.results.crossings import passing
 from jepa_sim.results.trajectory import Trajectory
 
 RISE = 0.25  # an evictor's gain, squared and in units of its plateau, rises by at least so much
@@ -54,8 +53,8 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
     run: one trajectory with the observable `features`; with `latent_cosines` it is more certain
     which feature took the latent.  fraction: of each feature's own plateau, in (0, 1).  Times are
     flow times, interpolated as in `Trajectory.critical_times`. What happens between two saved times
-    is not seen: save several times within the short time that a takeover lasts. Runs of
-    `SleepingFlow` know it, but its times, and by which feature, are then less certain.
+    is not seen, but for runs of `SleepingFlow`: save several times within the short time that a
+    takeover lasts.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
     >>> start = js.Given([[[1e-3, 1e-9], [1e-9, 1e-3]]], [[[1e-3, 0.0], [0.0, 1e-3]]])
@@ -71,13 +70,11 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
         checks.fail("run", "be one trajectory outside of `jit` and `vmap`", "several or traced")
     problem = run.problem
     level = critical_level(problem, *check_target(problem, fraction, None))
-    saves = Saves.of(problem, run.times, run.features, run.rates)
+    saves = run.known_gains
     cosines = run.values.get("latent_cosines")
-    if cosines is not None:
-        first = len(saves.times) - len(cosines)  # 1 where the start was put first
-        cosines = np.pad(np.asarray(cosines), ((first, 0), (0, 0), (0, 0)))
-    saves, places = with_brief_crossings(saves, run.extremes, np.asarray(level))
-    cosines = None if cosines is None else cosines[places]
+    if cosines is not None:  # at each of these the ones that were saved next
+        after = np.searchsorted(np.asarray(run.times), np.asarray(saves.times))
+        cosines = np.asarray(cosines)[np.minimum(after, len(cosines) - 1)]
     features = problem.features
     sizes = (saves.gains, level, problem.plateaus, features.rho, features.lam)
     found = list(_falls(*map(np.asarray, sizes), cosines=cosines))
@@ -88,7 +85,7 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
         every = jnp.full(level.shape, after)
         return float(_passing(problem, saves, level, every)[feature])
 
-    return _timed(found, np.asarray(saves.times[:, 0]), at)
+    return _timed(found, np.asarray(saves.times), at)
 
 
 def evictions_of(

@@ -16,7 +16,7 @@ from jepa_sim.numerics.display.sheet import Sheet, column
 from jepa_sim.numerics.display.shows import Shows, require_single
 from jepa_sim.results.choice import Choice
 from jepa_sim.results.critical import Target, check_target, critical_level, exact_times
-from jepa_sim.results.crossings import Extremes, Saves, rises
+from jepa_sim.results.crossings import Saves, rises
 from jepa_sim.results.order import order
 from jepa_sim.results.trust import Trust, trust_in
 
@@ -35,8 +35,8 @@ class Trajectory(Shows, eqx.Module):
     result: a `ResultCode`.  stats: counts of the solver's work.  atol: () or (d,) absolute
     tolerance of a layer (see `floor`); None where the solver is exact.  keeps_apart: whether the
     solver takes features as if none could displace another (see `trust`).  solver: which solver and
-    method ran; `str(run.solver)` says why that one. None in a run of `sweep`.  extremes: highest
-    and lowest gains between saved times, from `SleepingFlow`.
+    method ran; `str(run.solver)` says why that one. None in a run of `sweep`.  by_step: gains at
+    the solver's own steps, from `SleepingFlow`.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 1.0], rho=[0.9, 0.3])
     >>> problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth=2), js.Balanced(scale=1e-2))
@@ -68,7 +68,7 @@ class Trajectory(Shows, eqx.Module):
     atol: Float[Array, "*lanes_or_d"] | None = None
     keeps_apart: bool = eqx.field(static=True, default=False)
     solver: Choice | None = None
-    extremes: Extremes | None = None
+    by_step: Saves | None = None
 
     @property
     def floor(self) -> Float[Array, "*lanes_or_d"]:
@@ -108,7 +108,8 @@ class Trajectory(Shows, eqx.Module):
         interpolated: linearly, or by a cubic through the rates where they were saved. From a
         balanced start with commuting moments that is as accurate as the saved gains, on any grid.
         Elsewhere the error falls with the fourth power of the grid's spacing for `GradientFlow`,
-        with the second for `Descent`.
+        with the second for `Descent`. A run of `SleepingFlow` knows the gains at its own steps, so
+        its times do not depend on the saved ones.
         """
         return self._rises(fraction, level, for_good=False)
 
@@ -144,6 +145,13 @@ class Trajectory(Shows, eqx.Module):
         if self.atol is None and self.problem.is_plain:  # no times need to be interpolated
             return _exact_trust(self.problem.with_known_curve(), self.times)
         return _trust(self._bare(), self.critical_times(fraction=0.5))
+
+    @property
+    def known_gains(self) -> Saves:
+        """The gains and their rates, at the solver's steps where it has them, or at saved times."""
+        if self.by_step is not None:
+            return self.by_step
+        return Saves.of(self.problem, self.times, self.features, self.rates)
 
     def _bare(self) -> "Trajectory":
         """Without the solver, so that compiled programs do not depend on it."""
@@ -230,7 +238,5 @@ def _exact_trust(problem: Problem, saved: Times) -> Trust:
 
 @eqx.filter_jit
 def _rises(run: Trajectory, fraction: Target, level: Target, for_good: bool) -> Float[Array, " d"]:
-    saves = Saves.of(run.problem, run.times, run.features, run.rates, run.extremes)
-    return rises(
-        run.problem, saves, critical_level(run.problem, fraction, level), for_good=for_good
-    )
+    target = critical_level(run.problem, fraction, level)
+    return rises(run.problem, run.known_gains, target, for_good=for_good)

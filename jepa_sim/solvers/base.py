@@ -17,7 +17,7 @@ from jepa_sim.arguments.types import ArrayLike, OptionalKey, ResultCode, Times, 
 from jepa_sim.model.problem import Problem, split_key
 from jepa_sim.model.state import AbstractState, Weights
 from jepa_sim.results.choice import Choice
-from jepa_sim.results.crossings import Extremes
+from jepa_sim.results.crossings import Saves
 from jepa_sim.results.observables import (
     Observable,
     check_names,
@@ -44,7 +44,7 @@ class Solution(eqx.Module):
     times: (t,) flow times.  values: observables by name, each with a leading time axis.  result: a
     `ResultCode`.  stats: counts of the solver's work.  rates: (t, d) dw̄/dt, where it is known.
     atol: () or (d,) the size below which the solver cannot tell a layer from 0; None where it is
-    exact.  extremes: of gains between the saved times, where they are known.
+    exact.  by_step: gains at the solver's own steps, where they are known.
     """
 
     times: Times
@@ -53,7 +53,7 @@ class Solution(eqx.Module):
     stats: dict
     rates: Float[Array, "t d"] | None = None
     atol: Float[Array, "*d"] | None = None
-    extremes: Extremes | None = None
+    by_step: Saves | None = None
 
 
 class AbstractSolver(Checked):

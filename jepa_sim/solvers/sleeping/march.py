@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jepa_sim.numerics.stabilised import ROCK4, PredictiveController
-from jepa_sim.results.crossings import Extremes
+from jepa_sim.results.crossings import Saves
 from jepa_sim.solvers.sleeping.block import Chain, Setting
+from jepa_sim.solvers.sleeping.record import Record
 from jepa_sim.solvers.sleeping.segment import Pace, Segment
 from jepa_sim.solvers.sleeping.sleepers import Sleepers, nobody
 from jepa_sim.solvers.sleeping.turns import fall_asleep, gains, wake
@@ -21,11 +22,11 @@ FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are mea
 FRESH = 4.0  # of rtol^¼: the longest first step, in own time, after a latent fell asleep or woke
 METHOD = ROCK4(max_iterations=10, scan_kind="lax")
 ORDER = 4.0  # of its error
-STRETCH = 64  # steps with times to save within them, until these times are saved
+STRETCH = 64  # steps, until what they have to be saved is saved
 BLOCK = 8  # times, saved at once: 16 and 64 take 1.1 and 1.3 of the time (256 lanes, 300 times)
 
-# of a time, the live block, its velocity, and the sleepers at that time
-Save = Callable[[Float[Array, ""], Chain, Chain, Sleepers], PyTree]
+# of a time, the live block, and the sleepers at that time
+Save = Callable[[Float[Array, ""], Chain, Sleepers], PyTree]
 
 
 class Point(eqx.Module):
@@ -34,8 +35,7 @@ class Point(eqx.Module):
     t: time.  h: the next step, in the block's own time.  chain, sleepers: the live block and who
     sleeps.  method, control: what the method and the controller keep.  jumped: whether the block
     has changed since the method last took its velocity.  steps, accepted, rhs: counts.  saved: how
-    many times lie behind it.  since: extremes of gains since the last of these, (k,) each.
-    extremes: those between all saved times.
+    many times lie behind it.
     """
 
     t: Float[Array, ""]
@@ -49,8 +49,6 @@ class Point(eqx.Module):
     accepted: Int[Array, ""]
     rhs: Int[Array, ""]
     saved: Int[Array, ""]
-    since: Extremes
-    extremes: Extremes
 
 
 class March(eqx.Module):
@@ -89,8 +87,6 @@ class March(eqx.Module):
     def begin(self, chain: Chain) -> Point:
         zero, none = jnp.zeros_like(self.rtol), jnp.zeros((), jnp.int32)
         sleepers = nobody(self.setting, len(chain), RATIO * jnp.sqrt(self.rtol))
-        unknown = jnp.full_like(self.setting.lam, jnp.nan)
-        since = Extremes(unknown, unknown, unknown, unknown)
         term, state, unit = dfx.ODETerm(self.pace.velocity), (chain, zero), self.pace.unit(chain)
         h, control = self.controller(chain).init(
             term, zero, zero + 1, state, None, unit, METHOD.func, ORDER
@@ -107,24 +103,30 @@ class March(eqx.Module):
             accepted=none,
             rhs=none + 1,
             saved=jnp.zeros((), int),
-            since=since,
-            extremes=_rows(self.times.size, since),
         )
 
-    def run(self, chain: Chain) -> tuple[Point, PyTree]:
-        """The end, and what is saved at all times; NaN at those that it does not reach."""
+    def run(self, chain: Chain) -> tuple[Point, PyTree, Record]:
+        """The end; what is saved at all times, NaN at those not reached; the gains at all steps."""
         start = self.begin(chain)
-        shapes = jax.eval_shape(self.save, start.t, chain, chain, start.sleepers)
-        state = start, _rows(self.times.size, shapes)
+        shapes = jax.eval_shape(self.save, start.t, chain, start.sleepers)
+        values = jax.tree.map(
+            lambda x: jnp.full((self.times.size, *x.shape), jnp.nan, x.dtype), shapes
+        )
+        at_start = self.row(start.t, chain, self.setting.velocity(chain), start.sleepers)
+        plateau = jnp.prod(start.sleepers.encoder(self.setting), axis=0)
         return jax.lax.while_loop(
-            lambda state: self.is_going(state[0]), lambda state: self.stretch(*state), state
+            lambda state: self.is_going(state[0]),
+            lambda state: self.stretch(*state),
+            (start, values, Record.of(at_start, jnp.where(plateau > 0, plateau, 1))),
         )
 
     def is_going(self, point: Point) -> Bool[Array, ""]:
         return (point.t < self.times[-1]) & (point.steps < self.max_steps)
 
-    def stretch(self, start: Point, values: PyTree) -> tuple[Point, PyTree]:
-        """Steps, until `STRETCH` of them are kept for the times within them, which are saved then.
+    def stretch(
+        self, start: Point, values: PyTree, record: Record
+    ) -> tuple[Point, PyTree, Record]:
+        """`STRETCH` steps, and then the times within them are saved and their gains recorded.
 
         In a batch each turn of a loop takes as long as in the slowest lane. If every step saved the
         times within it, each would take as long as that with the most times.
@@ -133,25 +135,26 @@ class March(eqx.Module):
         segments = jax.tree.map(lambda x: jnp.zeros((STRETCH, *x.shape), x.dtype), none)
 
         def is_going(state: tuple) -> Bool[Array, ""]:
-            point, _, count = state
-            return self.is_going(point) & (count < STRETCH)
+            point, _ = state
+            return self.is_going(point) & (point.accepted < start.accepted + STRETCH)
 
         def advance(state: tuple) -> tuple:
-            before, segments, count = state
+            before, segments = state
             point, segment = self.advance(before)
-            segments = jax.tree.map(lambda x, all: all.at[count].set(x), segment, segments)
-            # the next step takes the place of one without times to save
-            return point, segments, count + (point.saved > before.saved).astype(count.dtype)
+            at = before.accepted - start.accepted  # a step that is rejected is written over
+            return point, jax.tree.map(lambda x, all: all.at[at].set(x), segment, segments)
 
-        point, segments, count = eqxi.while_loop(
+        point, segments = eqxi.while_loop(
             is_going,
             advance,
-            (start, segments, jnp.zeros((), int)),
+            (start, segments),
             max_steps=None,
             kind="lax",
-            buffers=lambda state: (state[0].extremes, state[1]),
+            buffers=lambda state: state[1],
         )
-        return point, self.save_all(segments, count, start.saved, point.saved, values)
+        count = (point.accepted - start.accepted).astype(int)
+        values = self.save_all(segments, count, start.saved, point.saved, values)
+        return point, values, record.add(self.record(segments), count)
 
     def advance(self, point: Point) -> tuple[Point, Segment]:
         """One step, if its error is small enough; then latents fall asleep or wake."""
@@ -176,9 +179,6 @@ class March(eqx.Module):
         segment = Segment(t0, t1, unit, dense, before)
         behind = jnp.sum(self.times <= t1, dtype=point.saved.dtype)
         saved = jnp.where(keep, behind, point.saved)
-        at_end = gains(self.setting, after, segment.asleep(self.setting, t1), t1)
-        since = _updated(point.since, at_end, t1, keep, saved != point.saved)
-
         t = jnp.where(keep, t1, t0)
         kept = after, state
         chain, state = jax.tree.map(
@@ -202,8 +202,6 @@ class March(eqx.Module):
             accepted=point.accepted + keep.astype(jnp.int32),
             rhs=rhs,
             saved=saved,
-            since=since,
-            extremes=jax.tree.map(lambda x, all: all.at[saved].set(x), since, point.extremes),
         )
         return point, segment
 
@@ -221,9 +219,7 @@ class March(eqx.Module):
 
         def save(t: Float[Array, ""]) -> PyTree:
             segment = jax.tree.map(lambda x: x[jnp.sum(ends < t)], segments)
-            live = segment.live(t)
-            sleepers = segment.asleep(self.setting, t)
-            return self.save(t, live, self.setting.velocity(live), sleepers)
+            return self.save(t, segment.live(t), segment.asleep(self.setting, t))
 
         def save_block(state: tuple) -> tuple:
             first, values = state
@@ -236,28 +232,25 @@ class March(eqx.Module):
 
         return jax.lax.while_loop(lambda state: state[0] < end, save_block, (first, values))[1]
 
+    def record(self, segments: Segment) -> Saves:
+        """Time, gains and their rates at the ends of segments."""
 
-def _rows(count: int, shapes: PyTree) -> PyTree:
-    """So many rows of these shapes, to be filled in."""
-    return jax.tree.map(lambda x: jnp.full((count, *x.shape), jnp.nan, x.dtype), shapes)
+        @jax.vmap
+        def row(segment: Segment) -> Saves:
+            (live, _), (speed, of_clock) = segment.dense["y1"], segment.dense["k1"]
+            some = of_clock > 0  # not of segments that are still empty
+            speed = speed * (segment.unit / jnp.where(some, of_clock, 1))
+            t = segment.t1
+            return self.row(t, live, speed, segment.asleep(self.setting, t))
 
+        return row(segments)
 
-def _updated(
-    since: Extremes,
-    gains: Float[Array, " k"],
-    t: Float[Array, ""],
-    keep: Bool[Array, ""],
-    is_new: Bool[Array, ""],
-) -> Extremes:
-    """With gains at t, if the step is kept; NaN where there were none yet.
+    def row(self, t: Float[Array, ""], live: Chain, speed: Chain, sleepers: Sleepers) -> Saves:
+        """Gains and their rates, of the block, its velocity and the sleepers at time t."""
 
-    is_new: whether a time was saved in this step, so that an interval begins.
-    """
-    higher = keep & (is_new | ~(gains <= since.high))
-    lower = keep & (is_new | ~(gains >= since.low))
-    return Extremes(
-        jnp.where(higher, gains, since.high),
-        jnp.where(higher, t, since.high_time),
-        jnp.where(lower, gains, since.low),
-        jnp.where(lower, t, since.low_time),
-    )
+        def at(live: Chain, since: Float[Array, ""]) -> Float[Array, " k"]:
+            return gains(self.setting, live, sleepers.after(self.setting, since), t + since)
+
+        zero = jnp.zeros_like(t)
+        found, rates = jax.jvp(at, (live, zero), (speed, jnp.ones_like(t)))
+        return Saves(t, found, rates)

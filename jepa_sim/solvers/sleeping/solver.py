@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -13,6 +12,7 @@ from jepa_sim.model.objectives import JEPA
 from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights
 from jepa_sim.model.teachers import StopGradient
+from jepa_sim.results.crossings import Saves
 from jepa_sim.solvers.base import (
     AbstractMatrixSolver,
     Observe,
@@ -102,17 +102,14 @@ class SleepingFlow(AbstractMatrixSolver):
     ) -> Solution:
         setting, chain = to_block(start, problem)
 
-        def save(t: Float[Array, ""], live: Chain, speed: Chain, sleepers: Sleepers) -> dict:
-            def gains(live: Chain, t: Float[Array, ""]) -> tuple[Float[Array, " k"], Chain]:
-                chain = whole(setting, live, sleepers, t)
-                return setting.gains(chain), chain
-
-            _, rates, chain = jax.jvp(gains, (live, t), (speed, jnp.ones_like(t)), has_aux=True)
-            found, rates = from_block(setting, chain, problem), rates[: problem.features.lam.size]
-            return {"values": observe(t, found), "rates": rates, "finite": all_finite(found)}
+        def save(t: Float[Array, ""], live: Chain, sleepers: Sleepers) -> dict:
+            chain = whole(setting, live, sleepers, t)
+            found = from_block(setting, chain, problem)
+            values, gains = observe(t, found), setting.gains(chain)
+            return {"values": values, "gains": gains, "finite": all_finite(found)}
 
         rtol = jnp.asarray(self.rtol, times.dtype)
-        point, saved = March(setting, times, save, rtol, self.max_steps).run(chain)
+        point, saved, record = March(setting, times, save, rtol, self.max_steps).run(chain)
         reached = jnp.arange(times.size) < point.saved
         code = jnp.where(
             point.saved == times.size,
@@ -123,15 +120,15 @@ class SleepingFlow(AbstractMatrixSolver):
         stats = {"steps": point.steps, "accepted": point.accepted, "rhs": point.rhs}
         _, atol = tolerances(start, self.rtol, None)
         code = finite_code(saved["finite"] | ~reached, code)
+        by_step = record.until(times[-1], values["gains"][-1])
         d = problem.features.lam.size
         return Solution(
             times,
             values["values"],
             code,
             stats,
-            values["rates"],
-            jnp.asarray(atol, times.dtype),
-            jax.tree.map(lambda x: x[:, :d], point.extremes),
+            atol=jnp.asarray(atol, times.dtype),
+            by_step=Saves(by_step.times, by_step.gains[:, :d], by_step.rates[:, :d]),
         )
 
 

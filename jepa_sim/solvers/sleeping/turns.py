@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jepa_sim.model.objectives import product
+from jepa_sim.model.state import column_norms
 from jepa_sim.solvers.sleeping.block import Chain, Setting, reflect, reflection
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
@@ -185,13 +186,11 @@ def gains(
     setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]
 ) -> Float[Array, " k"]:
     """The encoder's gain of every feature, but for the square of what sleepers carry of others."""
-    live = jnp.sum(product(setting.encoder(chain)) ** 2, axis=0)
     v = jnp.where(sleepers.asleep, sleepers.predictor(setting, t), 0)
     w = jnp.prod(sleepers.layers(setting, v)[: setting.moves.size], axis=0)
-    asleep = jnp.sum(
-        (jnp.where(sleepers.asleep, w, 0)[:, None] * sleepers.directions()) ** 2, axis=0
-    )
-    return jnp.sqrt(live + asleep) * jnp.prod(setting.units)
+    asleep = jnp.where(sleepers.asleep, w, 0)[:, None] * sleepers.directions()
+    rows = jnp.concatenate([product(setting.encoder(chain)), asleep])
+    return column_norms(rows) * jnp.prod(setting.units)
 
 
 def whole(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]) -> Chain:
