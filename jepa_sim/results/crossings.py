@@ -8,7 +8,7 @@ is learned for good: from its last crossing on the gain stays above the level.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jepa_sim.arguments.types import Times
 from jepa_sim.model.problem import Problem

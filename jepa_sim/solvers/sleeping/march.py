@@ -22,7 +22,7 @@ FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are mea
 FRESH = 4.0  # of rtol^¼: the longest first step, in own time, after a latent fell asleep or woke
 METHOD = ROCK4(max_iterations=10, scan_kind="lax")
 ORDER = 4.0  # of its error
-STRETCH = 64  # steps, until what they have to be saved is saved
+STRETCH = 32  # steps, until what they have to be saved is saved
 BLOCK = 8  # times, saved at once: 16 and 64 take 1.1 and 1.3 of the time (256 lanes, 300 times)
 
 # of a time, the live block, and the sleepers at that time
@@ -112,20 +112,23 @@ class March(eqx.Module):
         values = jax.tree.map(
             lambda x: jnp.full((self.times.size, *x.shape), jnp.nan, x.dtype), shapes
         )
-        at_start = self.row(start.t, chain, self.setting.velocity(chain), start.sleepers)
+        speed = self.setting.velocity(chain)
+        at_start = gains(self.setting, chain, speed, start.sleepers, start.t)
         plateau = jnp.prod(start.sleepers.encoder(self.setting), axis=0)
         return jax.lax.while_loop(
             lambda state: self.is_going(state[0]),
             lambda state: self.stretch(*state),
-            (start, values, Record.of(at_start, jnp.where(plateau > 0, plateau, 1))),
+            (
+                start,
+                values,
+                Record.of(Saves(start.t, *at_start), jnp.where(plateau > 0, plateau, 1)),
+            ),
         )
 
     def is_going(self, point: Point) -> Bool[Array, ""]:
         return (point.t < self.times[-1]) & (point.steps < self.max_steps)
 
-    def stretch(
-        self, start: Point, values: PyTree, record: Record
-    ) -> tuple[Point, PyTree, Record]:
+    def stretch(self, start: Point, values: PyTree, record: Record) -> tuple[Point, PyTree, Record]:
         """`STRETCH` steps, and then the times within them are saved and their gains recorded.
 
         In a batch each turn of a loop takes as long as in the slowest lane. If every step saved the
@@ -240,17 +243,7 @@ class March(eqx.Module):
             (live, _), (speed, of_clock) = segment.dense["y1"], segment.dense["k1"]
             some = of_clock > 0  # not of segments that are still empty
             speed = speed * (segment.unit / jnp.where(some, of_clock, 1))
-            t = segment.t1
-            return self.row(t, live, speed, segment.asleep(self.setting, t))
+            sleepers = segment.asleep(self.setting, segment.t1)
+            return Saves(segment.t1, *gains(self.setting, live, speed, sleepers, segment.t1))
 
         return row(segments)
-
-    def row(self, t: Float[Array, ""], live: Chain, speed: Chain, sleepers: Sleepers) -> Saves:
-        """Gains and their rates, of the block, its velocity and the sleepers at time t."""
-
-        def at(live: Chain, since: Float[Array, ""]) -> Float[Array, " k"]:
-            return gains(self.setting, live, sleepers.after(self.setting, since), t + since)
-
-        zero = jnp.zeros_like(t)
-        found, rates = jax.jvp(at, (live, zero), (speed, jnp.ones_like(t)))
-        return Saves(t, found, rates)

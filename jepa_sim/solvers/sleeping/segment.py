@@ -74,7 +74,8 @@ class Segment(eqx.Module):
         return cls(t, t, t, dict.fromkeys(("y0", "y1", "k0", "k1"), (chain, t)), sleepers)
 
     def asleep(self, setting: Setting, t: Float[Array, ""]) -> Sleepers:
-        return self.sleepers.after(setting, t - self.t0)
+        grown = self.sleepers.growth(setting) * (t - self.t0)
+        return eqx.tree_at(lambda s: s.log_ratio, self.sleepers, self.sleepers.log_ratio + grown)
 
     def live(self, t: Float[Array, ""]) -> Chain:
         chain, clock = (

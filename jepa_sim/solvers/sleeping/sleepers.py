@@ -1,7 +1,5 @@
 """What is known of sleeping latents, and how it changes while they sleep."""
 
-import dataclasses
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -63,11 +61,6 @@ class Sleepers(eqx.Module):
         speed = (setting.rate * c**2 * rho)[:, None] * setting.variance[None, :]
         moves = self.asleep[:, None] & ~self.asleep[None, :]
         return jnp.where(moves, speed * (rho[None, :] - rho[:, None]), 0)
-
-    def after(self, setting: Setting, passed: Float[Array, ""]) -> "Sleepers":
-        """The sleepers when so much time has passed."""
-        log_ratio = self.log_ratio + self.growth(setting) * passed
-        return dataclasses.replace(self, log_ratio=log_ratio)
 
     def wait(self, setting: Setting) -> Float[Array, " k"]:
         """The time until each latent has to wake; inf for those that need not."""

@@ -183,14 +183,19 @@ def _put_back(
 
 
 def gains(
-    setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]
-) -> Float[Array, " k"]:
-    """The encoder's gain of every feature, but for the square of what sleepers carry of others."""
+    setting: Setting, chain: Chain, speed: Chain, sleepers: Sleepers, t: Float[Array, ""]
+) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+    """The encoder's gain of every feature, but for the square of what sleepers carry of others.
+
+    And its rate, of a chain that moves at this speed: of sleepers the ratios change, and v̄ hardly.
+    """
+    live, moved = jax.jvp(lambda z: product(setting.encoder(z)), (chain,), (speed,))
     v = jnp.where(sleepers.asleep, sleepers.predictor(setting, t), 0)
     w = jnp.prod(sleepers.layers(setting, v)[: setting.moves.size], axis=0)
     asleep = jnp.where(sleepers.asleep, w, 0)[:, None] * sleepers.directions()
-    rows = jnp.concatenate([product(setting.encoder(chain)), asleep])
-    return column_norms(rows) * jnp.prod(setting.units)
+    found, unit = column_norms(jnp.concatenate([live, asleep])), jnp.prod(setting.units)
+    rates = jnp.sum(live * moved + asleep**2 * sleepers.growth(setting), axis=0)
+    return found * unit, rates / jnp.where(found > 0, found, 1) * unit
 
 
 def whole(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""]) -> Chain:
