@@ -113,16 +113,12 @@ class March(eqx.Module):
             lambda x: jnp.full((self.times.size, *x.shape), jnp.nan, x.dtype), shapes
         )
         speed = self.setting.velocity(chain)
-        at_start = gains(self.setting, chain, speed, start.sleepers, start.t)
+        at_start = Saves(start.t, *gains(self.setting, chain, speed, start.sleepers, start.t))
         plateau = jnp.prod(start.sleepers.encoder(self.setting), axis=0)
         return jax.lax.while_loop(
             lambda state: self.is_going(state[0]),
             lambda state: self.stretch(*state),
-            (
-                start,
-                values,
-                Record.of(Saves(start.t, *at_start), jnp.where(plateau > 0, plateau, 1)),
-            ),
+            (start, values, Record.of(at_start, plateau)),
         )
 
     def is_going(self, point: Point) -> Bool[Array, ""]:

@@ -14,10 +14,11 @@ WIDTH = 0.01  # of the parts of a plateau, at first
 
 
 class Record(eqx.Module):
-    """The ends of a run's steps; where there are too many, those between which gains change.
+    """The ends of a run's steps; where these are too many, those next to a change of gains.
 
-    rows: the start first.  count: how many there are.  plateau: (k,) of gains.  width: of its
-    parts; rows that have all gains in the same parts as the rows around them were left out.
+    rows: the start first.  count: how many there are.  plateau: (k,) of gains, 1 where there is
+    none.  width: of parts of it; rows that have all gains in the same parts as the rows around them
+    are left out.
     """
 
     rows: Saves
@@ -28,6 +29,7 @@ class Record(eqx.Module):
     @classmethod
     def of(cls, start: Saves, plateau: Float[Array, " k"]) -> "Record":
         rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (ROWS, *x.shape)), start)
+        plateau = jnp.where(plateau > 0, plateau, 1)
         return cls(rows, jnp.ones((), int), plateau, jnp.asarray(WIDTH, plateau.dtype))
 
     def add(self, steps: Saves, count: Int[Array, ""]) -> "Record":
