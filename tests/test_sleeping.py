@@ -298,6 +298,26 @@ def test_a_long_run_keeps_the_steps_in_which_gains_change():
         np.testing.assert_allclose(found, crossings, atol=1e-6)
 
 
+def test_a_gain_turns_where_the_cubic_between_two_entries_does():
+    """Up and down, and down and up, and a feature that only rises; against scipy's cubics."""
+    times, gains = (
+        np.array([1.0, 3.0, 4.0]),
+        np.array([[0.1, 0.5, 0.1], [0.2, 0.4, 0.2], [0.1, 0.6, 0.4]]),
+    )
+    rates = np.array([[0.4, -0.1, 0.1], [-0.2, 0.3, 0.1], [-0.1, 0.1, 0.3]])
+    known = Saves(*map(jnp.asarray, (times, gains, rates))).with_turns()
+    assert known.gains.shape == (5, 3)
+    for feature, rows in enumerate(([1], [1], [])):
+        cubic = scipy.interpolate.CubicHermiteSpline(times, gains[:, feature], rates[:, feature])
+        roots = cubic.derivative().roots(extrapolate=False)
+        np.testing.assert_allclose(known.times[rows, feature], roots, rtol=1e-12)
+        np.testing.assert_allclose(known.gains[rows, feature], cubic(roots), rtol=1e-12)
+        rest = [i for i in (1, 3) if i not in rows]
+        np.testing.assert_array_equal(
+            known.gains[rest, feature], known.gains[np.add(rest, 1), feature]
+        )
+
+
 def test_gains_over_time_are_good_enough_to_plot(evicted):
     ours, true = evicted
     steady = np.abs(true.rates[:, 0]) < 1e-3  # a late takeover differs by its whole height

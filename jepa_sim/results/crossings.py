@@ -20,10 +20,11 @@ NEAR_PLATEAU = 1e-3  # a saved gain that is closer (in ln u) no longer tells whe
 class Saves(eqx.Module):
     """What is known of a run's gains; of one time, without the first axis.
 
-    times: (t,).  gains: (t, d) w̄.  rates: (t, d) dw̄/dt, NaN where it is not known.
+    times: (t,), or (t, d) where features are known at times of their own.  gains: (t, d) w̄.
+    rates: (t, d) dw̄/dt, NaN where it is not known.
     """
 
-    times: Float[Array, "*t"]
+    times: Float[Array, "..."]
     gains: Float[Array, "*t d"]
     rates: Float[Array, "*t d"]
 
@@ -37,12 +38,41 @@ class Saves(eqx.Module):
     ) -> "Saves":
         """The saves of a run; with the start first, where all gains are known there."""
         rates = gains * jnp.nan if rates is None else rates
-        saves = cls(times, gains, rates)
+        saves = cls(jnp.broadcast_to(times[:, None], gains.shape), gains, rates)
         if not problem.starts_level:
             return saves
         first = jnp.full_like(gains[:1], 1) * problem.scale
-        start = cls(jnp.zeros_like(times[:1]), first, first * jnp.nan)
+        start = cls(jnp.zeros_like(first), first, first * jnp.nan)
         return jax.tree.map(lambda *parts: jnp.concatenate(parts), start, saves)
+
+    def with_turns(self) -> "Saves":
+        """With an entry between any two, where a gain turns there; else it repeats the later one.
+
+        A gain turns where its rates at both ends differ in sign. Between them it is taken to be the
+        cubic with these gains and rates.
+        """
+        times = jnp.broadcast_to(self.times[:, None], self.gains.shape)
+        saves = Saves(times, self.gains, self.rates)
+        before, after = (
+            jax.tree.map(lambda x, of=of: x[of], saves) for of in (slice(-1), slice(1, None))
+        )
+        interval, rise = after.times - before.times, after.gains - before.gains
+        first, last = before.rates * interval, after.rates * interval
+        turns = first * last < 0  # not where a rate is NaN
+        first, last, rise = (jnp.where(turns, x, y) for x, y in ((first, 1), (last, -1), (rise, 0)))
+        # the root in (0, 1) of first + 2 b s + 3 c s², which changes its sign there
+        b, c = 3 * rise - 2 * first - last, first + last - 2 * rise
+        root = jnp.sqrt(b**2 - 3 * first * c)
+        s = first / (jnp.where(first > 0, root, -root) - b)
+        gains = before.gains + s * (first + s * (b + s * c))
+        turn = Saves(before.times + s * interval, gains, jnp.zeros_like(gains))
+        turn = jax.tree.map(lambda a, b: jnp.where(turns, a, b), turn, after)
+
+        def between(x: Array, turn: Array) -> Array:
+            pairs = jnp.stack([turn, x[1:]], axis=1).reshape(-1, x.shape[1])
+            return jnp.concatenate([x[:1], pairs])
+
+        return jax.tree.map(between, saves, turn)
 
 
 def rises(
@@ -70,7 +100,7 @@ def passing(
     before = jnp.maximum(after - 1, 0)
     columns = jnp.arange(saves.gains.shape[1])
     last, next = (
-        _Save(saves.times[i], saves.gains[i, columns], saves.rates[i, columns])
+        _Save(saves.times[i, columns], saves.gains[i, columns], saves.rates[i, columns])
         for i in (before, after)
     )
     return _crossing(problem.flow, level, last, next, problem.is_plain)

@@ -73,7 +73,7 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
     saves = run.known_gains
     cosines = run.values.get("latent_cosines")
     if cosines is not None:  # at each of these the ones that were saved next
-        after = np.searchsorted(np.asarray(run.times), np.asarray(saves.times))
+        after = np.searchsorted(np.asarray(run.times), np.asarray(saves.times[:, 0]))
         cosines = np.asarray(cosines)[np.minimum(after, len(cosines) - 1)]
     features = problem.features
     sizes = (saves.gains, level, problem.plateaus, features.rho, features.lam)
@@ -85,7 +85,7 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
         every = jnp.full(level.shape, after)
         return float(_passing(problem, saves, level, every)[feature])
 
-    return _timed(found, np.asarray(saves.times), at)
+    return _timed(found, np.asarray(saves.times[:, 0]), at)
 
 
 def evictions_of(

@@ -150,7 +150,7 @@ class Trajectory(Shows, eqx.Module):
     def known_gains(self) -> Saves:
         """The gains and their rates, at the solver's steps where it has them, or at saved times."""
         if self.by_step is not None:
-            return self.by_step
+            return self.by_step.with_turns()
         return Saves.of(self.problem, self.times, self.features, self.rates)
 
     def _bare(self) -> "Trajectory":
