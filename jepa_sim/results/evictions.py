@@ -52,9 +52,9 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
 
     run: one trajectory with the observable `features`; with `latent_cosines` it is more certain
     which feature took the latent.  fraction: of each feature's own plateau, in (0, 1).  Times are
-    flow times, interpolated as in `Trajectory.critical_times`. What happens between two saved times
-    is not seen, but for runs of `SleepingFlow`: save several times within the short time that a
-    takeover lasts.
+    flow times, interpolated as in `Trajectory.critical_times`. Save several times within the short
+    time that a takeover lasts: what happens between two saved times is not seen. Only runs of
+    `SleepingFlow` do not need this, since they have the gains at each step.
 
     >>> moments = js.Moments.from_features(lam=[1.0, 2.0], rho=[0.9, 0.3])
     >>> start = js.Given([[[1e-3, 1e-9], [1e-9, 1e-3]]], [[[1e-3, 0.0], [0.0, 1e-3]]])
@@ -72,7 +72,7 @@ def evictions(run: Trajectory, *, fraction: Scalar = 0.5) -> tuple[Eviction, ...
     level = critical_level(problem, *check_target(problem, fraction, None))
     saves = run.known_gains
     cosines = run.values.get("latent_cosines")
-    if cosines is not None:  # at each of these the ones that were saved next
+    if cosines is not None:  # those that were saved next after each of these times
         after = np.searchsorted(np.asarray(run.times), np.asarray(saves.times[:, 0]))
         cosines = np.asarray(cosines)[np.minimum(after, len(cosines) - 1)]
     features = problem.features

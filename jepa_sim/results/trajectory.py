@@ -108,8 +108,8 @@ class Trajectory(Shows, eqx.Module):
         interpolated: linearly, or by a cubic through the rates where they were saved. From a
         balanced start with commuting moments that is as accurate as the saved gains, on any grid.
         Elsewhere the error falls with the fourth power of the grid's spacing for `GradientFlow`,
-        with the second for `Descent`. A run of `SleepingFlow` knows the gains at its own steps, so
-        its times do not depend on the saved ones.
+        with the second for `Descent`. A run of `SleepingFlow` has the gains at each step of
+        the solver, so its critical times do not depend on which times are saved.
         """
         return self._rises(fraction, level, for_good=False)
 
@@ -148,7 +148,10 @@ class Trajectory(Shows, eqx.Module):
 
     @property
     def known_gains(self) -> Saves:
-        """The gains and their rates, at the solver's steps where it has them, or at saved times."""
+        """Gains and rates at the solver's steps, if the run has them, or else at the saved times.
+
+        Between two steps there is an entry for each gain that turns there.
+        """
         if self.by_step is not None:
             return self.by_step.with_turns()
         return Saves.of(self.problem, self.times, self.features, self.rates)

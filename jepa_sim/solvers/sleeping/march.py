@@ -22,7 +22,7 @@ FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are mea
 FRESH = 4.0  # of rtol^¼: the longest first step, in own time, after a latent fell asleep or woke
 METHOD = ROCK4(max_iterations=10, scan_kind="lax")
 ORDER = 4.0  # of its error
-STRETCH = 32  # steps, until what they have to be saved is saved
+STRETCH = 32  # steps; then all times within them are saved together
 BLOCK = 8  # times, saved at once: 16 and 64 take 1.1 and 1.3 of the time (256 lanes, 300 times)
 
 # of a time, the live block, and the sleepers at that time

@@ -187,7 +187,8 @@ def gains(
 ) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
     """The encoder's gain of every feature, but for the square of what sleepers carry of others.
 
-    And its rate, of a chain that moves at this speed: of sleepers the ratios change, and v̄ hardly.
+    Also the gain's rate, where `speed` is the chain's velocity. The slow change of the v̄ of
+    sleepers is left out.
     """
     live, moved = jax.jvp(lambda z: product(setting.encoder(z)), (chain,), (speed,))
     v = jnp.where(sleepers.asleep, sleepers.predictor(setting, t), 0)
