@@ -46,7 +46,7 @@ class Saves(eqx.Module):
         return jax.tree.map(lambda *parts: jnp.concatenate(parts), start, saves)
 
     def with_turns(self) -> "Saves":
-        """With an entry between any two, where a gain turns there; else it repeats the later one.
+        """With one more entry between any two: where the gain turns, or else the later one again.
 
         A gain turns where its rates at both ends differ in sign. Between them it is taken to be the
         cubic with these gains and rates.
@@ -56,10 +56,11 @@ class Saves(eqx.Module):
         before, after = (
             jax.tree.map(lambda x, of=of: x[of], saves) for of in (slice(-1), slice(1, None))
         )
-        interval, rise = after.times - before.times, after.gains - before.gains
-        first, last = before.rates * interval, after.rates * interval
-        turns = first * last < 0  # not where a rate is NaN
-        first, last, rise = (jnp.where(turns, x, y) for x, y in ((first, 1), (last, -1), (rise, 0)))
+        interval = after.times - before.times
+        turns = before.rates * after.rates < 0  # not where a rate is NaN
+        first = jnp.where(turns, before.rates * interval, 1)
+        last = jnp.where(turns, after.rates * interval, -1)
+        rise = jnp.where(turns, after.gains - before.gains, 0)
         # the root in (0, 1) of first + 2 b s + 3 c s², which changes its sign there
         b, c = 3 * rise - 2 * first - last, first + last - 2 * rise
         root = jnp.sqrt(b**2 - 3 * first * c)

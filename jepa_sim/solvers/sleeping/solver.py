@@ -47,11 +47,12 @@ class SleepingFlow(AbstractMatrixSolver):
     of others, since what is neglected is of the order of its square. Times at which features are
     learned differ from the matrix flow's by about `rtol` or less in the median. Single times may
     differ by much more, where a feature only just passes a level, or two are carried alike. A run
-    at rtol/10 changes both settings: `compare_times` shows what differs in it. A run records
-    the gains at each step. `critical_times`, `learned_times` and `evictions` are computed from this
-    record, so they do not depend on which times are saved. Large starts are less exact: gains at rest are off by 1 % at
-    ε = 0.1 and L = 2. An encoder of a slower rate counts as a larger start, by the root of the
-    ratio of rates in each layer. Features of equal ρ do not displace each other. A latent that
+    at rtol/10 changes both settings: `compare_times` shows what differs in it. A run records the
+    gains at each step. `critical_times`, `learned_times` and `evictions` are computed from this
+    record, so they do not depend on which times are saved. Large starts are less exact: gains at
+    rest are off by 1 % at ε = 0.1 and L = 2. An encoder of a slower rate counts as a larger start,
+    by the root of the ratio of rates in each layer. Features of equal ρ do not displace each other.
+    A latent that
     carries parts of two of them cannot sleep until another latent carries the rest; until then the
     flow is stiff.  max_steps: a run that needs more has the result code `out_of_steps`.
 
