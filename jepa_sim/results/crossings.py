@@ -53,9 +53,8 @@ class Saves(eqx.Module):
         """
         times = jnp.broadcast_to(self.times[:, None], self.gains.shape)
         saves = Saves(times, self.gains, self.rates)
-        before, after = (
-            jax.tree.map(lambda x, of=of: x[of], saves) for of in (slice(-1), slice(1, None))
-        )
+        before: Saves = jax.tree.map(lambda x: x[:-1], saves)
+        after: Saves = jax.tree.map(lambda x: x[1:], saves)
         interval = after.times - before.times
         turns = before.rates * after.rates < 0  # not where a rate is NaN
         first = jnp.where(turns, before.rates * interval, 1)

@@ -52,9 +52,10 @@ class SleepingFlow(AbstractMatrixSolver):
     record, so they do not depend on which times are saved. Large starts are less exact: gains at
     rest are off by 1 % at ε = 0.1 and L = 2. An encoder of a slower rate counts as a larger start,
     by the root of the ratio of rates in each layer. Features of equal ρ do not displace each other.
-    A latent that
-    carries parts of two of them cannot sleep until another latent carries the rest; until then the
-    flow is stiff.  max_steps: a run that needs more has the result code `out_of_steps`.
+    A latent that carries parts of two of them cannot sleep until another latent carries the rest;
+    until then the flow is stiff.
+
+    max_steps: a run that needs more has the result code `out_of_steps`.
 
     It takes `JEPA()` with stop-gradient, any learning rates, no weight decay, and moments that
     commute, at all depths of encoder and predictor and with bottlenecks. Starts are of any kind.
