@@ -17,6 +17,8 @@ from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights, column_norms
 from jepa_sim.numerics.products import transposed
 
+NEAR = 0.05  # of the larger ρ: 0.01 takes more right-hand sides, and 0.15 is less exact
+
 # (n + m, k, k) W_1, …, W_n, V_1, …, V_m, the first applied first; the columns of W_1 are features
 Chain = Float[Array, "factors k k"]
 
@@ -44,6 +46,13 @@ class Setting(eqx.Module):
     @property
     def rho(self) -> Float[Array, " k"]:
         return self.lam / self.variance
+
+    @property
+    def nearly_equal(self) -> Bool[Array, "k k"]:
+        """Pairs of features between which a latent turns slowly, since their ρ are so near."""
+        rho = self.rho
+        largest = jnp.maximum(rho[:, None], rho[None, :])
+        return jnp.abs(rho[:, None] - rho[None, :]) <= NEAR * largest
 
     def encoder(self, chain: Chain) -> Factors:
         """W_1, …, W_n."""

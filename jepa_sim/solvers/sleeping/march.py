@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jepa_sim.numerics.stabilised import ROCK4, PredictiveController
 from jepa_sim.results.crossings import Saves
+from jepa_sim.solvers.sleeping import shared
 from jepa_sim.solvers.sleeping.block import Chain, Setting
 from jepa_sim.solvers.sleeping.record import Record
 from jepa_sim.solvers.sleeping.segment import Pace, Segment
@@ -22,6 +23,7 @@ FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are mea
 FRESH = 4.0  # of rtol^¼: the longest first step, in own time, after a latent fell asleep or woke
 METHOD = ROCK4(max_iterations=10, scan_kind="lax")
 ORDER = 4.0  # of its error
+TURN = 0.3  # of ln r: the longest step of a latent that turns from one feature to another
 STRETCH = 32  # steps; then all times within them are saved together
 BLOCK = 8  # times, saved at once: 16 and 64 take 1.1 and 1.3 of the time (256 lanes, 300 times)
 
@@ -160,12 +162,20 @@ class March(eqx.Module):
         t0, before, zero = point.t, point.sleepers, jnp.zeros_like(point.t)
         instant = 10 * jnp.finfo(t0.dtype).eps * t0  # a time as near as this counts as now
         wait = jnp.maximum(jnp.min(before.wait(self.setting)), instant)
-        pace, unit = self.pace(point.chain), self.pace.unit(point.chain)
+        of = shared.pairs(self.setting, before)
+        growth = before.growth(self.setting)
+        fastest = jnp.max(jnp.where(of, jnp.abs(growth), 0))
+        wait = jnp.where(fastest * wait > TURN, TURN / fastest, wait)
+        pace = self.pace(point.chain)
         h = jnp.minimum(point.h, wait * pace)
+        halfway = before.after(growth, h / (2 * pace))
+        growth = halfway.growth(self.setting)
+        flow = Pace(shared.left(self.setting, halfway, of), self.times[-1])
+        pace, unit = flow(point.chain), flow.unit(point.chain)
         method = eqx.tree_at(lambda s: s.f[1], point.method, unit / pace)
-        start, jumped = (point.chain, zero), point.jumped
+        start, jumped = (point.chain, zero), point.jumped | of.any()
         (after, clock), error, dense, state, _ = METHOD.step(
-            dfx.ODETerm(self.pace.velocity), zero, h, start, unit, method, jumped
+            dfx.ODETerm(flow.velocity), zero, h, start, unit, method, jumped
         )
         t1: Array = t0 + clock / unit
         rhs = point.rhs + state.rhs - point.method.rhs + jumped.astype(jnp.int32)
@@ -175,7 +185,7 @@ class March(eqx.Module):
         next_h: Array = jnp.asarray(next_end - begun)
         # a step that was cut short to end where a latent wakes says little of the next one
         next_h = jnp.where(keep & (h < point.h), jnp.maximum(next_h, point.h), next_h)
-        segment = Segment(t0, t1, unit, dense, before)
+        segment = Segment(t0, t1, unit, dense, before, growth)
         behind = jnp.sum(self.times <= t1, dtype=point.saved.dtype)
         saved = jnp.where(keep, behind, point.saved)
         t = jnp.where(keep, t1, t0)
@@ -183,7 +193,9 @@ class March(eqx.Module):
         chain, state = jax.tree.map(
             lambda a, b: jnp.where(keep, a, b), kept, (point.chain, point.method)
         )
-        fallen = fall_asleep(self.setting, chain, segment.asleep(self.setting, t), t)
+        asleep = segment.asleep(t)
+        chain = shared.leave_behind(self.setting, chain, before, asleep, of)
+        fallen = fall_asleep(self.setting, chain, asleep, t)
         woken = wake(self.setting, fallen.chain, fallen.sleepers, instant)
         changed = fallen.changed | woken.changed
         # the spectrum is another one: its radius is to be found anew
@@ -196,7 +208,7 @@ class March(eqx.Module):
             method=state,
             control=control,
             # a rejected step has not taken the velocity of a block that had changed before it
-            jumped=changed | (point.jumped & ~keep),
+            jumped=changed | of.any() | (point.jumped & ~keep),
             steps=point.steps + 1,
             accepted=point.accepted + keep.astype(jnp.int32),
             rhs=rhs,
@@ -218,7 +230,7 @@ class March(eqx.Module):
 
         def save(t: Float[Array, ""]) -> PyTree:
             segment = jax.tree.map(lambda x: x[jnp.sum(ends < t)], segments)
-            return self.save(t, segment.live(t), segment.asleep(self.setting, t))
+            return self.save(t, segment.live(t), segment.asleep(t))
 
         def save_block(state: tuple) -> tuple:
             first, values = state
@@ -239,7 +251,7 @@ class March(eqx.Module):
             (live, _), (speed, of_clock) = segment.dense["y1"], segment.dense["k1"]
             some = of_clock > 0  # not of segments that are still empty
             speed = speed * (segment.unit / jnp.where(some, of_clock, 1))
-            sleepers = segment.asleep(self.setting, segment.t1)
+            sleepers = segment.asleep(segment.t1)
             return Saves(segment.t1, *gains(self.setting, live, speed, sleepers, segment.t1))
 
         return row(segments)

@@ -60,22 +60,23 @@ class Pace(eqx.Module):
 
 
 class Segment(eqx.Module):
-    """A step from t0 to t1: cubics of block and clock, and the sleepers, linear in t."""
+    """A step from t0 to t1: cubics of block and clock, and the sleepers' ln r, linear in t."""
 
     t0: Float[Array, ""]
     t1: Float[Array, ""]
     unit: Float[Array, ""]
     dense: dict[str, State]
     sleepers: Sleepers
+    growth: Float[Array, "k k"]
 
     @classmethod
     def of(cls, t: Float[Array, ""], chain: Chain, sleepers: Sleepers) -> "Segment":
         """Of no length."""
-        return cls(t, t, t, dict.fromkeys(("y0", "y1", "k0", "k1"), (chain, t)), sleepers)
+        dense = dict.fromkeys(("y0", "y1", "k0", "k1"), (chain, t))
+        return cls(t, t, t, dense, sleepers, jnp.zeros_like(sleepers.log_ratio))
 
-    def asleep(self, setting: Setting, t: Float[Array, ""]) -> Sleepers:
-        grown = self.sleepers.growth(setting) * (t - self.t0)
-        return eqx.tree_at(lambda s: s.log_ratio, self.sleepers, self.sleepers.log_ratio + grown)
+    def asleep(self, t: Float[Array, ""]) -> Sleepers:
+        return self.sleepers.after(self.growth, t - self.t0)
 
     def live(self, t: Float[Array, ""]) -> Chain:
         chain, clock = (

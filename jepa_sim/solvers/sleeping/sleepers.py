@@ -1,5 +1,7 @@
 """What is known of sleeping latents, and how it changes while they sleep."""
 
+import dataclasses
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -18,6 +20,8 @@ class Sleepers(eqx.Module):
     kappa: (n + m, k) squares of the gains of all factors, less the smallest v_b² when it fell
     asleep; the flow keeps them.  gap, since: (k,) ρ − v̄ when it fell asleep, and that time.
     woken_as: (k,) by slot, the feature that a latent carried when it woke; −1 for none.
+    tilt: (n + m, k, k) rows of sleeping latents in all factors but the first: what they receive of
+    live latents. The conservation laws of the layers keep them, since the start is not balanced.
     most: the ratio below which a latent may sleep, and at which one that grows wakes it. What
     sleeps is linear in the ratios, so that errors are of the order of its square.
     """
@@ -30,6 +34,7 @@ class Sleepers(eqx.Module):
     gap: Float[Array, " k"]
     since: Float[Array, " k"]
     woken_as: Int[Array, " k"]
+    tilt: Float[Array, "factors k k"]
     most: Float[Array, ""]
 
     def layers(self, setting: Setting, v: Float[Array, " k"]) -> Float[Array, "factors k"]:
@@ -47,32 +52,52 @@ class Sleepers(eqx.Module):
         w = jnp.where(some, jnp.sqrt(jnp.where(some, squares, 1)), 0)
         return jnp.where(setting.all_moves(len(w))[:, :, 0], w, 1)
 
+    def rest(self, setting: Setting) -> Float[Array, " k"]:
+        """v̄ at rest of sleeping latents, qᵀΛq/qᵀSq; ρ of features that do not sleep."""
+        squares = self.directions() ** 2
+        v = (squares @ setting.lam) / (squares @ setting.variance)
+        return jnp.where(self.asleep, v, setting.rho)
+
     def encoder(self, setting: Setting) -> Float[Array, "n k"]:
         """Gains of the encoder's factors at rest."""
-        return self.layers(setting, setting.rho)[: setting.moves.size]
+        return self.layers(setting, self.rest(setting))[: setting.moves.size]
 
     def growth(self, setting: Setting) -> Float[Array, "k k"]:
-        """d ln|r_k|/dt = c² ρ_o σ_k² (ρ_k − ρ_o), c the gain of the layers after the first.
+        """d ln|r_k|/dt = c² v̄ (σ_k² (ρ_k − v̄) − σ_o² (ρ_o − v̄)), c the layers' after the first.
 
-        Ratios to features that are not live stand still.
+        v̄ is that at rest. Ratios to features that are not live stand still.
         """
-        rho = setting.rho
+        v = self.rest(setting)
         c = jnp.prod(self.encoder(setting)[1:], axis=0)
-        speed = (setting.rate * c**2 * rho)[:, None] * setting.variance[None, :]
+        pull = setting.lam[None, :] - v[:, None] * setting.variance[None, :]
         moves = self.asleep[:, None] & ~self.asleep[None, :]
-        return jnp.where(moves, speed * (rho[None, :] - rho[:, None]), 0)
+        speed = (setting.rate * c**2 * v)[:, None]
+        return jnp.where(moves, speed * (pull - jnp.diagonal(pull)[:, None]), 0)
+
+    def after(self, growth: Float[Array, "k k"], passed: Float[Array, ""]) -> "Sleepers":
+        """After that time, if ratios grow like this."""
+        return dataclasses.replace(self, log_ratio=self.log_ratio + growth * passed)
+
+    @property
+    def place(self) -> Float[Array, "k k"]:
+        """1 at (sleeper o, its row of the latent spaces)."""
+        at = self.slot[:, None] == jnp.arange(self.asleep.size)[None, :]
+        return (self.asleep[:, None] & at).astype(self.most.dtype)
 
     def wait(self, setting: Setting) -> Float[Array, " k"]:
-        """The time until each latent has to wake; inf for those that need not."""
+        """The time until each latent has to wake; inf for those that need not.
+
+        A latent sleeps on while a feature of nearly equal ρ takes it over, see `shared`.
+        """
         growth = self.growth(setting)
         left = jnp.log(self.most) - self.log_ratio
         left = jnp.where(left > NEAR, left, 0)
-        grows = growth > 0
+        grows = (growth > 0) & ~setting.nearly_equal
         return jnp.min(jnp.where(grows, left / jnp.where(grows, growth, 1), jnp.inf), axis=1)
 
     def predictor(self, setting: Setting, t: Float[Array, ""]) -> Float[Array, " k"]:
         """v̄ of sleeping latents, which goes on to ρ at the rate w̄² σ² Σ_b (v̄/v_b)²."""
-        rho = setting.rho
+        rho = self.rest(setting)
         gains = self.layers(setting, rho)
         w = jnp.prod(gains[: setting.moves.size], axis=0)
         v = gains[setting.moves.size :]
@@ -96,5 +121,5 @@ def nobody(setting: Setting, count: int, most: Float[Array, ""]) -> Sleepers:
     slots = jnp.zeros(k, int)
     return Sleepers(
         slots > 0, slots, no_pair, jnp.ones_like(no_pair), jnp.zeros((count, k), dtype), none, none,
-        slots - 1, most,
+        slots - 1, jnp.zeros((count, k, k), dtype), most,
     )  # fmt: skip

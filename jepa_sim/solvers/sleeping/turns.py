@@ -9,11 +9,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jepa_sim.model.objectives import product
 from jepa_sim.model.state import column_norms
+from jepa_sim.solvers.sleeping import shared
 from jepa_sim.solvers.sleeping.block import Chain, Setting, reflect, reflection
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
 SATURATED = 0.997  # of its predictor's value at rest, from where on a latent may sleep
-HELD = 0.5  # the largest ratio to a noisier feature, if other latents carry the rest of that
 PAUSE = 1.5  # a latent wakes no sooner than a ratio has grown by e^1.5: else it need not sleep
 SQUARINGS = 3  # of the Gram matrix: the 8th power shows its largest singular vector
 
@@ -69,18 +69,23 @@ def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Arr
     v = jnp.einsum("ci,ij,cj->c", found.u, product(setting.predictor(chain)), found.u)
     own = jnp.max(jnp.abs(found.q), axis=1)
     ratio = jnp.abs(found.q) / jnp.where(own > 0, own, 1)[:, None]
-    cleaner = setting.rho[None, :] > setting.rho[found.feature][:, None]
+    near = setting.nearly_equal[found.feature]
+    cleaner = (setting.rho[None, :] > setting.rho[found.feature][:, None]) & ~near
     # q is what u carries: else a small q with a trace of a large latent has this latent's u
     carried = found.u @ w
     power = jnp.sum(carried**2, axis=1)
     is_own = jnp.sum(carried * found.q, axis=1) ** 2 * (1 + sleepers.most**2) > power
     # Two latents may share two features of nearly equal ρ, and turn very slowly. So the latent of
     # the cleaner feature may sleep although it has a part of the other. Then the other is pure.
-    others = jnp.sum(w**2, axis=0)[None, :] - power[:, None] * found.q**2
+    others = jnp.sum(w**2, axis=0)[None, :] - carried**2
     at_plateau = jnp.prod(sleepers.encoder(setting), axis=0)[None, :]
     has_plateau = (setting.rho > 0)[None, :]
-    held = has_plateau & (ratio < HELD) & (others > (1 - HELD**2) * at_plateau**2)
-    impure = jnp.sum(jnp.where(held, 0, ratio**2), axis=1) - 1  # own ratio is 1
+    least = 1 - shared.HELD**2
+    held = has_plateau & (ratio < shared.HELD) & (others > least * at_plateau**2)
+    may_share = shared.may_share(setting, sleepers, near, ratio, others, held)
+    is_own_feature = jnp.arange(w.shape[1])[None, :] == found.feature[:, None]
+    impure = jnp.where(held | is_own_feature, 0, ratio**2)
+    impure = jnp.sum(impure, axis=1) - jnp.max(jnp.where(may_share, impure, 0), axis=1)
     may = (
         is_own
         & (v > SATURATED * at_rest)
@@ -116,10 +121,15 @@ def _lay_down(
 
     turns = jnp.stack([reflection(path[0], own), *(reflection(p, place) for p in path[1:])])
     left, right = turns[1:], turns[:-1]
-    rows = jnp.broadcast_to(place, left.shape)
-    columns = rows.at[0].set(own)
-    gone = rows[:, :, None] | columns[:, None, :]
-    chain = jnp.where(gone, 0, reflect(chain, left, right))
+    rows = jnp.broadcast_to(place, left.shape)[:, :, None]
+    columns = jnp.broadcast_to(place, left.shape).at[0].set(own)[:, None, :]
+    chain = reflect(chain, left, right)
+    # the reflection of p is e where p[slot] < 0, else −e; and the latent's share of o is positive
+    is_same = (jnp.stack(path[1:])[:, slot] < 0) ^ (q[o] < 0)
+    row = (chain * jnp.where(is_same, 1, -1).astype(q.dtype)[:, None, None]).at[0].set(0)
+    tilt = jnp.where(rows, row, reflect(sleepers.tilt, left, right))
+    tilt = jnp.where(columns, 0, tilt)
+    chain = jnp.where(rows | columns, 0, chain)
 
     # a latent that another feature has taken over turns the space by 90°: what the other sleepers
     # carried of the feature that it carried before is now carried of the one that it has now
@@ -128,17 +138,23 @@ def _lay_down(
     log_ratio = jnp.where(lost[None, :], sleepers.log_ratio[:, o][:, None], sleepers.log_ratio)
     sign = jnp.where(lost[None, :], -sleepers.sign[:, o][:, None], sleepers.sign)
 
+    sleepers = dataclasses.replace(sleepers, log_ratio=log_ratio, sign=sign)
+
     live = ~sleepers.asleep & ~own
     ratio = q / q[o]
-    row = jnp.where(live, jnp.log(jnp.abs(ratio)), -jnp.inf)
+    is_large = live & setting.nearly_equal[o] & (jnp.abs(q) > sleepers.most)
+    sleepers = shared.turned(sleepers, _unit(jnp.where(own | is_large, ratio, 0)), own, into=True)
+    log_own = jnp.where(live, jnp.log(jnp.abs(ratio)), -jnp.inf)[None, :]
+    sign_own = jnp.where(ratio < 0, -1, 1).astype(q.dtype)[None, :]
     return chain, dataclasses.replace(
         sleepers,
+        tilt=tilt,
         asleep=sleepers.asleep | own,
         slot=jnp.where(own, slot, sleepers.slot),
-        log_ratio=jnp.where(own[:, None], row[None, :], log_ratio),
-        sign=jnp.where(own[:, None], jnp.where(ratio < 0, -1, 1).astype(q.dtype)[None, :], sign),
+        log_ratio=jnp.where(own[:, None], log_own, sleepers.log_ratio),
+        sign=jnp.where(own[:, None], sign_own, sleepers.sign),
         kappa=jnp.where(own[None, :], (squares - jnp.min(squares[n:]))[:, None], sleepers.kappa),
-        gap=jnp.where(own, setting.rho - v, sleepers.gap),
+        gap=jnp.where(own, (q**2 @ setting.lam) / (q**2 @ setting.variance) - v, sleepers.gap),
         since=jnp.where(own, t, sleepers.since),
         woken_as=jnp.where(place, -1, sleepers.woken_as),
     )
@@ -146,7 +162,8 @@ def _lay_down(
 
 def wake(setting: Setting, chain: Chain, sleepers: Sleepers, due: Float[Array, ""]) -> Turn:
     """The latent whose takeover is next is put back into the chain, if that is within `due`."""
-    wait = sleepers.wait(setting)
+    has_to = shared.have_to_wake(setting, chain, sleepers)
+    wait = jnp.where(has_to, 0, sleepers.wait(setting))
     o = jnp.argmin(wait)
     after = _put_back(setting, chain, sleepers, o)
     return _if(wait[o] <= due, after, (chain, sleepers))
@@ -165,20 +182,24 @@ def _put_back(
     n = setting.moves.size
     small, v = product(setting.encoder(chain)), product(setting.predictor(chain))
     lam, variance = r * setting.lam, r * setting.variance
-    gains = sleepers.layers(setting, setting.rho)[:, o]
+    gains = sleepers.layers(setting, sleepers.rest(setting))[:, o]
     before = jnp.prod(gains[n:-1])  # of the predictor's layers but the last
     # the predictor of the small rows follows the large latent at once
     held = (small @ lam - v @ (small @ variance)) / (variance @ r * jnp.prod(gains[:n]))
     column = jnp.where(place, lam @ r / (variance @ r), held) / before
-    last = jnp.where(place[None, :], column[:, None], jnp.where(place[:, None], 0, chain[-1]))
+    chain = jnp.where(place[None, :, None], sleepers.tilt, chain)
+    last = jnp.where(place[None, :], column[:, None], chain[-1])
     first = jnp.where(place[:, None], gains[0] * r[None, :], first)
     corner = place[None, :, None] & place[None, None, :]
     between = jnp.where(corner, gains[1:-1, None, None], chain[1:-1])
     chain = jnp.concatenate([first[None], between, last[None]])
+    is_large = shared.pairs(setting, sleepers)[o]
+    sleepers = shared.turned(sleepers, _unit(jnp.where(own | is_large, r, 0)), own, into=False)
     return chain, dataclasses.replace(
         sleepers,
+        tilt=jnp.where(place[None, :, None], 0, sleepers.tilt),
         asleep=sleepers.asleep & ~own,
-        woken_as=jnp.where(place, o, sleepers.woken_as),
+        woken_as=jnp.where(place, jnp.where(is_large.any(), -1, o), sleepers.woken_as),
     )
 
 
@@ -194,8 +215,12 @@ def gains(
     v = jnp.where(sleepers.asleep, sleepers.predictor(setting, t), 0)
     w = jnp.prod(sleepers.layers(setting, v)[: setting.moves.size], axis=0)
     asleep = jnp.where(sleepers.asleep, w, 0)[:, None] * sleepers.directions()
+    growth = sleepers.growth(setting)
+    growth = growth - jnp.sum(sleepers.directions() ** 2 * growth, axis=1, keepdims=True)
+    frame = shared.frame(sleepers)
+    live, moved = live @ frame, moved @ frame
     found, unit = column_norms(jnp.concatenate([live, asleep])), jnp.prod(setting.units)
-    rates = jnp.sum(live * moved + asleep**2 * sleepers.growth(setting), axis=0)
+    rates = jnp.sum(live * moved + asleep**2 * growth, axis=0)
     return found * unit, rates / jnp.where(found > 0, found, 1) * unit
 
 
@@ -205,9 +230,8 @@ def whole(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Array, ""
     r = jnp.where(asleep[:, None], sleepers.directions(), 0)
     v = jnp.where(asleep, sleepers.predictor(setting, t), 0)
     gains, n = sleepers.layers(setting, v), setting.moves.size
-    at = asleep[:, None] & (sleepers.slot[:, None] == jnp.arange(asleep.size)[None, :])
-    place = at.astype(r.dtype)  # (k, k): sleeper o, row of the latent spaces
-    first = chain[0] - (chain[0] @ r.T) @ r
+    place = sleepers.place
+    first = chain[0] @ shared.frame(sleepers)
     live = chain.at[0].set(first)
     small, small_v = product(setting.encoder(live)), product(setting.predictor(chain))
     # (k, k): live latent, sleeper
