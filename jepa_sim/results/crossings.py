@@ -62,8 +62,13 @@ class Saves(eqx.Module):
         rise = jnp.where(turns, after.gains - before.gains, 0)
         # the root in (0, 1) of first + 2 b s + 3 c s², which changes its sign there
         b, c = 3 * rise - 2 * first - last, first + last - 2 * rise
-        root = jnp.sqrt(b**2 - 3 * first * c)
-        s = first / (jnp.where(first > 0, root, -root) - b)
+        root = jnp.sign(first) * jnp.sqrt(b**2 - 3 * first * c)
+        cancels = b * root > 0  # in the first form, and else in the second
+        s = jnp.where(
+            cancels,
+            (b + root) / jnp.where(cancels, -3 * c, 1),
+            first / jnp.where(cancels, 1, root - b),
+        )
         gains = before.gains + s * (first + s * (b + s * c))
         turn = Saves(before.times + s * interval, gains, jnp.zeros_like(gains))
         turn = jax.tree.map(lambda a, b: jnp.where(turns, a, b), turn, after)
