@@ -26,7 +26,7 @@ def start(folder: Path, program: str = PROGRAM) -> subprocess.Popen:
     return subprocess.Popen(command, env=env, stdout=-1, stderr=-1, text=True)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_two_processes_share_a_folder_and_say_nothing(tmp_path):
     for _ in range(2):  # while they are written, and when they are there
         both = [start(tmp_path), start(tmp_path)]

@@ -339,7 +339,7 @@ def test_a_run_that_is_removed_meanwhile_is_one_sentence(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["removed"]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_dask_listens_to_this_machine_alone(tmp_path, whole):
     import psutil
 

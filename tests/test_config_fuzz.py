@@ -196,7 +196,7 @@ COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "databas
 KINDS = len(VALID["data"])
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @settings(max_examples=300 // KINDS, derandomize=True, **COMMON)
 @given(documents())
 def test_a_document_is_a_configuration_or_one_clear_error(texts):

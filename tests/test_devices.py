@@ -138,7 +138,7 @@ def test_batches_keep_settings_of_their_thread():
     assert found["found"] == jnp.float32
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_program_for_one_core_finds_the_same(monkeypatch: pytest.MonkeyPatch):
     moments = js.Moments.from_features([1.0, 0.5], [0.9, 0.3])
     grid = js.Grid(spectrum=moments, objective=[js.JEPA()], scale=[0.1], start=js.RandomBalanced)

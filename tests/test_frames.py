@@ -76,7 +76,7 @@ def test_layer_modes_are_the_matrix_flow_of_frames():
     np.testing.assert_allclose(flow.loss, modes.loss, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_sweep_of_frames_has_the_features_of_one_frame():
     grid = js.Grid(
         spectrum=MOMENTS,

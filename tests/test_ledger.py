@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_small_runs_support_the_verdicts_of_the_page(monkeypatch):
     script = ROOT / "notebooks" / "laboratory" / "ledger.py"
     monkeypatch.syspath_prepend(str(script.parent))  # as Python does for a script

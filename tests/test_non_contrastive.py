@@ -233,7 +233,7 @@ def draw(key, count):
     return variance[kept], lam[kept], decay[kept]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize(
     ("target", "share"), [(js.StopGradient(), 0.820), (js.MovingAverage(50.0), 0.928)]
 )

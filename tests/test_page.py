@@ -329,6 +329,7 @@ def test_what_a_client_sends_stays_within_the_sliders(live: str):
         visitor.until(lambda page: visitor.picture() == expected)
 
 
+@pytest.mark.release
 def test_only_what_is_offered_of_a_stored_sweep_is_chosen(serve: Callable[..., str]):
     with Visitor(serve("runs/small.nc")) as visitor:
         before = visitor.picture()
@@ -443,6 +444,7 @@ def test_options_that_do_not_fit_are_refused(options: tuple[str, ...], folder: P
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.release
 def test_a_port_that_is_taken_is_one_line(live: str, folder: Path):
     port = str(urllib.parse.urlsplit(live).port)
     command = [sys.executable, "-m", "jepa_sim", "explore", "--no-browser", "--port", port]

@@ -37,7 +37,7 @@ def test_not_reached_there_from_the_start_and_failed():
     assert np.isnan(failed.critical_times(fraction=0.99)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_away_from_the_reduced_theory_the_error_falls_with_the_fourth_power_of_the_grid():
     drawn = 0.1**0.5 * jr.normal(jr.split(jr.key(2))[0], (3, 3, 3))
     start = js.Given(list(drawn[:2]), list(drawn[2:]))

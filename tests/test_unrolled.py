@@ -47,7 +47,7 @@ def test_as_diffrax_has_it(method):
     assert_same(solve, method)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize(
     "method", [dfx.Tsit5(), pytest.param(dfx.Bosh3(), marks=pytest.mark.release)]
 )

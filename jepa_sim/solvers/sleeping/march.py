@@ -23,7 +23,6 @@ FLOOR = 0.3  # of a factor's root mean square: errors of smaller entries are mea
 FRESH = 4.0  # of rtol^¼: the longest first step, in own time, after a latent fell asleep or woke
 METHOD = ROCK4(max_iterations=10, scan_kind="lax")
 ORDER = 4.0  # of its error
-TURN = 0.3  # of ln r: the longest step of a latent that turns from one feature to another
 STRETCH = 32  # steps; then all times within them are saved together
 BLOCK = 8  # times, saved at once: 16 and 64 take 1.1 and 1.3 of the time (256 lanes, 300 times)
 
@@ -164,8 +163,7 @@ class March(eqx.Module):
         wait = jnp.maximum(jnp.min(before.wait(self.setting)), instant)
         of = shared.pairs(self.setting, before)
         growth = before.growth(self.setting)
-        fastest = jnp.max(jnp.where(of, jnp.abs(growth), 0))
-        wait = jnp.where(fastest * wait > TURN, TURN / fastest, wait)
+        wait = jnp.minimum(wait, shared.longest_step(self.setting, before, of, growth))
         pace = self.pace(point.chain)
         h = jnp.minimum(point.h, wait * pace)
         halfway = before.after(growth, h / (2 * pace))

@@ -72,7 +72,7 @@ class Segment(eqx.Module):
     @classmethod
     def of(cls, t: Float[Array, ""], chain: Chain, sleepers: Sleepers) -> "Segment":
         """Of no length."""
-        dense = dict.fromkeys(("y0", "y1", "k0", "k1"), (chain, t))
+        dense: dict[str, State] = dict.fromkeys(("y0", "y1", "k0", "k1"), (chain, t))
         return cls(t, t, t, dense, sleepers, jnp.zeros_like(sleepers.log_ratio))
 
     def asleep(self, t: Float[Array, ""]) -> Sleepers:

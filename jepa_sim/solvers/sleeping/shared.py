@@ -21,6 +21,8 @@ from jepa_sim.solvers.sleeping.sleepers import Sleepers
 HELD = 0.5  # the largest ratio to a feature, if other latents carry the rest of that
 MARGIN = 0.4  # of the threshold at which it wakes: below this a latent may fall asleep
 
+TURN = 0.3  # of ln r: the longest step of a latent that turns
+
 # row o, column k: whether the latent of o shares k
 Pairs = Bool[Array, "k k"]
 
@@ -29,6 +31,16 @@ def pairs(setting: Setting, sleepers: Sleepers) -> Pairs:
     """Live features k, of ρ near ρ_o, of which the sleeping latent of o carries a large part."""
     large = jnp.abs(sleepers.directions()) > sleepers.most
     return sleepers.asleep[:, None] & ~sleepers.asleep[None, :] & setting.nearly_equal & large
+
+
+def longest_step(
+    setting: Setting, sleepers: Sleepers, of: Pairs, growth: Float[Array, "k k"]
+) -> Float[Array, ""]:
+    """So long that no ln r changes by more than `TURN`, or becomes a pair's by more than that."""
+    room = jnp.maximum(jnp.log(sleepers.most) - sleepers.log_ratio, 0) + TURN
+    counts = of | (setting.nearly_equal & (growth > 0))
+    speed = jnp.where(counts, jnp.abs(growth), 0)
+    return jnp.min(jnp.where(speed > 0, room / jnp.where(speed > 0, speed, 1), jnp.inf))
 
 
 def left(setting: Setting, sleepers: Sleepers, of: Pairs) -> Setting:

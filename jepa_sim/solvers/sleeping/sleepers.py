@@ -72,7 +72,8 @@ class Sleepers(eqx.Module):
         pull = setting.lam[None, :] - v[:, None] * setting.variance[None, :]
         moves = self.asleep[:, None] & ~self.asleep[None, :]
         speed = (setting.rate * c**2 * v)[:, None]
-        return jnp.where(moves, speed * (pull - jnp.diagonal(pull)[:, None]), 0)
+        own = jnp.sum(jnp.where(jnp.eye(v.size, dtype=bool), pull, 0), axis=1)
+        return jnp.where(moves, speed * (pull - own[:, None]), 0)
 
     def after(self, growth: Float[Array, "k k"], passed: Float[Array, ""]) -> "Sleepers":
         """After that time, if ratios grow like this."""

@@ -52,8 +52,9 @@ class SleepingFlow(AbstractMatrixSolver):
     record, so they do not depend on which times are saved. Large starts are less exact: gains at
     rest are off by 1 % at ε = 0.1 and L = 2. An encoder of a slower rate counts as a larger start,
     by the root of the ratio of rates in each layer. Features of equal ρ do not displace each other.
-    A latent that carries parts of two of them cannot sleep until another latent carries the rest;
-    until then the flow is stiff.
+    A latent that carries parts of two features of nearly equal ρ sleeps while it turns from one to
+    the other. One that carries parts of three of them stays awake until other latents carry the
+    rest; until then the flow is stiff.
 
     max_steps: a run that needs more has the result code `out_of_steps`.
 
