@@ -20,7 +20,6 @@ from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
 HELD = 0.5  # the largest ratio to a feature, if other latents carry the rest of that
 MARGIN = 0.4  # of the threshold at which it wakes: below this a latent may fall asleep
-
 TURN = 0.3  # of ln r: the longest step of a latent that turns
 
 # row o, column k: whether the latent of o shares k
