@@ -585,7 +585,8 @@ def test_runs_are_read_where_files_cannot_be_locked(
     Path("large.toml").write_text(DESCENT.replace("STOP", "2"))
     assert cli.main(["sweep", "large.toml", "--quiet"]) == 0
     code = (
-        "from jepa_sim import cli; from jepa_sim.campaigns.store import lock; lock.fcntl = None; "
+        "import importlib; from jepa_sim import cli; "
+        "importlib.import_module('jepa_sim.campaigns.store.lock').fcntl = None; "
         "print(cli.main(['status', 'runs/large'])); print(cli.main(['show', 'runs/large'])); "
         "print(cli.main(['sweep', 'large.toml']))"
     )

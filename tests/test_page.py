@@ -278,6 +278,7 @@ def test_the_picture_and_its_toml_are_exported(live: str, browser: webdriver.Chr
     assert download(browser, "pdf").startswith(b"%PDF")
 
 
+@pytest.mark.release
 def test_a_stored_sweep_is_shown_along_any_axes(
     serve: Callable[..., str], browser: webdriver.Chrome, folder: Path
 ):

@@ -101,7 +101,7 @@ def test_the_result_goes_through_netcdf(runs, tmp_path):
         xr.testing.assert_identical(back.load(), runs)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_padded_depths_are_the_depths_compiled_one_by_one():
     axes = {"spectrum": OTHER, "predictor_depth": [1], "scale": [0.1], "seed": [1, 5]}
     axes |= {"objective": OBJECTIVES[:1]}
