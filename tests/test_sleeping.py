@@ -318,12 +318,13 @@ def test_a_gain_turns_where_the_cubic_between_two_entries_does():
         )
 
 
-def test_a_turn_between_two_steps_is_found_where_its_formula_cancels():
-    """Rates of rounding's size, with a rise that is far larger."""
+@pytest.mark.parametrize("size", [1e-20, 1e-30, 1e-40])
+def test_a_turn_between_two_steps_is_found_where_its_formula_cancels(size):
+    """Rates below rounding, and a rise of rounding's size."""
     times, gains = jnp.array([0.0, 1.0]), jnp.array([[0.3], [0.3 + 1e-16]])
-    saves = Saves(times, gains, jnp.array([[1e-30], [-1e-30]]))
-    for x in vars(saves.with_turns()).values():
-        assert np.isfinite(x).all()
+    found = Saves(times, gains, size * jnp.array([[1.0], [-1.0]])).with_turns()
+    assert (np.diff(found.times, axis=0) >= 0).all()
+    np.testing.assert_allclose(found.gains, 0.3, rtol=1e-15)
 
 
 def test_gains_over_time_are_good_enough_to_plot(evicted):
@@ -350,19 +351,19 @@ def test_gains_and_rates_at_steps_are_those_of_the_matrix_flow(evicted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("depth", [1, 3])
-def test_latents_of_two_features_of_nearly_equal_rho_are_those_of_the_matrix_flow(depth):
+@pytest.mark.parametrize(("depth", "seed"), [(1, 0), (3, 3)])
+def test_latents_of_two_features_of_nearly_equal_rho_are_those_of_the_matrix_flow(depth, seed):
     """The latent that is learned carries both, and turns; what it leaves is learned at the end."""
     moments = js.Moments.from_features(lam=[1.0, 0.4, 0.3], rho=[0.8, 0.803, 0.3])
     start = js.RandomGaussian(1e-3)
     problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), start)
     times = np.geomspace(1.0, {1: 2e4, 3: 1.5e5}[depth], 300)
-    ours, flow = (js.simulate(problem, times, s, key=jr.key(3)) for s in SOLVERS)
+    ours, flow = (js.simulate(problem, times, s, key=jr.key(seed)) for s in SOLVERS)
     for which in ("critical_times", "learned_times"):
         found, wanted = (getattr(run, which)(fraction=0.5)[:2] for run in (ours, flow))
         np.testing.assert_allclose(found, wanted, rtol=0.01)
     np.testing.assert_allclose(ours.features[:, :2], flow.features[:, :2], atol=0.02)
-    # where latents of both features do not sleep while they turn, it takes 1,744 and 916
+    # where latents of both features do not sleep while they turn, it takes 1,358 and 916
     assert int(ours.stats["rhs"]) < 600
 
 
