@@ -351,19 +351,26 @@ def test_gains_and_rates_at_steps_are_those_of_the_matrix_flow(evicted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("depth", "seed"), [(1, 0), (3, 3)])
-def test_latents_of_two_features_of_nearly_equal_rho_are_those_of_the_matrix_flow(depth, seed):
-    """The latent that is learned carries both, and turns; what it leaves is learned at the end."""
+@pytest.mark.parametrize(
+    ("depth", "scale", "end", "seed"), [(1, 1e-3, 2e4, 0), (3, 1e-3, 1.5e5, 3), (2, 1e-2, 2e4, 4)]
+)
+def test_latents_of_two_features_of_nearly_equal_rho_are_those_of_the_matrix_flow(
+    depth, scale, end, seed
+):
+    """The latent that is learned carries both, and turns.
+
+    In the last case feature 0 is learned again in time only because of what the turn leaves behind.
+    """
     moments = js.Moments.from_features(lam=[1.0, 0.4, 0.3], rho=[0.8, 0.803, 0.3])
-    start = js.RandomGaussian(1e-3)
-    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), start)
-    times = np.geomspace(1.0, {1: 2e4, 3: 1.5e5}[depth], 300)
+    problem = js.Problem(moments, js.JEPA(), js.DeepLinear(depth), js.RandomGaussian(scale))
+    times = np.geomspace(1.0, end, 300)
     ours, flow = (js.simulate(problem, times, s, key=jr.key(seed)) for s in SOLVERS)
-    for which in ("critical_times", "learned_times"):
+    # a feature is learned again from a residue: its time is less exact
+    for which, rtol in (("critical_times", 0.01), ("learned_times", 0.02)):
         found, wanted = (getattr(run, which)(fraction=0.5)[:2] for run in (ours, flow))
-        np.testing.assert_allclose(found, wanted, rtol=0.01)
+        np.testing.assert_allclose(found, wanted, rtol=rtol)
     np.testing.assert_allclose(ours.features[:, :2], flow.features[:, :2], atol=0.02)
-    # where latents of both features do not sleep while they turn, it takes 1,358 and 916
+    # where latents do not sleep while they turn, the first two take 1,358 and 916
     assert int(ours.stats["rhs"]) < 600
 
 
@@ -445,22 +452,20 @@ def test_depths_of_one_program_are_as_alone():
 def test_work_hardly_grows_as_starts_become_small(depth, predictor_depth):
     """The plateaus are known. A takeover lasts 1e-10 of the time before it, at L = M = 2."""
 
-    def run(scale: float) -> js.Trajectory:
+    def run(scale: float, rtol: float = 1e-3) -> js.Trajectory:
         size = scale ** (1 / depth)
         frame, same = size * jr.orthogonal(jr.key(3), 3), size * np.eye(3)
         start = js.Given([frame, *[same] * (depth - 1)], [same] * predictor_depth)
         problem = js.Problem(TURNED, js.JEPA(), js.DeepLinear(depth, predictor_depth), start)
         times = np.array([100.0 / size ** (2 * depth + predictor_depth - 2)])
-        return js.simulate(problem, times, js.SleepingFlow())
+        return js.simulate(problem, times, js.SleepingFlow(rtol))
 
-    runs = [run(scale) for scale in (1e-2, 1e-4, 1e-6)]
-    counts = [int(run.stats["rhs"]) for run in runs]
+    counts = [int(run(scale).stats["rhs"]) for scale in (1e-2, 1e-4, 1e-6)]
     assert counts[2] < 1.4 * counts[1] < 1000
-    for known in runs[1:]:
+    for scale in (1e-4, 1e-6):
+        known = run(scale, rtol=1e-4)  # off by about that, since the balance of the layers drifts
         rho = np.asarray(known.problem.features.rho)
-        # about `rtol`, since the balance of the layers drifts; at rtol 1e-4 it is a tenth of that
-        plateaus = rho ** (depth / predictor_depth)
-        np.testing.assert_allclose(known.features[-1], plateaus, rtol=1.5e-3)
+        np.testing.assert_allclose(known.features[-1], rho ** (depth / predictor_depth), rtol=2e-4)
 
 
 REFUSED = {

@@ -17,7 +17,7 @@ from jepa_sim.model.problem import Problem
 from jepa_sim.model.state import Weights, column_norms
 from jepa_sim.numerics.products import transposed
 
-NEAR = 0.05  # of the larger ρ: 0.01 takes more right-hand sides, and 0.15 is less exact
+ALIKE = 0.05  # of the larger ρ: 0.01 takes more right-hand sides, and 0.15 is less exact
 
 # (n + m, k, k) W_1, …, W_n, V_1, …, V_m, the first applied first; the columns of W_1 are features
 Chain = Float[Array, "factors k k"]
@@ -47,12 +47,17 @@ class Setting(eqx.Module):
     def rho(self) -> Float[Array, " k"]:
         return self.lam / self.variance
 
+    def at_rest(self, q: Float[Array, "*n k"]) -> Float[Array, "*n"]:
+        """v̄ at rest of latents that carry q: qᵀΛq/qᵀSq; 0 of no live feature."""
+        size = q**2 @ self.variance
+        return (q**2 @ self.lam) / jnp.where(size > 0, size, 1)
+
     @property
     def nearly_equal(self) -> Bool[Array, "k k"]:
         """Pairs of features between which a latent turns slowly, since their ρ are so near."""
         rho = self.rho
         largest = jnp.maximum(rho[:, None], rho[None, :])
-        return jnp.abs(rho[:, None] - rho[None, :]) <= NEAR * largest
+        return jnp.abs(rho[:, None] - rho[None, :]) <= ALIKE * largest
 
     def encoder(self, chain: Chain) -> Factors:
         """W_1, …, W_n."""
@@ -137,6 +142,11 @@ def reflect(
     chain: Float[Array, "*n k k"], left: Float[Array, "*n k"], right: Float[Array, "*n k"]
 ) -> Float[Array, "*n k k"]:
     """H_left Z H_right of the reflections with these vectors."""
-    left, right = (v * jnp.sqrt(2 / jnp.sum(v**2, axis=-1, keepdims=True)) for v in (left, right))
-    chain = chain - left[..., :, None] * jnp.einsum("...i,...ij->...j", left, chain)[..., None, :]
-    return chain - jnp.einsum("...ij,...j->...i", chain, right)[..., :, None] * right[..., None, :]
+    chain = jnp.swapaxes(reflect_columns(jnp.swapaxes(chain, -1, -2), left), -1, -2)
+    return reflect_columns(chain, right)
+
+
+def reflect_columns(z: Float[Array, "*n k k"], v: Float[Array, "*n k"]) -> Float[Array, "*n k k"]:
+    """Z H of the reflection with this vector."""
+    v = v * jnp.sqrt(2 / jnp.sum(v**2, axis=-1, keepdims=True))
+    return z - jnp.einsum("...ij,...j->...i", z, v)[..., :, None] * v[..., None, :]

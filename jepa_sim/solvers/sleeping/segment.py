@@ -60,7 +60,10 @@ class Pace(eqx.Module):
 
 
 class Segment(eqx.Module):
-    """A step from t0 to t1: cubics of block and clock, and the sleepers' ln r, linear in t."""
+    """A step from t0 to t1: cubics of block and clock, and the sleepers.
+
+    growth: (k, k) d ln r/dt half-way through the step; ln r is linear in t.
+    """
 
     t0: Float[Array, ""]
     t1: Float[Array, ""]

@@ -11,14 +11,15 @@ It moves their weights in the direction p ⟂ q alone. The block's column k hold
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jepa_sim.model.objectives import product
 from jepa_sim.model.state import column_norms
-from jepa_sim.solvers.sleeping.block import Chain, Setting, reflection
+from jepa_sim.solvers.sleeping.block import Chain, Setting, reflect_columns, reflection
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
 HELD = 0.5  # the largest ratio to a feature, if other latents carry the rest of that
+FULL = 1 - HELD**2  # of the square of a plateau: that rest
 MARGIN = 0.4  # of the threshold at which it wakes: below this a latent may fall asleep
 TURN = 0.3  # of ln r: the longest step of a latent that turns
 
@@ -35,7 +36,10 @@ def pairs(setting: Setting, sleepers: Sleepers) -> Pairs:
 def longest_step(
     setting: Setting, sleepers: Sleepers, of: Pairs, growth: Float[Array, "k k"]
 ) -> Float[Array, ""]:
-    """So long that no ln r changes by more than `TURN`, or becomes a pair's by more than that."""
+    """The time in which ln r of a pair changes by `TURN`.
+
+    Also that in which another ratio grows to the threshold of pairs, and passes it by `TURN`.
+    """
     room = jnp.maximum(jnp.log(sleepers.most) - sleepers.log_ratio, 0) + TURN
     counts = of | (setting.nearly_equal & (growth > 0))
     speed = jnp.where(counts, jnp.abs(growth), 0)
@@ -97,14 +101,14 @@ def may_share(
 
 
 def have_to_wake(setting: Setting, chain: Chain, sleepers: Sleepers) -> Bool[Array, " k"]:
-    """Latents that carry more of k than of o by now, or beside which another latent carries k.
+    """Latents that carry more of k than of o by now, or beside which live ones carry much of k.
 
-    Those also whose k another latent shares, or who share a third feature. All of k in another
-    latent does no harm: then W̄ᵀW̄ is the same for all directions of q.
+    Those also that share two features, or whose k another sleeping latent shares. A live latent
+    that carries all of k does no harm: then W̄ᵀW̄ is the same for all directions of q.
     """
     plateau = jnp.prod(sleepers.encoder(setting), axis=0)
     found = column_norms(product(setting.encoder(chain)))
-    is_full = (found > jnp.sqrt(1 - HELD**2) * plateau)[None, :]
+    is_full = (found**2 > FULL * plateau**2)[None, :]
     of = pairs(setting, sleepers) & ~(is_full & (sleepers.log_ratio < jnp.log(HELD)))
     has_grown = jnp.abs(sleepers.directions()) * found[None, :] > sleepers.most * plateau[:, None]
     count = of.astype(int)
@@ -134,16 +138,16 @@ def leave_behind(
     return chain.at[0].add(rows.T @ jnp.where(of, angle(after) - angle(before), 0))
 
 
-def turned(
-    sleepers: Sleepers, q: Float[Array, " k"], own: Bool[Array, " k"], into: bool
-) -> Sleepers:
-    """All ratios, where columns o and k stand for q and p from now on, or no longer do."""
-    v, flip = reflection(q, own), jnp.where(own, -1, 1).astype(q.dtype)[None, :]
+def turned(setting: Setting, sleepers: Sleepers, o: Int[Array, ""], into: bool) -> Sleepers:
+    """The ratios of the others, where columns o and k stand for q and p; or no longer do."""
+    own = jnp.arange(sleepers.asleep.size) == o
+    is_in = own | pairs(setting, sleepers)[o]
+    q = jnp.where(is_in, sleepers.directions()[o], 0)
+    v = reflection(q / jnp.linalg.norm(q), own)  # turns q into −e_o, and p into e_k
+    flip = jnp.where(own, -1, 1).astype(q.dtype)[None, :]
     r = sleepers.sign * jnp.exp(sleepers.log_ratio)
-    r = r if into else r * flip
-    r = r - (r @ v)[:, None] * (v * 2 / jnp.sum(v**2))[None, :]
-    r = r * flip if into else r
-    changes = (q != own.astype(q.dtype))[None, :] & ~own[:, None]
+    r = reflect_columns(r, v) * flip if into else reflect_columns(r * flip, v)
+    changes = is_in[None, :] & ~own[:, None]
     return dataclasses.replace(
         sleepers,
         log_ratio=jnp.where(changes, jnp.log(jnp.abs(r)), sleepers.log_ratio),

@@ -18,7 +18,8 @@ class Sleepers(eqx.Module):
     asleep: (k,) whether the latent of this feature sleeps.  slot: (k,) its row in the latent
     spaces.  log_ratio, sign: (k, k) of r_k = (what the latent of o carries of k)/(of o), row o.
     kappa: (n + m, k) squares of the gains of all factors, less the smallest v_b² when it fell
-    asleep; the flow keeps them.  gap, since: (k,) ρ − v̄ when it fell asleep, and that time.
+    asleep; the flow keeps them.  gap, since: (k,) v̄ at rest less v̄, when it fell asleep;
+    and that time.
     woken_as: (k,) by slot, the feature that a latent carried when it woke; −1 for none.
     tilt: (n + m, k, k) rows of sleeping latents in all factors but the first: what they receive of
     live latents. The conservation laws of the layers keep them, since the start is not balanced.
@@ -54,9 +55,7 @@ class Sleepers(eqx.Module):
 
     def rest(self, setting: Setting) -> Float[Array, " k"]:
         """v̄ at rest of sleeping latents, qᵀΛq/qᵀSq; ρ of features that do not sleep."""
-        squares = self.directions() ** 2
-        v = (squares @ setting.lam) / (squares @ setting.variance)
-        return jnp.where(self.asleep, v, setting.rho)
+        return jnp.where(self.asleep, setting.at_rest(self.directions()), setting.rho)
 
     def encoder(self, setting: Setting) -> Float[Array, "n k"]:
         """Gains of the encoder's factors at rest."""
@@ -97,15 +96,15 @@ class Sleepers(eqx.Module):
         return jnp.min(jnp.where(grows, left / jnp.where(grows, growth, 1), jnp.inf), axis=1)
 
     def predictor(self, setting: Setting, t: Float[Array, ""]) -> Float[Array, " k"]:
-        """v̄ of sleeping latents, which goes on to ρ at the rate w̄² σ² Σ_b (v̄/v_b)²."""
-        rho = self.rest(setting)
-        gains = self.layers(setting, rho)
+        """v̄ of sleeping latents, which goes on to rest at the rate w̄² σ² Σ_b (v̄/v_b)²."""
+        rest = self.rest(setting)
+        gains = self.layers(setting, rest)
         w = jnp.prod(gains[: setting.moves.size], axis=0)
         v = gains[setting.moves.size :]
-        shares = jnp.sum((rho[None, :] / jnp.where(v > 0, v, 1)) ** 2, axis=0)
+        shares = jnp.sum((rest[None, :] / jnp.where(v > 0, v, 1)) ** 2, axis=0)
         passed = jnp.maximum(t - self.since, 0)
         speed = setting.rate * w**2 * setting.variance * shares
-        return rho - self.gap * jnp.exp(-speed * passed)
+        return rest - self.gap * jnp.exp(-speed * passed)
 
     def directions(self) -> Float[Array, "k k"]:
         """(1, r)/‖·‖ over its own and the live features, one row for each sleeper."""

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jepa_sim.model.objectives import product
 from jepa_sim.model.state import column_norms
 from jepa_sim.solvers.sleeping import shared
-from jepa_sim.solvers.sleeping.block import Chain, Setting, reflect, reflection
+from jepa_sim.solvers.sleeping.block import Chain, Setting, reflect, reflect_columns, reflection
 from jepa_sim.solvers.sleeping.sleepers import Sleepers
 
 SATURATED = 0.997  # of its predictor's value at rest, from where on a latent may sleep
@@ -64,8 +64,7 @@ def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Arr
     """The purest latent that may sleep is taken out of the chain, and its feature with it."""
     w = product(setting.encoder(chain))
     found = candidates(w)
-    size = found.q**2 @ setting.variance  # 0 of a feature that is not live
-    at_rest = (found.q**2 @ setting.lam) / jnp.where(size > 0, size, 1)
+    at_rest = setting.at_rest(found.q)
     v = jnp.einsum("ci,ij,cj->c", found.u, product(setting.predictor(chain)), found.u)
     own = jnp.max(jnp.abs(found.q), axis=1)
     ratio = jnp.abs(found.q) / jnp.where(own > 0, own, 1)[:, None]
@@ -75,13 +74,12 @@ def fall_asleep(setting: Setting, chain: Chain, sleepers: Sleepers, t: Float[Arr
     carried = found.u @ w
     power = jnp.sum(carried**2, axis=1)
     is_own = jnp.sum(carried * found.q, axis=1) ** 2 * (1 + sleepers.most**2) > power
-    # Two latents may share two features of nearly equal ρ, and turn very slowly. So the latent of
-    # the cleaner feature may sleep although it has a part of the other. Then the other is pure.
+    # Two latents may share two features of nearly equal ρ, and turn very slowly. If both are
+    # learned, one may sleep although it has a part of the other's feature. Then the other is pure.
     others = jnp.sum(w**2, axis=0)[None, :] - carried**2
     at_plateau = jnp.prod(sleepers.encoder(setting), axis=0)[None, :]
     has_plateau = (setting.rho > 0)[None, :]
-    least = 1 - shared.HELD**2
-    held = has_plateau & (ratio < shared.HELD) & (others > least * at_plateau**2)
+    held = has_plateau & (ratio < shared.HELD) & (others > shared.FULL * at_plateau**2)
     may_share = shared.may_share(setting, sleepers, near, ratio, others, held)
     is_own_feature = jnp.arange(w.shape[1])[None, :] == found.feature[:, None]
     impure = jnp.where(held | is_own_feature, 0, ratio**2)
@@ -138,26 +136,23 @@ def _lay_down(
     log_ratio = jnp.where(lost[None, :], sleepers.log_ratio[:, o][:, None], sleepers.log_ratio)
     sign = jnp.where(lost[None, :], -sleepers.sign[:, o][:, None], sleepers.sign)
 
-    sleepers = dataclasses.replace(sleepers, log_ratio=log_ratio, sign=sign)
-
     live = ~sleepers.asleep & ~own
     ratio = q / q[o]
-    is_large = live & setting.nearly_equal[o] & (jnp.abs(q) > sleepers.most)
-    sleepers = shared.turned(sleepers, _unit(jnp.where(own | is_large, ratio, 0)), own, into=True)
     log_own = jnp.where(live, jnp.log(jnp.abs(ratio)), -jnp.inf)[None, :]
     sign_own = jnp.where(ratio < 0, -1, 1).astype(q.dtype)[None, :]
-    return chain, dataclasses.replace(
+    sleepers = dataclasses.replace(
         sleepers,
         tilt=tilt,
         asleep=sleepers.asleep | own,
         slot=jnp.where(own, slot, sleepers.slot),
-        log_ratio=jnp.where(own[:, None], log_own, sleepers.log_ratio),
-        sign=jnp.where(own[:, None], sign_own, sleepers.sign),
+        log_ratio=jnp.where(own[:, None], log_own, log_ratio),
+        sign=jnp.where(own[:, None], sign_own, sign),
         kappa=jnp.where(own[None, :], (squares - jnp.min(squares[n:]))[:, None], sleepers.kappa),
-        gap=jnp.where(own, (q**2 @ setting.lam) / (q**2 @ setting.variance) - v, sleepers.gap),
+        gap=jnp.where(own, setting.at_rest(q) - v, sleepers.gap),
         since=jnp.where(own, t, sleepers.since),
         woken_as=jnp.where(place, -1, sleepers.woken_as),
     )
+    return chain, shared.turned(setting, sleepers, o, into=True)
 
 
 def wake(setting: Setting, chain: Chain, sleepers: Sleepers, due: Float[Array, ""]) -> Turn:
@@ -175,31 +170,31 @@ def _put_back(
     k = setting.lam.size
     own, place = jnp.arange(k) == o, jnp.arange(k) == sleepers.slot[o]
     r = sleepers.directions()[o]
-    turn = reflection(r, own)
     # the small rows turn with the features, so that they stay orthogonal to r
-    first = chain[0] - (chain[0] @ turn)[:, None] * (turn * 2 / jnp.sum(turn**2))[None, :]
+    first = reflect_columns(chain[0], reflection(r, own))
     chain = chain.at[0].set(first)
     n = setting.moves.size
     small, v = product(setting.encoder(chain)), product(setting.predictor(chain))
     lam, variance = r * setting.lam, r * setting.variance
-    gains = sleepers.layers(setting, sleepers.rest(setting))[:, o]
+    rest = sleepers.rest(setting)
+    gains = sleepers.layers(setting, rest)[:, o]
     before = jnp.prod(gains[n:-1])  # of the predictor's layers but the last
     # the predictor of the small rows follows the large latent at once
     held = (small @ lam - v @ (small @ variance)) / (variance @ r * jnp.prod(gains[:n]))
-    column = jnp.where(place, lam @ r / (variance @ r), held) / before
+    column = jnp.where(place, rest[o], held) / before
     chain = jnp.where(place[None, :, None], sleepers.tilt, chain)
     last = jnp.where(place[None, :], column[:, None], chain[-1])
     first = jnp.where(place[:, None], gains[0] * r[None, :], first)
     corner = place[None, :, None] & place[None, None, :]
     between = jnp.where(corner, gains[1:-1, None, None], chain[1:-1])
     chain = jnp.concatenate([first[None], between, last[None]])
-    is_large = shared.pairs(setting, sleepers)[o]
-    sleepers = shared.turned(sleepers, _unit(jnp.where(own | is_large, r, 0)), own, into=False)
+    has_turned = shared.pairs(setting, sleepers)[o].any()
+    sleepers = shared.turned(setting, sleepers, o, into=False)
     return chain, dataclasses.replace(
         sleepers,
         tilt=jnp.where(place[None, :, None], 0, sleepers.tilt),
         asleep=sleepers.asleep & ~own,
-        woken_as=jnp.where(place, jnp.where(is_large.any(), -1, o), sleepers.woken_as),
+        woken_as=jnp.where(place, jnp.where(has_turned, -1, o), sleepers.woken_as),
     )
 
 
